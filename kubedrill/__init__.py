@@ -1,0 +1,1 @@
+"""kubedrill: a laboratory for real Kubernetes clusters on one computer."""

@@ -1,0 +1,1 @@
+"""What nodes are made of: everything here is content-addressed, and nothing is rebuilt without cause."""

@@ -1,0 +1,29 @@
+"""Where things are kept on this machine (XDG base directory specification, freedesktop.org)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def repository() -> Path:
+    """The folder that holds images/, scenarios/ and Vagrantfile."""
+    return Path(__file__).resolve().parent.parent
+
+
+def cache() -> Path:
+    """Builds that can be made again; shared by all checkouts of this user."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
+def state() -> Path:
+    """Locks and logs of this user's clusters."""
+    return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    base = os.environ.get(variable, "")
+    root = Path(base) if base.startswith("/") else Path.home() / fallback
+    folder = root / "kubedrill"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,1 @@
+"""Where nodes come from: containers (docker) or virtual machines (vagrant)."""

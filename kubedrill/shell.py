@@ -1,0 +1,123 @@
+"""Run a command on this machine. The only module that calls subprocess."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubedrill.errors import CommandFailed, MissingPrerequisite
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind: its exit status and its two streams."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """Both streams, standard output first."""
+        return self.stdout + self.stderr
+
+
+def pasteable(argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+    """The line a person would type to run the same command."""
+    settings = [f"{key}={shlex.quote(value)}" for key, value in (env or {}).items()]
+    line = " ".join([*settings, shlex.join(argv)])
+    return f"cd {shlex.quote(str(cwd))} && {line}" if cwd else line
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    check: bool = True,
+    timeout: float | None = None,
+    log: Path | None = None,
+) -> Result:
+    """Run a command on this machine and wait for its end.
+
+    Args:
+        argv: the program and its arguments; no shell is involved.
+        env: variables set in addition to this process's own.
+        cwd: the folder to run it in.
+        stdin: text for its standard input; nothing (not the terminal) without it.
+        check: raise when the status is not 0.
+        timeout: seconds until it is ended.
+        log: a file that gets both streams while it runs (the result's stdout is then the file's text).
+
+    Raises:
+        CommandFailed: the status was not 0 (with check), or the time ran out.
+        MissingPrerequisite: there is no such program.
+    """
+    line = pasteable(argv, env, cwd)
+    full_env = {**os.environ, **env} if env else None
+    try:
+        if log is not None:
+            with log.open("w") as sink:
+                done = subprocess.run(
+                    list(argv), env=full_env, cwd=cwd, input=stdin, text=True, timeout=timeout,
+                    stdout=sink, stderr=subprocess.STDOUT, stdin=None if stdin else subprocess.DEVNULL,
+                )  # fmt: skip
+            result = Result(done.returncode, log.read_text(errors="replace"), "")
+        else:
+            captured = subprocess.run(
+                list(argv), env=full_env, cwd=cwd, input=stdin or "", text=True, timeout=timeout,
+                capture_output=True, errors="replace",
+            )  # fmt: skip
+            result = Result(captured.returncode, captured.stdout, captured.stderr)
+    except FileNotFoundError as error:
+        raise MissingPrerequisite(
+            f"there is no program '{argv[0]}' on this machine",
+            evidence=[f"$ {line}"],
+            todo=["run: invoke setup"],
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(line, None, _text(error.stdout) + _text(error.stderr), "this machine") from error
+    if check and result.status != 0:
+        raise CommandFailed(line, result.status, result.output, "this machine")
+    return result
+
+
+def interactive(argv: Sequence[str]) -> int:
+    """Run a command on the user's own terminal and return its exit status."""
+    return subprocess.run(list(argv)).returncode
+
+
+def start_daemon(argv: Sequence[str], log: Path) -> Callable[[], int | None]:
+    """Start a service that outlives this process, in a session of its own.
+
+    Args:
+        argv: the program and its arguments.
+        log: a file that both its streams are appended to.
+
+    Returns:
+        A function that gives the exit status of the service, None while it runs.
+
+    Raises:
+        MissingPrerequisite: there is no such program.
+    """
+    try:
+        with log.open("a") as sink:
+            process = subprocess.Popen(
+                list(argv), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+            )
+    except FileNotFoundError as error:
+        raise MissingPrerequisite(
+            f"there is no program '{argv[0]}' on this machine", todo=["run: invoke setup"]
+        ) from error
+    return process.poll
+
+
+def _text(stream: str | bytes | None) -> str:
+    if stream is None:
+        return ""
+    return stream if isinstance(stream, str) else stream.decode(errors="replace")
