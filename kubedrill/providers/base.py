@@ -1,0 +1,198 @@
+"""What a provider of nodes must do, whatever the nodes are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from kubedrill.shell import Result
+
+Role = Literal["control-plane", "worker", "load-balancer"]
+State = Literal["running", "paused", "stopped"]
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node to make.
+
+    Args:
+        name: its host name, NAME-control-plane-1.
+        role: what it is for.
+        address: its IPv4 address in the cluster's subnet; kept for life.
+        image: what it is made of.
+        stores: Kubernetes versions whose image store it mounts, with the store's volume; the first is used.
+        publish: ports of the node published on 127.0.0.1 of the host: {(node port, protocol): host port}.
+        mounts: folders of the host: (host path, node path, read-only).
+        environment: settings for the node's entrypoint.
+    """
+
+    name: str
+    role: Role
+    address: str
+    image: str
+    stores: Mapping[str, str] = field(default_factory=dict)
+    publish: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    mounts: Sequence[tuple[str, str, bool]] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The network of a cluster, and what must be known to find the cluster again.
+
+    Args:
+        subnet: IPv4, in CIDR form.
+        metadata: strings kept with the network (the spec, the versions of what nodes are made of).
+    """
+
+    subnet: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to write into a node."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+
+
+class Node(Protocol):
+    """One computer of a cluster."""
+
+    @property
+    def name(self) -> str:
+        """Its host name."""
+        ...
+
+    @property
+    def role(self) -> Role:
+        """What it is for."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Its IPv4 address in the cluster's network."""
+        ...
+
+    def state(self) -> State:
+        """Whether it runs.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        ...
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        check: bool = True,
+        timeout: float | None = None,
+        show: bool = True,
+    ) -> Result:
+        """Run a command in the node and wait for its end.
+
+        Args:
+            argv: the program and its arguments; no shell is involved.
+            stdin: text for its standard input.
+            check: raise when its status is not 0.
+            timeout: seconds until it is ended.
+            show: whether --show-commands prints it (a read that is repeated need not be).
+
+        Raises:
+            CommandFailed: its status was not 0 (with check), or the time ran out.
+            NotFound: the node is gone or does not run.
+        """
+        ...
+
+    def write(self, files: Sequence[File]) -> None:
+        """Write files, owned by root; folders are made."""
+        ...
+
+    def read_tree(self, path: str) -> bytes:
+        """A tar of a file or folder of the node; works on a stopped node too.
+
+        Raises:
+            NotFound: there is no such path.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        ...
+
+    def start(self) -> None:
+        """Start it again after `stop` or `kill`."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        ...
+
+    def pause(self) -> None:
+        """Freeze every process in it."""
+        ...
+
+    def resume(self) -> None:
+        """Let them go on."""
+        ...
+
+    def remove(self) -> None:
+        """Remove it and its disk, whatever its state; harmless when it is gone."""
+        ...
+
+    def shell_argv(self, command: Sequence[str]) -> Sequence[str]:
+        """The command of this machine that opens a terminal in the node and runs `command` there."""
+        ...
+
+
+class Provider(Protocol):
+    """Where nodes come from."""
+
+    def check(self) -> None:
+        """See that it can be used.
+
+        Raises:
+            EngineUnavailable: with what to do.
+        """
+        ...
+
+    def clusters(self) -> Sequence[str]:
+        """The names of all clusters of which anything is there."""
+        ...
+
+    def create_network(self, cluster: str, network: NetworkSpec) -> None:
+        """Make the cluster's network.
+
+        Raises:
+            KubedrillError: the subnet is taken.
+        """
+        ...
+
+    def network(self, cluster: str) -> NetworkSpec | None:
+        """The cluster's network, None where there is none."""
+        ...
+
+    def used_subnets(self) -> Sequence[str]:
+        """Subnets that a new network must not overlap, besides this machine's routes."""
+        ...
+
+    def create_node(self, cluster: str, spec: NodeSpec) -> Node:
+        """Make a node and start it.
+
+        Raises:
+            KubedrillError: it cannot be; what was begun is removed.
+        """
+        ...
+
+    def nodes(self, cluster: str) -> Sequence[Node]:
+        """The nodes there are, running or not, in the order of their roles and numbers."""
+        ...
+
+    def remove_cluster(self, cluster: str) -> Sequence[str]:
+        """Remove nodes, disks and network; returns what was removed."""
+        ...
