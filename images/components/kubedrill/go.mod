@@ -1,0 +1,3 @@
+module kubedrill/components/kubedrill
+
+go 1.26.0

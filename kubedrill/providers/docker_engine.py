@@ -1,0 +1,308 @@
+"""Docker's engine, narrowed to what kubedrill asks of it. The only module that imports docker."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import docker.types
+import requests.exceptions
+
+from kubedrill.errors import BuildFailed, EngineUnavailable, KubedrillError, NotFound
+from kubedrill.shell import Result
+
+# Long enough for the slowest single call (an image of 300 MB taken in), short enough to notice a dead engine.
+_CALL_TIMEOUT = 300
+
+
+class Engine:
+    """A connection to Docker's engine, made at the first call."""
+
+    def __init__(self) -> None:
+        self._connected: docker.DockerClient | None = None
+
+    @property
+    def _client(self) -> docker.DockerClient:
+        if self._connected is None:
+            try:
+                self._connected = docker.from_env(timeout=_CALL_TIMEOUT, max_pool_size=64)
+                self._connected.ping()
+            except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+                self._connected = None
+                raise _unavailable(error) from error
+        return self._connected
+
+    @property
+    def _api(self) -> Any:
+        return self._client.api
+
+    def info(self) -> Mapping[str, Any]:
+        """What `docker info` tells.
+
+        Raises:
+            EngineUnavailable: it does not answer.
+        """
+        with _translated():
+            return dict(self._api.info())
+
+    def has_image(self, tag: str) -> bool:
+        """Whether an image of that name is there."""
+        try:
+            with _translated():
+                self._api.inspect_image(tag)
+        except NotFound:
+            return False
+        return True
+
+    def import_image(self, tar: Path, tag: str) -> None:
+        """Make an image of a tar of files."""
+        repository, _, version = tag.rpartition(":")
+        with _translated():
+            self._api.import_image(src=str(tar), repository=repository, tag=version)
+
+    def build_image(self, context: bytes, tag: str, arguments: Mapping[str, str]) -> None:
+        """Build an image from a context (a tar with a Dockerfile).
+
+        Raises:
+            BuildFailed: with the end of the build's output.
+        """
+        lines: list[str] = []
+        with _translated():
+            stream = self._api.build(
+                fileobj=io.BytesIO(context), custom_context=True, tag=tag, rm=True, forcerm=True, decode=True,
+                buildargs=dict(arguments),
+            )  # fmt: skip
+            for message in stream:
+                lines += str(message.get("stream", "")).splitlines()
+                if "error" in message:
+                    raise BuildFailed(
+                        f"the image {tag} could not be built",
+                        evidence=[*lines[-15:], message["error"]],
+                        todo=["see images/Dockerfile and images/files/"],
+                    )
+
+    def export_image(self, tag: str) -> Iterator[bytes]:
+        """The image as an archive that containerd can import, in pieces."""
+        with _translated():
+            yield from self._client.images.get(tag).save(named=True)
+
+    def image_labels(self, tag: str) -> Mapping[str, str]:
+        """The labels of an image."""
+        with _translated():
+            return dict(self._api.inspect_image(tag)["Config"].get("Labels") or {})
+
+    def networks(self, label: str) -> Sequence[Mapping[str, Any]]:
+        """The networks that carry a label ('key' or 'key=value')."""
+        with _translated():
+            return list(self._api.networks(filters={"label": label}))
+
+    def all_subnets(self) -> Sequence[str]:
+        """Every IPv4 subnet that any network of the engine has."""
+        with _translated():
+            networks = self._api.networks()
+        pools = [pool for network in networks for pool in network.get("IPAM", {}).get("Config") or []]
+        return [pool["Subnet"] for pool in pools if ":" not in pool.get("Subnet", ":")]
+
+    def create_network(self, name: str, subnet: str, gateway: str, labels: Mapping[str, str]) -> None:
+        """Make a bridge network with a subnet of its own."""
+        pool = docker.types.IPAMPool(subnet=subnet, gateway=gateway)
+        with _translated():
+            self._api.create_network(
+                name, driver="bridge", ipam=docker.types.IPAMConfig(pool_configs=[pool]), labels=dict(labels),
+                check_duplicate=True,
+            )  # fmt: skip
+
+    def remove_network(self, identity: str) -> None:
+        """Remove a network; harmless when it is gone."""
+        with _translated(), contextlib.suppress(docker.errors.NotFound):
+            self._api.remove_network(identity)
+
+    def volumes(self, label: str) -> Sequence[Mapping[str, Any]]:
+        """The volumes that carry a label ('key' or 'key=value')."""
+        with _translated():
+            return list(self._api.volumes(filters={"label": label})["Volumes"] or [])
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a volume."""
+        with _translated():
+            self._api.create_volume(name, labels=dict(labels))
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; harmless when it is gone.
+
+        Raises:
+            KubedrillError: a container uses it.
+        """
+        with _translated(), contextlib.suppress(docker.errors.NotFound):
+            self._api.remove_volume(name, force=True)
+
+    def containers(self, label: str) -> Sequence[Mapping[str, Any]]:
+        """All containers, running or not, that carry a label ('key' or 'key=value')."""
+        with _translated():
+            return list(self._api.containers(all=True, filters={"label": label}))
+
+    def create_container(
+        self, name: str, image: str, *, host: Mapping[str, Any], network: str, address: str, **settings: Any
+    ) -> None:
+        """Make a container with a static address; it does not run yet.
+
+        Args:
+            name: its name; its host name too.
+            image: what it is made of.
+            host: arguments of docker's HostConfig.
+            network: the network it is on.
+            address: its IPv4 address there.
+            settings: further arguments of docker's create_container (environment, labels, ports, volumes).
+        """
+        endpoint = self._api.create_endpoint_config(ipv4_address=address)
+        with _translated():
+            self._api.create_container(
+                image, name=name, hostname=name, tty=True, host_config=self._api.create_host_config(**host),
+                networking_config=self._api.create_networking_config({network: endpoint}), **settings,
+            )  # fmt: skip
+
+    def run_once(
+        self, image: str, argv: Sequence[str], *, host: Mapping[str, Any], name: str | None = None,
+        labels: Mapping[str, str] | None = None, archives: Sequence[tuple[str, bytes]] = (),
+    ) -> tuple[int, bytes, bytes]:  # fmt: skip
+        """Run a container to its end and remove it.
+
+        Args:
+            image: what it is made of; its entrypoint is not used.
+            argv: the program and its arguments.
+            host: arguments of docker's HostConfig.
+            name: its name.
+            labels: its labels.
+            archives: tars unpacked into it before it starts: (folder, tar).
+
+        Returns:
+            The exit status, standard output and standard error.
+        """
+        with _translated():
+            made = self._api.create_container(
+                image, entrypoint=[argv[0]], command=list(argv[1:]), name=name, labels=dict(labels or {}),
+                host_config=self._api.create_host_config(**host),
+            )["Id"]  # fmt: skip
+            try:
+                for folder, data in archives:
+                    self._api.put_archive(made, folder, data)
+                self._api.start(made)
+                status = self._api.wait(made, timeout=1800)["StatusCode"]
+                out = self._api.logs(made, stdout=True, stderr=False)
+                err = self._api.logs(made, stdout=False, stderr=True)
+            finally:
+                self._api.remove_container(made, force=True, v=True)
+        return int(status), out, err
+
+    def inspect_container(self, name: str) -> Mapping[str, Any]:
+        """All that the engine knows of a container.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        with _translated():
+            return dict(self._api.inspect_container(name))
+
+    def act(self, action: str, name: str, **arguments: Any) -> None:
+        """Do something with a container: start, stop, kill, pause, unpause, restart.
+
+        Raises:
+            NotFound: it is gone.
+            KubedrillError: the engine refuses.
+        """
+        with _translated():
+            getattr(self._api, action)(name, **arguments)
+
+    def remove_container(self, name: str) -> None:
+        """End and remove a container with its anonymous volumes; harmless when it is gone."""
+        with _translated(), contextlib.suppress(docker.errors.NotFound):
+            self._api.remove_container(name, force=True, v=True)
+
+    def execute(self, name: str, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Result:
+        """Run a command in a running container and wait for its end.
+
+        Raises:
+            NotFound: the container is gone or does not run.
+        """
+        with _translated():
+            made = self._api.exec_create(name, list(argv), environment=dict(environment or {}))["Id"]
+            out, err = self._api.exec_start(made, demux=True)
+            status = self._api.exec_inspect(made)["ExitCode"]
+        # The engine has no status when the container died under the command.
+        code = 137 if status is None else int(status)
+        return Result(code, (out or b"").decode(errors="replace"), (err or b"").decode(errors="replace"))
+
+    def put_archive(self, name: str, folder: str, data: bytes | Iterator[bytes]) -> None:
+        """Unpack a tar in a container, running or not."""
+        with _translated():
+            self._api.put_archive(name, folder, data)
+
+    def get_archive(self, name: str, path: str) -> bytes:
+        """A tar of a path in a container, running or not.
+
+        Raises:
+            NotFound: there is no such path.
+        """
+        with _translated():
+            stream, _ = self._api.get_archive(name, path)
+            return b"".join(stream)
+
+    def logs(self, name: str) -> str:
+        """What the container's first process printed."""
+        with _translated():
+            return str(self._api.logs(name).decode(errors="replace"))
+
+
+def tar_of(files: Mapping[str, tuple[bytes, int]]) -> bytes:
+    """A tar of files: {path: (content, mode)}."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, (content, mode) in files.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode = len(content), mode
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Docker's errors as ours."""
+    try:
+        yield
+    except docker.errors.NotFound as error:
+        raise NotFound(_explanation(error)) from error
+    except docker.errors.APIError as error:
+        raise KubedrillError("Docker's engine refused", evidence=[_explanation(error)]) from error
+    except (requests.exceptions.RequestException, docker.errors.DockerException) as error:
+        raise _unavailable(error) from error
+
+
+def _explanation(error: Any) -> str:
+    text = str(error.explanation or error)
+    with contextlib.suppress(ValueError):
+        text = str(json.loads(text)["message"])
+    return text.strip()
+
+
+def _unavailable(error: Exception) -> EngineUnavailable:
+    text = str(error)
+    if "Permission denied" in text or "PermissionError" in text:
+        return EngineUnavailable(
+            "Docker's engine belongs to another user",
+            evidence=[text],
+            todo=["join its group (sudo usermod -aG docker $USER, then log in again), or become root"],
+        )
+    where = os.environ.get("DOCKER_HOST", "")
+    return EngineUnavailable(
+        "Docker's engine does not answer",
+        evidence=[text, *([f"DOCKER_HOST={where}"] if where else [])],
+        todo=["run: invoke setup", "where Docker is installed: systemctl start docker"],
+    )
