@@ -41,9 +41,7 @@ class CommandFailed(KubedrillError):
         where: the node, or "this machine".
     """
 
-    def __init__(
-        self, command: str, status: int | None, output: str, where: str, *, todo: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, command: str, status: int | None, output: str, where: str, *, todo: Sequence[str] = ()) -> None:
         ending = "ran out of time" if status is None else f"exit status {status}"
         super().__init__(
             f"a command failed on {where} ({ending})",

@@ -57,6 +57,7 @@ def run(
     Raises:
         CommandFailed: the status was not 0 (with check), or the time ran out.
         MissingPrerequisite: there is no such program.
+        FileNotFoundError: there is no such cwd, or no folder for log.
     """
     line = pasteable(argv, env, cwd)
     full_env = {**os.environ, **env} if env else None
@@ -65,7 +66,7 @@ def run(
             with log.open("w") as sink:
                 done = subprocess.run(
                     list(argv), env=full_env, cwd=cwd, input=stdin, text=True, timeout=timeout,
-                    stdout=sink, stderr=subprocess.STDOUT, stdin=None if stdin else subprocess.DEVNULL,
+                    stdout=sink, stderr=subprocess.STDOUT, stdin=None if stdin is not None else subprocess.DEVNULL,
                 )  # fmt: skip
             result = Result(done.returncode, log.read_text(errors="replace"), "")
         else:
@@ -75,13 +76,16 @@ def run(
             )  # fmt: skip
             result = Result(captured.returncode, captured.stdout, captured.stderr)
     except FileNotFoundError as error:
+        if error.filename != argv[0]:  # it is cwd, or the folder of log, that is missing
+            raise
         raise MissingPrerequisite(
             f"there is no program '{argv[0]}' on this machine",
             evidence=[f"$ {line}"],
             todo=["run: invoke setup"],
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise CommandFailed(line, None, _text(error.stdout) + _text(error.stderr), "this machine") from error
+        output = log.read_text(errors="replace") if log is not None else _text(error.stdout) + _text(error.stderr)
+        raise CommandFailed(line, None, output, "this machine") from error
     if check and result.status != 0:
         raise CommandFailed(line, result.status, result.output, "this machine")
     return result

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from kubedrill import versions
 from kubedrill.errors import InvalidSpec
@@ -22,6 +32,8 @@ CONTROL_PLANE_COUNTS = (1, 3, 5)
 MAX_NAME = 40
 COMPONENTS = ("apiserver", "controllerManager", "scheduler", "etcd", "kubelet", "kubeProxy")
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+ROLES = ("control-plane", "worker")
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _ROLE = r"(control-plane|worker)(-[1-9][0-9]*)?"
@@ -94,7 +106,7 @@ def _host_port(port: int) -> int:
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True, validate_default=True)
 
 
 class PortMapping(_Frozen):
@@ -154,54 +166,57 @@ class ClusterSpec(_Frozen):
     extra_args: dict[str, dict[str, str]] = Field(default_factory=dict, alias="extraArgs")
     nodes: dict[str, NodeSettings] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _whole(self) -> ClusterSpec:
-        problems = [*self._subnet_problems(), *self._node_problems()]
-        for component in self.extra_args:
-            if component not in COMPONENTS:
-                problems.append(f"extraArgs: no component '{component}'{nearest(component, COMPONENTS)}")
+    # One validator a field, not one of the whole model: that would run only when every field is right by itself,
+    # and so hide its own findings. A field that was refused is absent from info.data.
+    @field_validator("pod_subnet")
+    @classmethod
+    def _room(cls, pods: str, info: ValidationInfo) -> str:
+        nodes = info.data.get("control_planes", 0) + info.data.get("workers", 0)
+        room = 2 ** (24 - ipaddress.IPv4Network(pods).prefixlen)
+        if room < nodes:
+            raise ValueError(f"{pods} has room for {room} nodes (a /24 each), not {nodes}")
+        return pods
+
+    @field_validator("service_subnet")
+    @classmethod
+    def _apart(cls, services: str, info: ValidationInfo) -> str:
+        pods = info.data.get("pod_subnet")
+        if pods and ipaddress.IPv4Network(pods).overlaps(ipaddress.IPv4Network(services)):
+            raise ValueError(f"{services} and podSubnet {pods} overlap")
+        return services
+
+    @field_validator("extra_args")
+    @classmethod
+    def _components(cls, args: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        unknown = [component for component in args if component not in COMPONENTS]
+        if unknown:
+            raise ValueError("\n".join(f"no component '{word}'{nearest(word, COMPONENTS)}" for word in unknown))
+        return args
+
+    @field_validator("nodes")
+    @classmethod
+    def _there(cls, nodes: dict[str, NodeSettings], info: ValidationInfo) -> dict[str, NodeSettings]:
+        problems = [
+            f"'{key}' is neither a role (control-plane, worker) nor one node (worker-2)"
+            for key in nodes
+            if not re.fullmatch(_ROLE, key)
+        ]
+        if {"control_planes", "workers"} <= info.data.keys():
+            keys = _node_keys(info.data["control_planes"], info.data["workers"])
+            single = [key for key in nodes if re.fullmatch(_ROLE, key) and key not in ROLES]
+            problems += [f"there is no '{key}' in this cluster" for key in single if key not in keys]
+            problems += _port_problems(nodes, keys)
         if problems:
             raise ValueError("\n".join(problems))
-        return self
-
-    def _subnet_problems(self) -> list[str]:
-        pods, services = (ipaddress.IPv4Network(net) for net in (self.pod_subnet, self.service_subnet))
-        problems = []
-        if pods.overlaps(services):
-            problems.append(f"podSubnet {pods} and serviceSubnet {services} overlap")
-        nodes = self.control_planes + self.workers
-        if 2 ** max(0, 24 - pods.prefixlen) < nodes:
-            problems.append(
-                f"podSubnet {pods} has room for {2 ** (24 - pods.prefixlen)} nodes (a /24 each), not {nodes}"
-            )
-        return problems
-
-    def _node_problems(self) -> list[str]:
-        problems = []
-        published: dict[tuple[int, str], str] = {}
-        for key in self.nodes:
-            if not re.fullmatch(_ROLE, key):
-                problems.append(
-                    f"nodes: '{key}' is neither a role (control-plane, worker) nor one node (worker-2)"
-                )
-            elif key not in ("control-plane", "worker") and key not in self.node_keys():
-                problems.append(f"nodes: there is no '{key}' in this cluster")
-        for key in self.node_keys():
-            for port in self.settings(key).ports:
-                other = published.setdefault((port.host_port, port.protocol), key)
-                if other != key:
-                    problems.append(f"nodes: {key} and {other} both publish host port {port.host_port}")
-        return problems
+        return nodes
 
     def node_keys(self) -> tuple[str, ...]:
         """The nodes without the cluster's name: control-plane-1, worker-1, worker-2."""
-        control_planes = [f"control-plane-{number + 1}" for number in range(self.control_planes)]
-        return (*control_planes, *(f"worker-{number + 1}" for number in range(self.workers)))
+        return _node_keys(self.control_planes, self.workers)
 
     def settings(self, key: str) -> NodeSettings:
         """What is special about the node control-plane-N or worker-N."""
-        role = key.rpartition("-")[0]
-        return self.nodes.get(key, NodeSettings()).over(self.nodes.get(role, NodeSettings()))
+        return _settings(self.nodes, key)
 
     def version(self) -> str:
         """The exact Kubernetes version: v1.37.2."""
@@ -216,9 +231,16 @@ class ClusterSpec(_Frozen):
         """The spec that `to_json` wrote.
 
         Raises:
-            InvalidSpec: the text was written by a kubedrill that knows other keys.
+            InvalidSpec: the text is no JSON object, or was written by a kubedrill that knows other keys.
         """
-        return load_mapping(yaml.safe_load(text), source="the label of a running cluster")
+        source = "the label of a running cluster"
+        try:
+            given = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InvalidSpec(f"cannot read {source}", evidence=[str(error), text]) from error
+        if not isinstance(given, dict):
+            raise InvalidSpec(f"cannot read {source}", evidence=[text])
+        return load_mapping(given, source=source)
 
     def differences(self, other: ClusterSpec) -> list[str]:
         """What differs, one line a key: 'workers: 2 there, 3 asked for' (`other` is what is there)."""
@@ -238,10 +260,9 @@ def load(config: Path | None, flags: Mapping[str, Any]) -> ClusterSpec:
     """
     given: dict[str, Any] = {}
     if config is not None:
-        given = _read(config)
+        given = {_alias(key): value for key, value in _read(config).items()}
     for key, value in flags.items():
         if value is not None:
-            given.pop(_alias(key), None)
             given[_alias(key)] = value
     return load_mapping(given, source=str(config) if config else "the flags")
 
@@ -261,6 +282,29 @@ def load_mapping(given: Mapping[str, Any], *, source: str) -> ClusterSpec:
             evidence=reasons,
             todo=["nothing was made; correct it and run the command again"],
         ) from None
+
+
+def _node_keys(control_planes: int, workers: int) -> tuple[str, ...]:
+    counts = {"control-plane": control_planes, "worker": workers}
+    return tuple(f"{role}-{number + 1}" for role in ROLES for number in range(counts[role]))
+
+
+def _settings(nodes: Mapping[str, NodeSettings], key: str) -> NodeSettings:
+    role = key.rpartition("-")[0]
+    return nodes.get(key, NodeSettings()).over(nodes.get(role, NodeSettings()))
+
+
+def _port_problems(nodes: Mapping[str, NodeSettings], keys: tuple[str, ...]) -> list[str]:
+    problems = []
+    published: dict[tuple[int, str], str] = {}
+    for key in keys:
+        for port in _settings(nodes, key).ports:
+            taken = (port.host_port, port.protocol)
+            if taken in published:
+                who = "twice by " + key if published[taken] == key else f"by {published[taken]} and by {key}"
+                problems.append(f"host port {port.host_port} is published {who}")
+            published.setdefault(taken, key)
+    return problems
 
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:

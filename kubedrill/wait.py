@@ -10,6 +10,9 @@ import tenacity
 
 from kubedrill.errors import TimedOut
 
+# Rounding of the clock must not make one more read a few nanoseconds before the end.
+_TICK = 1e-6
+
 T = TypeVar("T")
 Verdict = tuple[bool, str]
 
@@ -69,13 +72,19 @@ def until(
         last = why
         return ok, state_or_none
 
+    def left() -> float:
+        return within - (clock.monotonic() - started)
+
     def out_of_time(_: tenacity.RetryCallState) -> bool:
-        return clock.monotonic() - started >= within
+        return left() <= _TICK
+
+    def pause(_: tenacity.RetryCallState) -> float:
+        return max(0.0, min(every, left()))  # the last read falls on the end, not up to `every` after it
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda outcome: not outcome[0]),
         stop=out_of_time,
-        wait=tenacity.wait_fixed(every),
+        wait=pause,
         sleep=clock.sleep,
     )
     try:

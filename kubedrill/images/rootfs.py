@@ -72,12 +72,8 @@ def choose(*, etc: Path = Path("/etc"), ubuntu_answers: Callable[[], bool] | Non
         return Suite("debian", codename, own_sources(etc, codename), f"this machine's own apt sources; {why}")
     raise MissingPrerequisite(
         "no distribution to make nodes of",
-        evidence=[
-            f"this machine is '{own or 'unknown'}', and Ubuntu's archive does not answer or cannot be verified"
-        ],
-        todo=[
-            "install Ubuntu's archive keyring (package ubuntu-keyring or ubuntu-archive-keyring) and mmdebstrap"
-        ],
+        evidence=[f"this machine is '{own or 'unknown'}', and Ubuntu's archive does not answer or cannot be verified"],
+        todo=["install Ubuntu's archive keyring (package ubuntu-keyring or ubuntu-archive-keyring) and mmdebstrap"],
     )
 
 

@@ -6,10 +6,11 @@ import contextlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import docker
 import docker.errors
@@ -43,6 +44,13 @@ class Engine:
     @property
     def _api(self) -> Any:
         return self._client.api
+
+    def _host_config(self, host: Mapping[str, Any]) -> Any:
+        # The library knows no argument for some of the engine's own keys (MaskedPaths): those begin with a capital.
+        known = {key: value for key, value in host.items() if not key[0].isupper()}
+        config = self._api.create_host_config(**known)
+        config.update({key: value for key, value in host.items() if key[0].isupper()})
+        return config
 
     def info(self) -> Mapping[str, Any]:
         """What `docker info` tells.
@@ -81,7 +89,7 @@ class Engine:
                 buildargs=dict(arguments),
             )  # fmt: skip
             for message in stream:
-                lines += str(message.get("stream", "")).splitlines()
+                lines += re.sub(r"\x1b\[[0-9;]*m", "", str(message.get("stream", ""))).splitlines()
                 if "error" in message:
                     raise BuildFailed(
                         f"the image {tag} could not be built",
@@ -165,42 +173,45 @@ class Engine:
         endpoint = self._api.create_endpoint_config(ipv4_address=address)
         with _translated():
             self._api.create_container(
-                image, name=name, hostname=name, tty=True, host_config=self._api.create_host_config(**host),
+                image, name=name, hostname=name, tty=True, host_config=self._host_config(host),
                 networking_config=self._api.create_networking_config({network: endpoint}), **settings,
             )  # fmt: skip
 
     def run_once(
-        self, image: str, argv: Sequence[str], *, host: Mapping[str, Any], name: str | None = None,
-        labels: Mapping[str, str] | None = None, archives: Sequence[tuple[str, bytes]] = (),
-    ) -> tuple[int, bytes, bytes]:  # fmt: skip
+        self, image: str, argv: Sequence[str], *, host: Mapping[str, Any],
+        labels: Mapping[str, str], archives: Sequence[tuple[str, bytes | IO[bytes]]] = (), fetch: str = "",
+    ) -> tuple[Result, bytes]:  # fmt: skip
         """Run a container to its end and remove it.
 
         Args:
             image: what it is made of; its entrypoint is not used.
             argv: the program and its arguments.
             host: arguments of docker's HostConfig.
-            name: its name.
             labels: its labels.
-            archives: tars unpacked into it before it starts: (folder, tar).
+            archives: tars unpacked into it before it starts: (folder, tar or open file).
+            fetch: a path to take out of it at its end.
 
         Returns:
-            The exit status, standard output and standard error.
+            Status and output, and a tar of the path to fetch.
         """
         with _translated():
             made = self._api.create_container(
-                image, entrypoint=[argv[0]], command=list(argv[1:]), name=name, labels=dict(labels or {}),
-                host_config=self._api.create_host_config(**host),
+                image, entrypoint=[argv[0]], command=list(argv[1:]), labels=dict(labels),
+                host_config=self._host_config(host),
             )["Id"]  # fmt: skip
             try:
                 for folder, data in archives:
                     self._api.put_archive(made, folder, data)
                 self._api.start(made)
                 status = self._api.wait(made, timeout=1800)["StatusCode"]
-                out = self._api.logs(made, stdout=True, stderr=False)
-                err = self._api.logs(made, stdout=False, stderr=True)
+                out = self._api.logs(made, stdout=True, stderr=False).decode(errors="replace")
+                err = self._api.logs(made, stdout=False, stderr=True).decode(errors="replace")
+                fetched = b""
+                if fetch and status == 0:
+                    fetched = b"".join(self._api.get_archive(made, fetch)[0])
             finally:
                 self._api.remove_container(made, force=True, v=True)
-        return int(status), out, err
+        return Result(int(status), out, err), fetched
 
     def inspect_container(self, name: str) -> Mapping[str, Any]:
         """All that the engine knows of a container.

@@ -1,0 +1,245 @@
+"""The image store: for each Kubernetes version one volume with unpacked images and binaries, shared by all nodes."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import tarfile
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from kubedrill import install, paths, shell, versions
+from kubedrill.errors import BuildFailed
+from kubedrill.images import address, components, node, oci, rootfs
+from kubedrill.providers import docker_flags
+from kubedrill.providers.docker_engine import Engine, tar_of
+
+LABEL = "kubedrill.store"
+FLANNEL = "ghcr.io/flannel-io/flannel"
+HELLO = "kubedrill.local/hello:1"
+CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+# What kube-proxy and flannel call; the folder holds iptables' matches and targets.
+FIREWALL = ("iptables", "ip6tables", "iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore",
+            "nft", "conntrack", "ipset", "ip", "xtables-nft-multi", "/usr/lib/*/xtables")  # fmt: skip
+# What a drill calls inside a pod, with a shell to do it in.
+DIAGNOSIS = ("sh", "nping", "curl", "dig", "ip", "ping", "openssl", "cat", "sleep", "grep", "/etc/ssl/certs")
+NODE_BINARIES = ("kubeadm", "kubelet", "kubectl")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An image store that is ready.
+
+    Args:
+        volume: its volume.
+        kubernetes: the exact Kubernetes version, v1.37.2.
+        etcd_tag: the tag of registry.k8s.io/etcd in it; none for kubeadm's own choice.
+        dns_tag: the tag of registry.k8s.io/coredns/coredns in it; none for kubeadm's own choice.
+        flannel_image: flannel's image in it.
+        sandbox_image: the pause image in it.
+        images: all images in it.
+    """
+
+    volume: str
+    kubernetes: str
+    etcd_tag: str | None
+    dns_tag: str | None
+    flannel_image: str
+    sandbox_image: str
+    images: tuple[str, ...]
+
+
+def name(kubernetes: str, suite: rootfs.Suite, compiler: str) -> str:
+    """The volume that these inputs give: its end is their content address."""
+    folder = paths.repository() / "images"
+    keys = [components.key(components.load(part), compiler) for part in _parts(kubernetes)]
+    scripts = [(folder / script).read_text() for script in ("store.sh", "collect.sh")]
+    lists = json.dumps([FIREWALL, DIAGNOSIS, HELLO, FLANNEL])
+    inputs = address.of(node.name(suite, compiler), *keys, *scripts, lists)
+    return f"kubedrill-store-{versions.kubernetes_version(kubernetes)}-{inputs}"
+
+
+def find(engine: Engine, volume: str) -> Store | None:
+    """The store of that name, if it was finished and its volume is still the one that was filled."""
+    record = _record(volume)
+    if not record.exists():
+        return None
+    saved = json.loads(record.read_text())
+    there = [found for found in engine.volumes(f"{LABEL}={saved['build']}") if found["Name"] == volume]
+    if not there:
+        return None
+    return Store(**{**saved["store"], "images": tuple(saved["store"]["images"])})
+
+
+def ensure(
+    engine: Engine, kubernetes: str, suite: rootfs.Suite, compiler: str, missing: frozenset[str],
+    say: Callable[[str], None],
+) -> Store:  # fmt: skip
+    """The image store of a Kubernetes minor, built from modules unless it is there.
+
+    Args:
+        engine: Docker's engine.
+        kubernetes: '1.37'.
+        suite: what nodes are made of.
+        compiler: the answer of components.go_version.
+        missing: capabilities that the engine lacks.
+        say: told of each thing built.
+
+    Raises:
+        BuildFailed: with the end of the output of what failed.
+    """
+    volume = name(kubernetes, suite, compiler)
+    found = find(engine, volume)
+    if found:
+        return found
+    with FileLock(paths.cache() / f"{volume}.lock"):
+        found = find(engine, volume)
+        if found:
+            return found
+        node_image = node.ensure(engine, suite, compiler, say)
+        built = {part: components.build(part, compiler, say) for part in _parts(kubernetes)}
+        bases = {
+            "firewall": _collect(engine, node.ensure_rootfs(engine, suite, say), FIREWALL),
+            "diagnosis": _collect(engine, node.ensure_rootfs(engine, suite, say), DIAGNOSIS),
+        }
+        store, images = _plan(volume, kubernetes, built, bases)
+        binaries = {name: built[_kubernetes_part(kubernetes)] / name for name in NODE_BINARIES}
+        return fill(engine, store, images, binaries, node_image, missing, say)
+
+
+def fill(
+    engine: Engine, store: Store, images: Sequence[oci.Image | Path], binaries: Mapping[str, Path], node_image: str,
+    missing: frozenset[str], say: Callable[[str], None],
+) -> Store:  # fmt: skip
+    """Make the volume of a store and unpack images into it.
+
+    Args:
+        engine: Docker's engine.
+        store: what it will be.
+        images: images to make, or archives to take as they are.
+        binaries: kubeadm, kubelet and kubectl.
+        node_image: an image with containerd, which unpacks.
+        missing: capabilities that the engine lacks.
+        say: told of it.
+
+    Raises:
+        BuildFailed: with the end of the output.
+    """
+    say(f"filling the image store of Kubernetes {store.kubernetes}")
+    started = time.monotonic()
+    build = uuid.uuid4().hex
+    engine.remove_volume(store.volume)
+    engine.create_volume(store.volume, {LABEL: build})
+    with tempfile.TemporaryDirectory(dir=paths.cache(), prefix=".store-") as folder:
+        load = Path(folder) / "load.tar"
+        _pack(load, images, binaries, store.sandbox_image, Path(folder))
+        host = {**docker_flags.isolation(missing), "binds": [f"{store.volume}:/store"]}
+        with load.open("rb") as opened:
+            result, _ = engine.run_once(
+                node_image, ["/store.sh"], host=host, labels={"kubedrill.builder": "store"},
+                archives=[("/", opened)],
+            )  # fmt: skip
+    if result.status != 0:
+        engine.remove_volume(store.volume)
+        raise BuildFailed(
+            f"the image store of Kubernetes {store.kubernetes} could not be filled",
+            evidence=result.output.splitlines()[-15:],
+            todo=["see images/store.sh; `docker system df` tells whether disk is left"],
+        )
+    record = _record(store.volume)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps({"build": build, "store": asdict(store)}, indent=1))
+    say(f"filled it in {time.monotonic() - started:.0f} s")
+    return store
+
+
+def _kubernetes_part(kubernetes: str) -> str:
+    return f"kubernetes-{kubernetes}"
+
+
+def _parts(kubernetes: str) -> tuple[str, ...]:
+    return (_kubernetes_part(kubernetes), "etcd", "coredns", "flannel", "kubedrill")
+
+
+def _record(volume: str) -> Path:
+    return paths.cache() / "stores" / f"{volume}.json"
+
+
+def _plan(
+    volume: str, kubernetes: str, built: Mapping[str, Path], bases: Mapping[str, bytes]
+) -> tuple[Store, list[oci.Image]]:
+    version = versions.kubernetes_version(kubernetes)
+    programs = built[_kubernetes_part(kubernetes)]
+    registry, firewall = "registry.k8s.io", bases["firewall"]
+    listed = shell.run([str(programs / "kubeadm"), "config", "images", "list", "--kubernetes-version", version])
+    sandbox = next(line for line in listed.stdout.split() if "/pause:" in line)
+    etcd_tag = components.load("etcd").version.removeprefix("v")
+    dns_tag = components.load("coredns").version
+    flannel = f"{FLANNEL}:{components.load('flannel').version}"
+
+    def program(image: str, part: str, *names: str, entrypoint: str = "", base: bytes | None = None) -> oci.Image:
+        files = {f"/usr/local/bin/{name}": built[part] / name for name in names}
+        return oci.Image(image, files, [entrypoint or names[0]], base)
+
+    kube = _kubernetes_part(kubernetes)
+    images = [
+        *(program(f"{registry}/{name}:{version}", kube, name) for name in CONTROL_PLANE),
+        program(f"{registry}/kube-proxy:{version}", kube, "kube-proxy", base=firewall),
+        program(f"{registry}/etcd:{etcd_tag}", "etcd", "etcd", "etcdctl", "etcdutl"),
+        oci.Image(f"{registry}/coredns/coredns:{dns_tag}", {"/coredns": built["coredns"] / "coredns"}, ["/coredns"]),
+        oci.Image(flannel, {"/opt/bin/flanneld": built["flannel"] / "flanneld"}, ["/opt/bin/flanneld"], firewall),
+        oci.Image(sandbox, {"/pause": built["kubedrill"] / "pause"}, ["/pause"]),
+        program(f"{registry}/e2e-test-images/agnhost:{_agnhost_version(kubernetes)}", kube, "agnhost"),
+        program(HELLO, "kubedrill", "hello", base=bases["diagnosis"]),
+    ]
+    names = tuple(image.name for image in images)
+    return Store(volume, version, etcd_tag, dns_tag, flannel, sandbox, names), images
+
+
+def _agnhost_version(kubernetes: str) -> str:
+    argv, env = install.go_command()
+    folder = versions.components_dir() / _kubernetes_part(kubernetes)
+    listed = shell.run([*argv, "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"], cwd=folder, env=env)
+    return (Path(listed.stdout.strip()) / "test/images/agnhost/VERSION").read_text().strip()
+
+
+def _collect(engine: Engine, image: str, wanted: Sequence[str]) -> bytes:
+    script = (paths.repository() / "images" / "collect.sh").read_bytes()
+    result, fetched = engine.run_once(
+        image, ["/bin/sh", "/collect.sh", *wanted], host={}, labels={"kubedrill.builder": "collect"},
+        archives=[("/", tar_of({"collect.sh": (script, 0o755)}))], fetch="/collected.tar",
+    )  # fmt: skip
+    if result.status != 0:
+        raise BuildFailed(
+            "a base for images could not be collected from the rootfs",
+            evidence=[f"wanted: {' '.join(wanted)}", *result.output.splitlines()[-15:]],
+            todo=["see images/collect.sh and images/packages.txt"],
+        )
+    with tarfile.open(fileobj=io.BytesIO(fetched)) as outer:
+        member = outer.extractfile("collected.tar")
+        assert member is not None  # the engine sends what was asked for, or fails
+        return member.read()
+
+
+def _pack(
+    target: Path, images: Sequence[oci.Image | Path], binaries: Mapping[str, Path], sandbox: str, folder: Path
+) -> None:
+    """One tar with all that store.sh works on."""
+    with tarfile.open(target, "w") as tar:
+        tar.add(paths.repository() / "images" / "store.sh", "store.sh")
+        for name, path in binaries.items():
+            tar.add(path, f"build/bin/{name}")
+        (folder / "sandbox-image").write_text(sandbox)
+        tar.add(folder / "sandbox-image", "build/sandbox-image")
+        for number, image in enumerate(images):
+            archive = image if isinstance(image, Path) else folder / "image.tar"
+            if isinstance(image, oci.Image):
+                oci.archive(image, platform.machine(), archive)
+            tar.add(archive, f"build/{number:02d}.tar")
