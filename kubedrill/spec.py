@@ -47,7 +47,7 @@ def valid_name(name: str) -> str:
     """
     if not _DNS_LABEL.fullmatch(name) or len(name) > MAX_NAME:
         raise ValueError(
-            f"'{name}' is no name for a cluster: use up to {MAX_NAME} lower-case letters, digits and '-', "
+            f"{name!r} is no name for a cluster: use up to {MAX_NAME} lower-case letters, digits and '-', "
             "with a letter or digit at both ends (a DNS label)"
         )
     return name
@@ -77,25 +77,25 @@ def _kubernetes(version: str) -> str:
         if minor in (candidate, versions.kubernetes_version(candidate).removeprefix("v")):
             return candidate
     all_known = ", ".join(f"{minor} ({versions.kubernetes_version(minor)})" for minor in known)
-    raise ValueError(f"Kubernetes '{version}' is not known here; known: {all_known}")
+    raise ValueError(f"Kubernetes {version!r} is not known here; known: {all_known}")
 
 
 def _subnet(text: str) -> str:
     try:
         network = ipaddress.IPv4Network(text)
     except ValueError as error:
-        raise ValueError(f"'{text}' is no IPv4 subnet such as 10.244.0.0/16: {error}") from None
+        raise ValueError(f"{text!r} is no IPv4 subnet such as 10.244.0.0/16: {error}") from None
     if not 8 <= network.prefixlen <= 22:
-        raise ValueError(f"'{text}': a prefix from /8 to /22 is needed to give every node its part")
+        raise ValueError(f"{text!r}: a prefix from /8 to /22 is needed to give every node its part")
     return str(network)
 
 
 def _taint(text: str) -> str:
     _, _, effect = text.rpartition(":")
     if not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9_./]*(=[-A-Za-z0-9_.]*)?:[A-Za-z]+", text):
-        raise ValueError(f"'{text}' is no taint: write key=value:Effect")
+        raise ValueError(f"{text!r} is no taint: write key=value:Effect")
     if effect not in TAINT_EFFECTS:
-        raise ValueError(f"'{text}': the effect is one of {', '.join(TAINT_EFFECTS)}")
+        raise ValueError(f"{text!r}: the effect is one of {', '.join(TAINT_EFFECTS)}")
     return text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from kubedrill.shell import Result
@@ -111,6 +112,18 @@ class Node(Protocol):
 
     def write(self, files: Sequence[File]) -> None:
         """Write files, owned by root; folders are made."""
+        ...
+
+    def send(self, source: Path, path: str) -> None:
+        """Copy a file of this machine into the node, whatever its size."""
+        ...
+
+    def journal(self) -> str:
+        """The journal of its services as text; works on a stopped node too."""
+        ...
+
+    def console(self) -> str:
+        """What it printed before its journal began."""
         ...
 
     def read_tree(self, path: str) -> bytes:

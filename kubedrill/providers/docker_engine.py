@@ -283,6 +283,18 @@ def tar_of(files: Mapping[str, tuple[bytes, int]]) -> bytes:
     return buffer.getvalue()
 
 
+def tar_stream(source: Path, path: str) -> Iterator[bytes]:
+    """A tar of one file of this machine under another path, in pieces: it never is in memory as a whole."""
+    entry = tarfile.TarInfo(path.lstrip("/"))
+    entry.size = source.stat().st_size
+    yield entry.tobuf()
+    with source.open("rb") as opened:
+        while piece := opened.read(1 << 20):
+            yield piece
+    # A file is filled up to whole blocks; two empty blocks end the archive.
+    yield bytes(-entry.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
+
+
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
     """Docker's errors as ours."""

@@ -102,7 +102,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def read(text: str) -> dict[str, Any]:
-    loaded = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  (the base loader makes strings only)
+    loaded = yaml.load(text, Loader=yaml.BaseLoader)
     assert isinstance(loaded, dict)
     return loaded
 
@@ -145,12 +145,8 @@ def test_merge_into_nothing_gives_a_whole_kubeconfig(existing: str) -> None:
     assert read(kubeconfig.merge(existing, "lab", ADMIN, SERVER)) == {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [
-            {"name": "kubedrill-lab", "cluster": {"certificate-authority-data": "Q0EK", "server": SERVER}}
-        ],
-        "contexts": [
-            {"name": "kubedrill-lab", "context": {"cluster": "kubedrill-lab", "user": "kubedrill-lab"}}
-        ],
+        "clusters": [{"name": "kubedrill-lab", "cluster": {"certificate-authority-data": "Q0EK", "server": SERVER}}],
+        "contexts": [{"name": "kubedrill-lab", "context": {"cluster": "kubedrill-lab", "user": "kubedrill-lab"}}],
         "current-context": "kubedrill-lab",
         "users": [
             {
@@ -334,7 +330,12 @@ def test_the_error_does_not_quote_the_file(config: Path) -> None:
 
 @pytest.mark.parametrize(
     "admin",
-    ["", "{", ADMIN.replace("user: kubernetes-admin", "user: nobody"), ADMIN.replace("name: kubernetes\n", "name: k\n")],
+    [
+        "",
+        "{",
+        ADMIN.replace("user: kubernetes-admin", "user: nobody"),
+        ADMIN.replace("name: kubernetes\n", "name: k\n"),
+    ],
 )
 def test_a_useless_admin_conf_is_not_the_users_fault(admin: str, config: Path) -> None:
     config.write_text(FOREIGN)
@@ -439,6 +440,7 @@ def test_a_linked_folder_or_a_relative_path_is_the_same_lock(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "linked").symlink_to(config.parent)
+    assert kubeconfig_lock.lock_of(tmp_path / "linked" / "config") == config.with_name("config.lock")
     kubeconfig.merge_into(tmp_path / "linked" / "config", "a", ADMIN, SERVER)
     monkeypatch.chdir(config.parent)
     kubeconfig.merge_into(Path("config"), "b", ADMIN, SERVER)
@@ -486,9 +488,7 @@ def test_a_file_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> Non
     assert caught.value.todo
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text(FOREIGN)
 
     def full(_: int) -> None:
@@ -675,6 +675,16 @@ def test_without_hard_links_the_lock_is_still_exclusive(config: Path, monkeypatc
         kubeconfig.merge_into(config, "lab2", ADMIN, SERVER)
 
 
+def test_a_lock_that_cannot_be_made_is_one_clear_error(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(KubedrillError, match="No space left"):
+        kubeconfig.merge_into(config, "lab", ADMIN, SERVER)
+    assert files(config.parent) == []
+
+
 def die_with_the_lock(config: Path) -> None:
     with kubeconfig_lock.held(config):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -697,6 +707,20 @@ def test_a_killed_kubedrill_blocks_and_damages_nothing(die: Callable[[Path], Non
     kubeconfig.merge_into(config, "lab", ADMIN, SERVER)
     assert config.read_text() == kubeconfig.merge(FOREIGN, "lab", ADMIN, SERVER)
     assert not config.with_name("config.lock").exists()
+
+
+def test_the_lock_of_a_zombie_is_taken_over(config: Path) -> None:
+    """A killed process whose parent has not asked for its status yet still has its number."""
+    child = os.fork()
+    if child == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        config.with_name("config.lock").write_text(f"kubedrill {platform.node()} {child}\n")
+        kubeconfig.merge_into(config, "lab", ADMIN, SERVER)
+        assert files(config.parent) == ["config"]
+    finally:
+        os.waitpid(child, 0)
 
 
 def test_the_lock_of_an_earlier_process_of_our_number_is_taken_over(config: Path) -> None:

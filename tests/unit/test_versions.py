@@ -85,12 +85,6 @@ def test_a_module_that_is_not_required_is_an_error_with_the_file(module: str, tm
     assert caught.value.todo
 
 
-@pytest.mark.usefixtures("components")
-def test_a_component_that_is_not_there_is_an_error_with_the_file() -> None:
-    with pytest.raises(KubedrillError, match=r"kubernetes-1\.99/go\.mod"):
-        versions.kubernetes_version("1.99")
-
-
 @pytest.mark.parametrize(
     ("version", "minor"), [("v1.37.2", "1.37"), ("1.37.2", "1.37"), ("v1.37", "1.37"), ("v1.37.0-rc.1", "1.37")]
 )

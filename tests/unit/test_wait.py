@@ -118,9 +118,7 @@ def test_a_slow_read_that_began_in_time_counts() -> None:
 
 def test_transient_errors_mean_not_yet() -> None:
     states = script(ConnectionError("refused"), TimeoutError("slow"), "up")
-    found = until(
-        states, is_up, within=5, what="API", transient=(ConnectionError, TimeoutError), clock=FakeClock()
-    )
+    found = until(states, is_up, within=5, what="API", transient=(ConnectionError, TimeoutError), clock=FakeClock())
     assert found == "up"
 
 

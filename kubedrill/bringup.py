@@ -1,0 +1,261 @@
+"""The ordered steps of `up`, each one idempotent: a node that has joined is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from kubedrill import checks, kube, kubeadm, loadbalancer, network
+from kubedrill.console import Reporter
+from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
+from kubedrill.kube import Kube
+from kubedrill.providers.base import File, Node, NodeSpec, Provider, Role
+from kubedrill.shell import Result
+from kubedrill.spec import ClusterSpec
+from kubedrill.wait import until
+
+T = TypeVar("T")
+
+JOINED = "/var/lib/kubedrill/joined"
+BALANCER = "load-balancer"
+# Limits, not expectations: five times what a slow machine with two cores took.
+_BOOT = 60
+_KUBEADM = 600
+_API = 300
+_READY = 300
+
+
+@dataclass(frozen=True)
+class Made:
+    """What nodes are made of, and what is known of the machine they run on."""
+
+    image: str
+    stores: Mapping[str, str]
+    flannel_image: str
+    machine: kubeadm.Machine
+    nameservers: tuple[str, ...]
+
+
+@dataclass
+class BringUp:
+    """One run of `up`.
+
+    Args:
+        spec: the cluster asked for.
+        addresses: its addresses.
+        provider: where its nodes come from.
+        made: what its nodes are made of.
+        api_port: port of 127.0.0.1 on which the API is published.
+        console: told of each step.
+        existing: nodes that have joined already, by host name.
+    """
+
+    spec: ClusterSpec
+    addresses: network.Addresses
+    provider: Provider
+    made: Made
+    api_port: int
+    console: Reporter
+    existing: dict[str, Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._keys = kubeadm.new_secrets()
+        self._failed = threading.Event()
+
+    def run(self, publish: Callable[[str], str]) -> None:
+        """Bring the cluster up, as far as it is not.
+
+        Args:
+            publish: takes admin.conf once there is one, and returns a kubeconfig that works from here.
+
+        Raises:
+            StepFailed: with the node, the command and the end of its output.
+        """
+        self.console.redact(self._keys.token, self._keys.certificate_key)
+        pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="up")
+        try:
+            self._run(pool, publish)
+        except BaseException:
+            # Whoever waits in another thread stops at its next look.
+            self._failed.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+
+    def _run(self, pool: ThreadPoolExecutor, publish: Callable[[str], str]) -> None:
+        preload = pool.submit(kube.preload)
+        first, *others = [key for key in self.spec.node_keys() if key.startswith("control-plane")]
+        workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
+        nodes = {key: pool.submit(self._node, key) for key in self._keys_of_nodes()}
+        if self.spec.control_planes > 1:
+            nodes[BALANCER].result()
+        leader = nodes[first].result()
+        if self._joined(leader):
+            self._renew_secrets(leader)
+        else:
+            flannel = pool.submit(self._flannel, leader)
+            self._init(leader)
+            flannel.result()
+        discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
+        joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
+        kubeconfig = publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout)
+        for key in others:
+            self._join(nodes[key], key, discovery)
+        for join in joining:
+            join.result()
+        preload.result()
+        self._ready(Kube(kubeconfig))
+
+    def _keys_of_nodes(self) -> tuple[str, ...]:
+        return (*([BALANCER] if self.spec.control_planes > 1 else []), *self.spec.node_keys())
+
+    def _node(self, key: str) -> Node:
+        """Make a node, or start the one that is there; returns when its services run."""
+        name = kubeadm.node_name(self.spec, key)
+        role: Role = "load-balancer" if key == BALANCER else "worker" if key.startswith("worker") else "control-plane"
+        service = "haproxy" if key == BALANCER else "containerd"
+        node = self.existing.get(name)
+        with self._step(f"{name}: started"):
+            if node is None:
+                node = self.provider.create_node(self.spec.name, self._node_spec(key, name, role))
+                if key == BALANCER:
+                    node.write([self._haproxy()])
+            elif node.state() == "stopped":
+                node.start()
+            elif node.state() == "paused":
+                node.resume()
+            made = node
+            until(
+                lambda: made.run(["systemctl", "is-active", service], check=False, show=False),
+                self._alive(lambda found: (found.status == 0, f"{service} is {found.output.strip() or 'not there'}")),
+                within=_BOOT, every=0.1, what=f"{service} on {name}",
+            )  # fmt: skip
+        return node
+
+    def _node_spec(self, key: str, name: str, role: Role) -> NodeSpec:
+        settings = self.spec.settings(key)
+        publish: dict[tuple[int, str], int] = {
+            (port.node_port, port.protocol): port.host_port for port in settings.ports
+        }
+        entrance = BALANCER if self.spec.control_planes > 1 else "control-plane-1"
+        if key == entrance:
+            publish[network.API_PORT, "tcp"] = self.api_port
+        return NodeSpec(
+            name=name,
+            role=role,
+            address=self.addresses.balancer if key == BALANCER else self.addresses.node(key),
+            image=self.made.image,
+            stores={} if key == BALANCER else self.made.stores,
+            publish=publish,
+            mounts=[(mount.host_path, mount.node_path, mount.read_only) for mount in settings.mounts],
+            environment={"KUBEDRILL_NAMESERVERS": " ".join(self.made.nameservers)},
+        )
+
+    def _haproxy(self) -> File:
+        control_planes = {
+            kubeadm.node_name(self.spec, key): self.addresses.node(key)
+            for key in self.spec.node_keys()
+            if key.startswith("control-plane")
+        }
+        return File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(control_planes))
+
+    def _init(self, node: Node) -> None:
+        config = kubeadm.init_config(self.spec, self.addresses, self.made.machine, self._keys)
+        patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches().items()]
+        node.write([File(kubeadm.INIT_CONFIG, config, 0o600), *patches])
+        self.console.wrote(node.name, kubeadm.INIT_CONFIG, config)
+        upload = ["--upload-certs"] if self.spec.control_planes > 1 else []
+        with self._step(f"{node.name}: kubeadm init"):
+            self._kubeadm(node, ["kubeadm", "init", "--config", kubeadm.INIT_CONFIG, *upload])
+
+    def _join(self, made: Future[Node], key: str, discovery: str) -> None:
+        node = made.result()
+        if self._joined(node):
+            return
+        config = kubeadm.join_config(self.spec, key, self.addresses, self.made.machine, self._keys)
+        files = [File(kubeadm.JOIN_CONFIG, config, 0o600), File(kubeadm.DISCOVERY_FILE, discovery, 0o600)]
+        if key.startswith("control-plane"):
+            files += [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches().items()]
+        node.write(files)
+        self.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
+        with self._step(f"{node.name}: kubeadm join"):
+            self._kubeadm(node, ["kubeadm", "join", "--config", kubeadm.JOIN_CONFIG])
+
+    def _kubeadm(self, node: Node, argv: list[str]) -> None:
+        """Run kubeadm, keep what it printed in the node, and mark the node as joined at the end."""
+        result = node.run(argv, check=False, timeout=_KUBEADM)
+        log = f"/var/log/kubedrill/{argv[0]}-{argv[1]}.log"
+        node.write([File(log, self.console.redacted(result.output))])
+        if result.status != 0:
+            raise CommandFailed(
+                f"docker exec {node.name} {' '.join(argv)}", result.status, self.console.redacted(result.output),
+                node.name, todo=[f"all of its output is in {log} of the node"],
+            )  # fmt: skip
+        node.write([File(JOINED, "")])
+
+    def _joined(self, node: Node) -> bool:
+        return node.name in self.existing
+
+    def _renew_secrets(self, leader: Node) -> None:
+        """A token and a key that are valid now, for nodes that join a cluster that is there."""
+        if len(self.existing) == len(self._keys_of_nodes()):
+            return
+        with self._step("token and certificate key renewed"):
+            self._api_answers(leader, "/etc/kubernetes/admin.conf")
+            leader.run(["kubeadm", "token", "create", self._keys.token, "--ttl", kubeadm.TOKEN_TTL])
+            if self.spec.control_planes > 1:
+                leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs",
+                            "--certificate-key", self._keys.certificate_key])  # fmt: skip
+
+    def _flannel(self, leader: Node) -> None:
+        """Apply flannel as soon as the API answers; nothing forces it to wait for the end of init."""
+        # admin.conf is without rights until init has bound them; this one is not.
+        kubeconfig = "/etc/kubernetes/super-admin.conf"
+        self._api_answers(leader, kubeconfig)
+        manifest = network.flannel_manifest(self.spec, self.made.flannel_image, self.addresses.endpoint(self.spec))
+        with self._step("flannel applied"):
+            leader.run(["kubectl", "--kubeconfig", kubeconfig, "apply", "-f", "-"], stdin=manifest)
+
+    def _api_answers(self, leader: Node, kubeconfig: str) -> None:
+        def check(result: Result) -> tuple[bool, str]:
+            return result.stdout.strip() == "ok", result.output.strip() or "no answer"
+
+        ask = ["kubectl", "--kubeconfig", kubeconfig, "get", "--raw", "/readyz"]
+        until(
+            lambda: leader.run(ask, check=False, show=False),
+            self._alive(check), within=_API, every=0.5, what=f"the API of {leader.name}",
+        )  # fmt: skip
+
+    def _ca(self, leader: Node) -> str:
+        return leader.run(["cat", "/etc/kubernetes/pki/ca.crt"], show=False).stdout
+
+    def _ready(self, api: Kube) -> None:
+        wanted = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()]
+        with self._step("all nodes Ready, flannel running, CoreDNS available"):
+            until(
+                api.cluster, self._alive(checks.cluster_ready(wanted)), within=_READY, every=0.2,
+                what="a cluster that is ready", transient=(kube.ApiUnavailable,),
+            )  # fmt: skip
+
+    def _alive(self, check: Callable[[T], tuple[bool, str]]) -> Callable[[T], tuple[bool, str]]:
+        """The check, which stops waiting as soon as another step has failed."""
+
+        def checked(state: T) -> tuple[bool, str]:
+            if self._failed.is_set():
+                raise KubedrillError("given up, since another step failed")
+            return check(state)
+
+        return checked
+
+    @contextlib.contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        """Time a step, and say of an error in which step it was."""
+        try:
+            with self.console.step(what):
+                yield
+        except KubedrillError as error:
+            raise StepFailed(f"step '{what}' failed", evidence=str(error).splitlines()) from error

@@ -1,0 +1,59 @@
+"""Predicates over snapshots: pure, each gives (whether it holds, why)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from kubedrill.kube import ClusterSnapshot, NodeSnapshot, PodSnapshot, WorkloadSnapshot
+from kubedrill.wait import Verdict
+
+
+def nodes_ready(nodes: Sequence[NodeSnapshot], wanted: Collection[str]) -> Verdict:
+    """All wanted nodes are registered, Ready, and free of the taint that keeps pods away until then."""
+    known = {node.name: node for node in nodes}
+    missing = sorted(set(wanted) - set(known))
+    if missing:
+        return False, f"not registered yet: {', '.join(missing)}"
+    unready = [node for node in nodes if node.name in wanted and not node.ready]
+    if unready:
+        return False, "; ".join(f"{node.name} is not Ready: {node.why}" for node in unready)
+    tainted = [
+        node.name
+        for node in nodes
+        if node.name in wanted and any(taint.startswith("node.kubernetes.io/") for taint in node.taints)
+    ]
+    if tainted:
+        return False, f"Ready, but still tainted so: {', '.join(tainted)}"
+    return True, f"{len(wanted)} nodes Ready"
+
+
+def available(workload: WorkloadSnapshot | None, name: str, at_least: int) -> Verdict:
+    """A workload has all its pods serving, and not fewer than it should have."""
+    if workload is None:
+        return False, f"{name} is not there yet"
+    wanted = max(workload.desired, at_least)
+    return workload.available >= wanted, f"{name}: {workload.available} of {wanted} pods available"
+
+
+def cluster_ready(wanted: Collection[str]) -> Callable[[ClusterSnapshot], Verdict]:
+    """All wanted nodes Ready, flannel on each of them, CoreDNS available."""
+
+    def check(cluster: ClusterSnapshot) -> Verdict:
+        verdicts = [
+            nodes_ready(cluster.nodes, wanted),
+            available(cluster.flannel, "flannel", len(wanted)),
+            available(cluster.coredns, "CoreDNS", 1),
+        ]
+        failing = [why for ok, why in verdicts if not ok]
+        return not failing, "; ".join(failing or [why for _, why in verdicts])
+
+    return check
+
+
+def pods_running(pods: Sequence[PodSnapshot], count: int) -> Verdict:
+    """That many pods are ready, and none besides them is ending."""
+    ready = [pod for pod in pods if pod.ready and not pod.deleting]
+    if len(ready) == count == len(pods):
+        return True, f"{count} pods ready"
+    states = ", ".join(f"{pod.name} {'ending' if pod.deleting else pod.phase}" for pod in pods if pod not in ready)
+    return False, f"{len(ready)} of {count} pods ready ({states or 'no other'})"

@@ -1,0 +1,337 @@
+"""The handle of a cluster: up, attach, status, down."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from kubedrill import doctor, host, kubeadm, kubeconfig, logs, network, paths, versions
+from kubedrill.bringup import JOINED, BringUp, Made
+from kubedrill.capabilities import engine_missing_capabilities
+from kubedrill.console import Reporter
+from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
+from kubedrill.images import build
+from kubedrill.images.build import Built
+from kubedrill.providers.base import NetworkSpec, Node, Provider
+from kubedrill.providers.docker import DockerProvider
+from kubedrill.providers.docker_engine import Engine
+from kubedrill.spec import ClusterSpec, valid_name
+
+
+@dataclass(frozen=True)
+class Lab:
+    """This machine as a place for clusters: an engine, and what it can do."""
+
+    engine: Engine
+    provider: Provider
+    missing: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that is there, in whatever state.
+
+    Args:
+        spec: what it was made to be.
+        nodes: its nodes, running or not.
+        api_port: port of 127.0.0.1 on which its API is published.
+    """
+
+    spec: ClusterSpec
+    nodes: tuple[Node, ...]
+    api_port: int
+
+    @property
+    def server(self) -> str:
+        """The URL of its API, as this machine reaches it."""
+        return f"https://127.0.0.1:{self.api_port}"
+
+    def node(self, name: str) -> Node:
+        """A node by its host name, or by what is left of it without the cluster's name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        for node in self.nodes:
+            if name in (node.name, node.name.removeprefix(f"{self.spec.name}-")):
+                return node
+        raise NotFound(
+            f"the cluster {self.spec.name} has no node '{name}'",
+            evidence=[f"nodes: {', '.join(node.name for node in self.nodes)}"],
+        )
+
+    def running(self) -> tuple[Node, ...]:
+        """The nodes that run."""
+        return tuple(node for node in self.nodes if node.state() == "running")
+
+    def admin_conf(self) -> str:
+        """A kubeconfig that works on this machine.
+
+        Raises:
+            NotFound: no control plane has one.
+        """
+        for node in self.nodes:
+            if node.role == "control-plane":
+                with contextlib.suppress(NotFound):
+                    text = logs.text_of(node.read_tree("/etc/kubernetes/admin.conf"))
+                    return kubeconfig.standalone(self.spec.name, text, self.server)
+        raise NotFound(f"no control plane of {self.spec.name} has a kubeconfig", todo=["run: invoke up"])
+
+
+def lab(console: Reporter) -> Lab:
+    """The lab on this machine's engine.
+
+    Args:
+        console: told of each command that runs in a node.
+    """
+    missing = frozenset(engine_missing_capabilities() or ())
+    engine = Engine()
+    return Lab(engine, DockerProvider(engine, missing, console.command), missing)
+
+
+def attach(provider: Provider, name: str) -> Cluster:
+    """The cluster of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = provider.network(name)
+    if found is None:
+        others = ", ".join(provider.clusters()) or "none"
+        raise NotFound(f"there is no cluster '{name}'", evidence=[f"clusters: {others}"], todo=["run: invoke up"])
+    return Cluster(
+        ClusterSpec.from_json(found.metadata["spec"]),
+        tuple(provider.nodes(name)),
+        int(found.metadata["api-port"]),
+    )
+
+
+def up(place: Lab, spec: ClusterSpec, console: Reporter, *, keep: bool = False, merge: bool = True) -> Cluster:
+    """A running cluster: all nodes Ready, flannel running, CoreDNS available.
+
+    Args:
+        place: the lab.
+        spec: the cluster asked for.
+        console: told of each step.
+        keep: leave nodes of a failed bring-up for a look at them.
+        merge: put the cluster into the user's kubeconfig and make it the current context.
+
+    Raises:
+        InvalidSpec: a cluster of that name is there, and differs.
+        Busy: another `up` or `down` of that name is at work.
+        KubedrillError: of the step that failed.
+    """
+    place.provider.check()
+    with _only_one(spec.name):
+        fresh, existing = _found(place.provider, spec, console)
+        if not existing:
+            doctor.preflight(spec)
+        if merge:
+            # A broken file is an error now, not after the work.
+            kubeconfig.entries(kubeconfig.path())
+        built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say)
+        try:
+            if fresh:
+                _make_network(place.provider, spec)
+            cluster = attach(place.provider, spec.name)
+            BringUp(
+                spec=spec,
+                addresses=_addresses(place.provider, spec.name),
+                provider=place.provider,
+                made=_made(spec, built),
+                api_port=cluster.api_port,
+                console=console,
+                existing=existing,
+            ).run(_publisher(cluster, merge))
+        except BaseException as error:
+            _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
+            raise
+    return attach(place.provider, spec.name)
+
+
+def down(provider: Provider, name: str, console: Reporter) -> bool:
+    """Remove a cluster and its kubeconfig entry; says what was removed.
+
+    Returns:
+        Whether anything was there.
+
+    Raises:
+        Busy: an `up` of that name is at work.
+    """
+    try:
+        valid_name(name)
+    except ValueError as error:
+        raise InvalidSpec(str(error)) from None
+    with _only_one(name):
+        removed = provider.remove_cluster(name)
+        kubeconfig.remove_from(kubeconfig.path(), name)
+    for thing in removed:
+        console.say(f"removed {thing}")
+    return bool(removed)
+
+
+def everything(provider: Provider) -> list[str]:
+    """The names of all clusters that nodes, networks, disks or the kubeconfig know of."""
+    return sorted({*provider.clusters(), *kubeconfig.entries(kubeconfig.path())})
+
+
+def _found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[bool, dict[str, Node]]:
+    """Whether to begin afresh, and the nodes that have joined already."""
+    there = provider.network(spec.name)
+    if there is None:
+        if spec.name in provider.clusters():
+            console.say(f"removing what an interrupted run left of {spec.name}")
+            provider.remove_cluster(spec.name)
+        return True, {}
+    differences = spec.differences(ClusterSpec.from_json(there.metadata["spec"]))
+    if differences:
+        raise InvalidSpec(
+            f"a cluster '{spec.name}' is there, and differs from the one asked for; nothing was changed",
+            evidence=differences,
+            todo=["give another --name", f"or remove it first: invoke down --name {spec.name}"],
+        )
+    nodes = {node.name: node for node in provider.nodes(spec.name)}
+    joined = {name: node for name, node in nodes.items() if _has_joined(node)}
+    if kubeadm.node_name(spec, "control-plane-1") not in joined:
+        console.say(f"removing what an interrupted run left of {spec.name}")
+        provider.remove_cluster(spec.name)
+        return True, {}
+    for name in sorted(set(nodes) - set(joined)):
+        console.say(f"{name} had not joined yet: made anew")
+        nodes[name].remove()
+    _forget(joined, spec, console)
+    return False, joined
+
+
+def _has_joined(node: Node) -> bool:
+    if node.role == "load-balancer":
+        return True
+    try:
+        node.read_tree(JOINED)
+    except NotFound:
+        return False
+    return True
+
+
+def _forget(joined: dict[str, Node], spec: ClusterSpec, console: Reporter) -> None:
+    """Take out of the cluster what an interrupted join of a missing node left there: etcd member and Node object."""
+    missing = [key for key in spec.node_keys() if kubeadm.node_name(spec, key) not in joined]
+    if not missing:
+        return
+    leader = joined[kubeadm.node_name(spec, "control-plane-1")]
+    if leader.state() != "running":
+        leader.start()
+    etcdctl = (
+        "crictl exec $(crictl ps --quiet --name etcd) etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
+        "--cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key"
+    )
+    for key in missing:
+        name = kubeadm.node_name(spec, key)
+        console.say(f"{name} is missing: joined anew")
+        if key.startswith("control-plane"):
+            # A member that never started has no name yet, only the address of its peer.
+            leader.run(["sh", "-c", f"{etcdctl} member list | grep -F {name} | cut -d, -f1 | "
+                        f"xargs -r -n1 {etcdctl} member remove"], check=False, timeout=60)  # fmt: skip
+        leader.run(["kubectl", "delete", "node", name, "--ignore-not-found"], check=False, timeout=60)
+
+
+def _make_network(provider: Provider, spec: ClusterSpec) -> None:
+    taken = [
+        *(IPv4Network(subnet) for subnet in provider.used_subnets()),
+        *host.host_networks(),
+        IPv4Network(spec.pod_subnet),
+        IPv4Network(spec.service_subnet),
+    ]
+    subnet = network.free_subnet(taken)
+    metadata = {
+        "spec": spec.to_json(),
+        "api-port": str(_free_port()),
+        "version": versions.kubernetes_version(spec.kubernetes),
+    }
+    provider.create_network(spec.name, NetworkSpec(str(subnet), metadata))
+
+
+def _addresses(provider: Provider, name: str) -> network.Addresses:
+    found = provider.network(name)
+    if found is None:
+        raise KubedrillError(f"the network of {name} is gone", todo=[f"run: invoke down --name {name}"])
+    return network.Addresses(IPv4Network(found.subnet))
+
+
+def _made(spec: ClusterSpec, built: Built) -> Made:
+    store = built.store
+    return Made(
+        image=built.node_image,
+        stores={store.kubernetes: store.volume},
+        flannel_image=store.flannel_image,
+        machine=kubeadm.Machine(host.cgroup_version(), store.etcd_tag, store.dns_tag),
+        nameservers=tuple(host.upstream_nameservers()),
+    )
+
+
+def _publisher(cluster: Cluster, merge: bool) -> Callable[[str], str]:
+    def publish(admin: str) -> str:
+        if merge:
+            kubeconfig.merge_into(kubeconfig.path(), cluster.spec.name, admin, cluster.server)
+        return kubeconfig.standalone(cluster.spec.name, admin, cluster.server)
+
+    return publish
+
+
+def _clean_up(provider: Provider, name: str, console: Reporter, error: BaseException, *, keep: bool) -> None:
+    """After a failure: keep the logs, remove the nodes. The error that led here must reach the user in any case."""
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        console.say("interrupted")
+    else:
+        folder = log_folder(name)
+        try:
+            logs.collect(provider.nodes(name), folder)
+            console.say(f"the logs of all nodes are in {folder}")
+        except KubedrillError as problem:
+            console.say(f"logs could not be kept: {problem.what}")
+    if keep:
+        console.say(f"the nodes are left as they are; remove them with: invoke down --name {name}")
+        return
+    try:
+        provider.remove_cluster(name)
+        kubeconfig.remove_from(kubeconfig.path(), name)
+        console.say(f"the nodes of {name} were removed (--keep leaves them)")
+    except KubedrillError as problem:
+        console.say(f"could not remove all of {name}: {problem}")
+
+
+@contextlib.contextmanager
+def _only_one(name: str) -> Iterator[None]:
+    folder = paths.state() / "locks"
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / f"{name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(
+            f"another kubedrill is at work on the cluster '{name}'",
+            evidence=[f"it holds {folder / name}.lock"],
+            todo=["wait until it ends, or give another --name"],
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def log_folder(name: str) -> Path:
+    """A new folder for the logs of a cluster."""
+    return paths.state() / "logs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,371 @@
+"""Whether this machine can carry the cluster asked for: `invoke doctor` tells all, `up` asks `preflight` first.
+
+A finding fails only where `up` cannot work; what merely makes drills or builds impossible is a warning.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kubedrill import gotoolchain, host, install, paths, shell
+from kubedrill.errors import CommandFailed, EngineUnavailable, MissingPrerequisite
+from kubedrill.kernel import Feature
+from kubedrill.spec import ClusterSpec
+
+# GROUND.md: three control planes with stacked etcd use 0.4 to 0.65 GiB each; the rest are allowances over what was
+# seen of workers and of the balancer.
+CONTROL_PLANE_MIB = 700
+WORKER_MIB = 250
+BALANCER_MIB = 64
+HOST_MIB = 300
+# A node's own volume is small, since its images are links into the shared store; a first build fills Go's caches.
+NODE_DISK_MIB = 300
+BUILD_DISK_MIB = 6000
+# An allowance for each node: systemd, kubelet, containerd and the pods each hold a few instances. Nodes are all root's
+# to the kernel, so they share one limit; the kernel's default of 128 carries two of them. 512 and 524288 are the usual
+# advice (kind.sigs.k8s.io/docs/user/known-issues), and what `setup` raises is above it.
+INOTIFY_PER_NODE = host.Inotify(64, 8192)
+# systemd in a node mounts, networks and makes devices.
+NODE_CAPABILITIES = frozenset({"SYS_ADMIN", "NET_ADMIN", "NET_RAW", "MKNOD", "SETUID", "SETGID", "SYS_CHROOT"})
+DOCKER_ROOT = Path("/var/lib/docker")
+OFFICIAL = ("pkgs.k8s.io", "registry.k8s.io")
+TINY_MODULE = "golang.org/x/text"
+
+Level = Literal["ok", "warn", "fail"]
+EngineInfo = Callable[[], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the doctor's table: what was looked at, what was found, the verdict, and what follows from it."""
+
+    name: str
+    found: str
+    verdict: Level
+    follows: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `judge` decides from; all sizes in MiB.
+
+    Args:
+        engine: what `docker info` tells; None where the engine does not answer.
+        cgroup: the cgroup version of this machine.
+        missing_capabilities: what the engine lacks; None where that cannot be known.
+        inotify: the limits in force.
+        memory: of this machine.
+        disk: what is free for nodes and builds.
+        features: of the kernel.
+        kvm: whether it works.
+        go: where Go comes from.
+        go_required: the release that the components ask for.
+        mmdebstrap: whether it is here.
+        go_proxy: why modules cannot be fetched; empty where they can, None where it was not tried.
+        apt: whether the archive offers systemd; None where it was not tried.
+        official: which of OFFICIAL cannot be reached; None where it was not tried.
+        root: whether this process acts as root.
+    """
+
+    engine: Mapping[str, Any] | None
+    cgroup: int
+    missing_capabilities: tuple[str, ...] | None
+    inotify: host.Inotify
+    memory: host.Memory
+    disk: int
+    features: tuple[Feature, ...]
+    kvm: host.Kvm
+    go: gotoolchain.Choice
+    go_required: gotoolchain.Version
+    mmdebstrap: bool
+    go_proxy: str | None
+    apt: bool | None
+    official: tuple[str, ...] | None
+    root: bool
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """1 where a finding says that `up` cannot work, else 0."""
+    return int(any(finding.verdict == "fail" for finding in findings))
+
+
+def needs(spec: ClusterSpec, *, built: bool = False) -> tuple[int, int]:
+    """What a cluster takes: (memory in MiB, disk in MiB). There is a balancer where there are several control planes.
+
+    Args:
+        spec: the cluster asked for.
+        built: whether all that nodes are made of was built before.
+    """
+    balancers = int(spec.control_planes > 1)
+    memory = (
+        spec.control_planes * CONTROL_PLANE_MIB + spec.workers * WORKER_MIB + balancers * BALANCER_MIB + HOST_MIB
+    )
+    nodes = spec.control_planes + spec.workers + balancers
+    return memory, nodes * NODE_DISK_MIB + (0 if built else BUILD_DISK_MIB)
+
+
+def inotify_needs(nodes: int) -> host.Inotify:
+    """The inotify limits that this many nodes need."""
+    return host.Inotify(INOTIFY_PER_NODE.instances * nodes, INOTIFY_PER_NODE.watches * nodes)
+
+
+def examine(
+    spec: ClusterSpec | None, *, engine_info: EngineInfo, built: bool = False, network: bool = True
+) -> list[Finding]:
+    """Look at this machine and judge it; takes a few seconds, and changes nothing.
+
+    Args:
+        spec: the cluster to measure it by; the default cluster without one.
+        engine_info: gives what `docker info` tells; None, or EngineUnavailable, where the engine does not answer.
+        built: whether all that nodes are made of was built before.
+        network: whether to see if sources can be reached.
+    """
+    return judge(spec or ClusterSpec(), look(engine_info, network=network), built=built)
+
+
+def preflight(
+    spec: ClusterSpec,
+    *,
+    built: bool = False,
+    docker_root: Path = DOCKER_ROOT,
+    memory: Callable[[], host.Memory] = host.memory,
+    free_disk: Callable[[Path], int] = host.free_disk,
+    proc: Path = host.PROC,
+    root: bool | None = None,
+) -> None:
+    """See that this machine has room for a cluster that does not run yet; raises the inotify limits where root.
+
+    Args:
+        spec: the cluster asked for.
+        built: whether all that nodes are made of was built before.
+        docker_root: where the engine keeps its volumes.
+        memory: reads the machine's memory.
+        free_disk: reads the free MiB at a path.
+        proc: where procfs is mounted.
+        root: whether this process acts as root; found out without it.
+
+    Raises:
+        MissingPrerequisite: too little memory or disk, or inotify limits that are too low and not ours to raise.
+    """
+    need_memory, need_disk = needs(spec, built=built)
+    have_memory, have_disk = memory().available, _free(docker_root, free_disk)
+    short = []
+    if have_memory < need_memory:
+        short.append(f"memory: {need_memory} MiB are needed, {have_memory} MiB are available")
+    if have_disk < need_disk:
+        short.append(f"disk: {need_disk} MiB are needed, {have_disk} MiB are free")
+    if short:
+        raise MissingPrerequisite(
+            f"this machine has no room for {_describe(spec)}",
+            evidence=short,
+            todo=["ask for fewer nodes, or take down clusters that are not used (invoke down)"],
+        )
+    need = inotify_needs(spec.control_planes + spec.workers)
+    now = host.inotify_limits(proc=proc)
+    if _lower(now, need):
+        wanted = host.Inotify(*map(max, need, install.INOTIFY))
+        if host.is_root() if root is None else root:
+            host.raise_inotify_limits(wanted, proc=proc)
+            return
+        raise MissingPrerequisite(
+            f"the inotify limits of this machine are too low for {_describe(spec)}",
+            evidence=[f"needed: {_limits(need)}", f"in force: {_limits(now)}"],
+            todo=[f"sudo {host.sysctl_command(wanted)}"],
+        )
+
+
+def look(engine_info: EngineInfo, *, network: bool = True) -> Facts:
+    """Read all that `judge` needs from this machine."""
+    try:
+        info = engine_info()
+    except EngineUnavailable:
+        info = None
+    required = gotoolchain.required_version()
+    go = gotoolchain.choose(required, gotoolchain.installed(), {}, may_install=False)
+    return Facts(
+        engine=info,
+        cgroup=host.cgroup_version(),
+        missing_capabilities=host.engine_missing_capabilities(),
+        inotify=host.inotify_limits(),
+        memory=host.memory(),
+        disk=_free(Path((info or {}).get("DockerRootDir") or DOCKER_ROOT), host.free_disk),
+        features=host.kernel_features(),
+        kvm=host.kvm(),
+        go=go,
+        go_required=required,
+        mmdebstrap=bool(shutil.which("mmdebstrap")),
+        go_proxy=_go_proxy(go, required) if network else None,
+        apt=_apt_offers_systemd() if network else None,
+        official=tuple(name for name in OFFICIAL if not _connects(name, 443)) if network else None,
+        root=host.is_root(),
+    )
+
+
+def judge(spec: ClusterSpec, facts: Facts, *, built: bool = False) -> list[Finding]:
+    """Judge the facts by the cluster asked for; pure."""
+    findings = [*_engine_rows(facts), _inotify_row(spec, facts), *_room_rows(spec, facts, built)]
+    findings += [*_kernel_rows(spec, facts.features), _kvm_row(facts.kvm)]
+    return findings + _build_rows(facts, built) + _source_rows(facts)
+
+
+def _engine_rows(facts: Facts) -> list[Finding]:
+    cgroup = str((facts.engine or {}).get("CgroupVersion") or facts.cgroup)
+    follows = "nodes are told to accept cgroup v1" if cgroup == "1" else ""
+    rows = [_engine_row(facts.engine), Finding("cgroup", f"version {cgroup}", "ok", follows)]
+    missing = facts.missing_capabilities
+    if missing is None:
+        return [*rows, Finding("capabilities", "what the engine may give cannot be seen from here", "ok")]
+    if not missing:
+        return [*rows, Finding("capabilities", "the engine has all: privileged containers can be had", "ok")]
+    found = f"the engine lacks {', '.join(missing)}"
+    if needed := sorted(NODE_CAPABILITIES & set(missing)):
+        follows = f"systemd in a node needs {', '.join(needed)}: run the engine with them"
+        return [*rows, Finding("capabilities", found, "fail", follows)]
+    return [*rows, Finding("capabilities", found, "ok", "no privileged containers; nodes are made without these")]
+
+
+def _engine_row(info: Mapping[str, Any] | None) -> Finding:
+    if info is None:
+        return Finding("engine", "Docker's engine does not answer", "fail", "run: invoke setup")
+    found = f"Docker {info.get('ServerVersion', '?')} on {info.get('OperatingSystem', '?')}, {info.get('Driver', '?')}"
+    if info.get("Driver") == "vfs":
+        return Finding("engine", found, "warn", "vfs copies each image into each node: slow, and much disk")
+    if any("rootless" in str(option) for option in info.get("SecurityOptions") or ()):
+        return Finding("engine", found + ", rootless", "warn", "nodes in a rootless engine were never tried")
+    return Finding("engine", found, "ok")
+
+
+def _inotify_row(spec: ClusterSpec, facts: Facts) -> Finding:
+    need = inotify_needs(spec.control_planes + spec.workers)
+    found = f"{_limits(facts.inotify)}; {_describe(spec)} needs {_limits(need)}"
+    command = host.as_root(host.sysctl_command(host.Inotify(*map(max, need, install.INOTIFY))), root=facts.root)
+    if not _lower(facts.inotify, need):
+        return Finding("inotify", found, "ok")
+    if facts.root:
+        return Finding("inotify", found, "warn", "`up` raises them, as `invoke setup` does")
+    return Finding("inotify", found, "fail", f"run: {command}")
+
+
+def _room_rows(spec: ClusterSpec, facts: Facts, built: bool) -> list[Finding]:
+    memory, disk = needs(spec, built=built)
+    have = facts.memory
+    rows = (
+        ("memory", memory, have.available, f"{have.available} of {have.total} MiB are available"),
+        ("disk", disk, facts.disk, f"{facts.disk} MiB are free"),
+    )
+    return [
+        Finding(name, f"{found}; {_describe(spec)} needs {need}", "ok")
+        if there >= need
+        else Finding(name, f"{found}; {_describe(spec)} needs {need}", "fail", "ask for fewer nodes, or make room")
+        for name, need, there, found in rows
+    ]
+
+
+def _kernel_rows(spec: ClusterSpec, features: Sequence[Feature]) -> list[Finding]:
+    needed = {"vxlan"} if spec.flannel_backend == "vxlan" else set()
+    needed |= {"nftables"} if spec.proxy_mode == "nftables" else set()
+    by_state = {
+        state: [feature.name for feature in features if feature.state == state]
+        for state in ("present", "absent", "unknown")
+    }
+    found = "; ".join(f"{state}: {', '.join(names)}" for state, names in by_state.items() if names)
+    lacking = sorted(needed & set(by_state["absent"]))
+    if lacking:
+        follows = f"this cluster needs {', '.join(lacking)}: flannelBackend host-gw and proxyMode iptables do without"
+        return [Finding("kernel", found, "fail", follows)]
+    if by_state["absent"]:
+        return [Finding("kernel", found, "warn", "faults that need what is absent are refused")]
+    return [Finding("kernel", found, "ok")]
+
+
+def _kvm_row(kvm: host.Kvm) -> Finding:
+    if kvm.works:
+        return Finding("KVM", kvm.reason, "ok")
+    return Finding("KVM", kvm.reason, "warn", "nodes in VMs are emulated, 12 to 27 times slower; containers do without")
+
+
+def _build_rows(facts: Facts, built: bool) -> list[Finding]:
+    worst: Level = "warn" if built else "fail"
+    later = "nothing can be built anew; run: invoke setup" if built else "nodes cannot be built; run: invoke setup"
+    name, found = gotoolchain.name(facts.go_required), facts.go.found
+    seen = f"{gotoolchain.name(found.version)} at {found.path}" if found else "none"
+    if facts.go.kind == "enough":
+        go = Finding("Go", seen, "ok")
+    elif facts.go.kind == "fetches":
+        go = Finding("Go", seen, "ok", f"it fetches {name} as a module when it builds")
+    else:
+        go = Finding("Go", f"{seen}; {name} is needed", worst, later)
+    there = Finding("mmdebstrap", "there", "ok")
+    return [go, there if facts.mmdebstrap else Finding("mmdebstrap", "not there", worst, later)]
+
+
+def _source_rows(facts: Facts) -> list[Finding]:
+    rows = []
+    if facts.go_proxy is not None:
+        follows = "only modules in Go's cache can be built; see: go env GOPROXY"
+        unreachable = Finding("Go modules", facts.go_proxy, "warn", follows)
+        rows.append(unreachable if facts.go_proxy else Finding("Go modules", "can be fetched", "ok"))
+    if facts.apt is not None:
+        no = Finding("apt", "the archive offers no systemd", "warn", "run: apt-get update; a node's files come from it")
+        rows.append(Finding("apt", "the archive's lists are here", "ok") if facts.apt else no)
+    if facts.official:
+        found = f"cannot be reached: {', '.join(facts.official)}"
+        rows.append(Finding("Kubernetes sites", found, "warn", "nodes are built from Go modules instead of packages"))
+    elif facts.official is not None:
+        rows.append(Finding("Kubernetes sites", "can be reached", "ok"))
+    return rows
+
+
+def _go_proxy(go: gotoolchain.Choice, required: gotoolchain.Version) -> str:
+    """Why modules cannot be fetched; empty where they can."""
+    try:
+        argv, env = gotoolchain.command_for(go, required)
+        # Held to the go that is here: this look is not to fetch a whole toolchain.
+        env = {**env, "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
+        shell.run([*argv, "list", "-m", f"{TINY_MODULE}@latest"], env=env, cwd=Path("/"), timeout=10)
+    except MissingPrerequisite:
+        return "not tried: there is no Go to try it with"
+    except CommandFailed as error:
+        lines = error.output.strip().splitlines()
+        return lines[-1] if lines else "no answer within 10 s"
+    return ""
+
+
+def _apt_offers_systemd() -> bool:
+    if not shutil.which("apt-cache"):
+        return False
+    try:
+        answer = shell.run(["apt-cache", "policy", "systemd"], check=False, timeout=20).stdout
+    except CommandFailed:
+        return False
+    # An installed package is its own candidate; only a line with a priority and an address is an archive.
+    return any("://" in line for line in answer.splitlines())
+
+
+def _connects(name: str, port: int) -> bool:
+    try:
+        with socket.create_connection((name, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _free(docker_root: Path, free_disk: Callable[[Path], int]) -> int:
+    return min(free_disk(docker_root), free_disk(paths.cache()))
+
+
+def _lower(now: host.Inotify, need: host.Inotify) -> bool:
+    return now.instances < need.instances or now.watches < need.watches
+
+
+def _limits(limits: host.Inotify) -> str:
+    return f"{limits.instances} instances and {limits.watches} watches"
+
+
+def _describe(spec: ClusterSpec) -> str:
+    return f"{spec.control_planes}+{spec.workers} nodes"

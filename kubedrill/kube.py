@@ -1,0 +1,189 @@
+"""The API of a cluster, turned at once into frozen snapshots. The only module that imports kubernetes, and late."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from kubedrill.errors import KubedrillError
+
+_CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
+
+class ApiUnavailable(KubedrillError):
+    """The API did not answer, or not in a way that tells anything."""
+
+
+@dataclass(frozen=True)
+class NodeSnapshot:
+    """A Node object as it was at one moment."""
+
+    name: str
+    ready: bool
+    why: str
+    control_plane: bool
+    unschedulable: bool
+    taints: tuple[str, ...]
+    address: str
+    version: str
+
+
+@dataclass(frozen=True)
+class PodSnapshot:
+    """A Pod object as it was at one moment."""
+
+    namespace: str
+    name: str
+    node: str
+    ip: str
+    phase: str
+    ready: bool
+    restarts: int
+    deleting: bool
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class WorkloadSnapshot:
+    """How many pods a Deployment or DaemonSet should have, and how many serve."""
+
+    name: str
+    desired: int
+    available: int
+
+
+@dataclass(frozen=True)
+class ClusterSnapshot:
+    """What `up` waits for, as it was at one moment."""
+
+    nodes: tuple[NodeSnapshot, ...]
+    coredns: WorkloadSnapshot | None
+    flannel: WorkloadSnapshot | None
+
+
+class Kube:
+    """A client of one cluster's API.
+
+    Args:
+        kubeconfig: a kubeconfig as text; its current context is used.
+        timeout: seconds that a single request may take.
+    """
+
+    def __init__(self, kubeconfig: str, *, timeout: float = 5) -> None:
+        from kubernetes import client, config
+
+        connection = config.new_client_from_config_dict(yaml.safe_load(kubeconfig))
+        # `until` is what retries here.
+        connection.configuration.retries = False
+        self._core = client.CoreV1Api(connection)
+        self._apps = client.AppsV1Api(connection)
+        self._timeout = timeout
+
+    def cluster(self) -> ClusterSnapshot:
+        """Nodes, CoreDNS and flannel.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        from kubedrill.network import FLANNEL_NAMESPACE
+
+        with _translated():
+            deployments = self._apps.list_namespaced_deployment("kube-system", _request_timeout=self._timeout).items
+            daemon_sets = self._apps.list_namespaced_daemon_set(FLANNEL_NAMESPACE, _request_timeout=self._timeout).items
+        coredns = next((item for item in deployments if item.metadata.name == "coredns"), None)
+        return ClusterSnapshot(
+            nodes=self.nodes(),
+            coredns=coredns
+            and WorkloadSnapshot("coredns", coredns.spec.replicas or 0, coredns.status.available_replicas or 0),
+            flannel=next((_daemon_set(item) for item in daemon_sets), None),
+        )
+
+    def nodes(self) -> tuple[NodeSnapshot, ...]:
+        """All nodes, in the order of their names.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        with _translated():
+            items = self._core.list_node(_request_timeout=self._timeout).items
+        return tuple(sorted((_node(item) for item in items), key=lambda node: node.name))
+
+    def pods(self, namespace: str | None = None, selector: str = "") -> tuple[PodSnapshot, ...]:
+        """Pods of a namespace, or of all.
+
+        Args:
+            namespace: None for all.
+            selector: labels, as kubectl's -l takes them.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        limit = self._timeout
+        with _translated():
+            if namespace is None:
+                listed = self._core.list_pod_for_all_namespaces(label_selector=selector, _request_timeout=limit)
+            else:
+                listed = self._core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=limit)
+        items = listed.items
+        return tuple(sorted((_pod(item) for item in items), key=lambda pod: (pod.namespace, pod.name)))
+
+
+def preload() -> None:
+    """Import the client ahead of its use; it takes about a second."""
+    import kubernetes  # noqa: F401
+
+
+def _node(item: Any) -> NodeSnapshot:
+    ready = next((found for found in item.status.conditions or [] if found.type == "Ready"), None)
+    addresses = {found.type: found.address for found in item.status.addresses or []}
+    return NodeSnapshot(
+        name=item.metadata.name,
+        ready=ready is not None and ready.status == "True",
+        why=(ready.message or ready.reason or "") if ready else "the kubelet has not reported yet",
+        control_plane=_CONTROL_PLANE in (item.metadata.labels or {}),
+        unschedulable=bool(item.spec.unschedulable),
+        taints=tuple(
+            f"{taint.key}{'=' + taint.value if taint.value else ''}:{taint.effect}" for taint in item.spec.taints or []
+        ),
+        address=addresses.get("InternalIP", ""),
+        version=item.status.node_info.kubelet_version if item.status.node_info else "",
+    )
+
+
+def _pod(item: Any) -> PodSnapshot:
+    statuses = item.status.container_statuses or []
+    return PodSnapshot(
+        namespace=item.metadata.namespace,
+        name=item.metadata.name,
+        node=item.spec.node_name or "",
+        ip=item.status.pod_ip or "",
+        phase=item.status.phase or "",
+        ready=any(found.type == "Ready" and found.status == "True" for found in item.status.conditions or []),
+        restarts=sum(status.restart_count for status in statuses),
+        deleting=item.metadata.deletion_timestamp is not None,
+        labels=dict(item.metadata.labels or {}),
+    )
+
+
+def _daemon_set(item: Any) -> WorkloadSnapshot:
+    status = item.status
+    return WorkloadSnapshot(item.metadata.name, status.desired_number_scheduled or 0, status.number_ready or 0)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    import urllib3.exceptions
+    from kubernetes.client.exceptions import ApiException
+
+    try:
+        yield
+    except ApiException as error:
+        raise ApiUnavailable(
+            f"the API answered {error.status} {error.reason}", evidence=[str(error.body)[:300]]
+        ) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ApiUnavailable("the API does not answer", evidence=[str(error)[:300]]) from error

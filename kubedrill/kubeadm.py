@@ -1,0 +1,235 @@
+"""kubeadm's configuration files, rendered from the spec: pure but for the random secrets.
+
+The API is kubeadm.k8s.io/v1beta4: https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from kubedrill.network import API_PORT, Addresses, to_yaml
+from kubedrill.spec import ClusterSpec
+
+INIT_CONFIG = "/etc/kubernetes/kubeadm-init.yaml"
+JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
+DISCOVERY_FILE = "/etc/kubernetes/discovery.conf"
+PATCHES = "/etc/kubernetes/patches"
+API = "kubeadm.k8s.io/v1beta4"
+CRI_SOCKET = "unix:///run/containerd/containerd.sock"
+# Long enough for the slowest bring-up, short enough to be worthless soon (kubeadm's defaults: 24 h and 2 h).
+TOKEN_TTL = "1h0m0s"
+# What kubeadm checks of a computer that a container is not: its kernel's configuration, swap, cores and memory of its own.
+IGNORED_CHECKS = (
+    "SystemVerification",
+    "Swap",
+    "NumCPU",
+    "Mem",
+    "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",
+)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What joins a node to a cluster; short-lived, never printed."""
+
+    token: str = field(repr=False)
+    certificate_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the configuration must know of the nodes.
+
+    Args:
+        cgroup: 1 or 2.
+        etcd_tag: tag of etcd's image; None for kubeadm's own.
+        dns_tag: tag of CoreDNS's image; None for kubeadm's own.
+        pull: whether images may be pulled.
+    """
+
+    cgroup: int
+    etcd_tag: str | None
+    dns_tag: str | None
+    pull: bool = False
+
+
+def new_secrets() -> Secrets:
+    """A random token ([a-z0-9]{6}.[a-z0-9]{16}) and a random key of 32 bytes for the certificates."""
+    alphabet = string.ascii_lowercase + string.digits
+    text = "".join(secrets.choice(alphabet) for _ in range(22))
+    return Secrets(f"{text[:6]}.{text[6:]}", secrets.token_hex(32))
+
+
+def node_name(spec: ClusterSpec, key: str) -> str:
+    """The host name of control-plane-N or worker-N: lab-worker-1."""
+    return f"{spec.name}-{key}"
+
+
+def init_config(spec: ClusterSpec, addresses: Addresses, machine: Machine, keys: Secrets) -> str:
+    """The file for `kubeadm init` on the first control plane."""
+    first = "control-plane-1"
+    init = {
+        "apiVersion": API,
+        "kind": "InitConfiguration",
+        "bootstrapTokens": [{"token": keys.token, "ttl": TOKEN_TTL, "usages": ["signing", "authentication"]}],
+        "certificateKey": keys.certificate_key,
+        "localAPIEndpoint": {"advertiseAddress": addresses.node(first), "bindPort": API_PORT},
+        "nodeRegistration": _registration(spec, first, addresses, machine),
+        "patches": {"directory": PATCHES},
+    }
+    return to_yaml([init, _cluster(spec, addresses, machine), _kubelet(spec, machine), _kube_proxy(spec)])
+
+
+def join_config(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine, keys: Secrets) -> str:
+    """The file for `kubeadm join`. The cluster's CA is pinned: the discovery file carries it."""
+    join: dict[str, Any] = {
+        "apiVersion": API,
+        "kind": "JoinConfiguration",
+        "discovery": {"file": {"kubeConfigPath": DISCOVERY_FILE}, "tlsBootstrapToken": keys.token},
+        "nodeRegistration": _registration(spec, key, addresses, machine),
+    }
+    if key.startswith("control-plane"):
+        join["controlPlane"] = {
+            "localAPIEndpoint": {"advertiseAddress": addresses.node(key), "bindPort": API_PORT},
+            "certificateKey": keys.certificate_key,
+        }
+        join["patches"] = {"directory": PATCHES}
+    return to_yaml([join])
+
+
+def discovery_file(ca: str, endpoint: str) -> str:
+    """A kubeconfig that says where the cluster is and by which CA it is known, and no more.
+
+    Args:
+        ca: the CA's certificate (PEM).
+        endpoint: address of the API.
+    """
+    cluster = {
+        "server": f"https://{endpoint}:{API_PORT}",
+        "certificate-authority-data": base64.b64encode(ca.encode()).decode(),
+    }
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "", "cluster": cluster}],
+        "contexts": [],
+        "users": [],
+        "current-context": "",
+    }
+    return to_yaml([config])
+
+
+def patches() -> Mapping[str, str]:
+    """kubeadm's patches: {file name: content}.
+
+    CoreDNS is asked each second whether it is ready, not each tenth second, so that 'available' is known when it is so.
+    """
+    coredns = {
+        "spec": {"template": {"spec": {"containers": [{"name": "coredns", "readinessProbe": {"periodSeconds": 1}}]}}}
+    }
+    return {"corednsdeployment+strategic.yaml": to_yaml([coredns])}
+
+
+def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[str, Any]:
+    names = [addresses.node(key) for key in spec.node_keys() if key.startswith("control-plane")]
+    gates = _gates(spec)
+    return {
+        "apiVersion": API,
+        "kind": "ClusterConfiguration",
+        "clusterName": spec.name,
+        "kubernetesVersion": spec.version(),
+        "controlPlaneEndpoint": f"{addresses.endpoint(spec)}:{API_PORT}",
+        "networking": {"podSubnet": spec.pod_subnet, "serviceSubnet": spec.service_subnet, "dnsDomain": "cluster.local"},
+        "apiServer": {
+            "certSANs": sorted({"localhost", "127.0.0.1", addresses.endpoint(spec), *names}),
+            "extraArgs": _arguments({**gates, **spec.extra_args.get("apiserver", {})}),
+        },
+        "controllerManager": {"extraArgs": _arguments({**gates, **spec.extra_args.get("controllerManager", {})})},
+        "scheduler": {"extraArgs": _arguments({**gates, **spec.extra_args.get("scheduler", {})})},
+        "etcd": {"local": _without_none({
+            "dataDir": "/var/lib/etcd",
+            "imageTag": machine.etcd_tag,
+            "extraArgs": _arguments(spec.extra_args.get("etcd", {})),
+        })},
+        "dns": _without_none({"imageTag": machine.dns_tag}),
+    }  # fmt: skip
+
+
+def _kubelet(spec: ClusterSpec, machine: Machine) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "cgroupDriver": "cgroupfs" if machine.cgroup == 1 else "systemd",
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        # The node's own resolver may be one that pods cannot reach; the entrypoint writes this one.
+        "resolvConf": "/etc/kubedrill/resolv.conf",
+        # The disk is the host's: what fills it is not this node's to clean up.
+        "evictionHard": {"imagefs.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%"},
+        "imageGCHighThresholdPercent": 100,
+        "featureGates": dict(spec.feature_gates),
+    }
+
+
+def _kube_proxy(spec: ClusterSpec) -> dict[str, Any]:
+    # kube-proxy reads a file, not flags: its extra arguments are fields of that file.
+    extra = {key: yaml.safe_load(value) for key, value in spec.extra_args.get("kubeProxy", {}).items()}
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": spec.proxy_mode,
+        "clusterCIDR": spec.pod_subnet,
+        # 0 leaves the host's limit alone, which a container may not write.
+        "conntrack": {"maxPerCore": 0},
+        "featureGates": dict(spec.feature_gates),
+        **extra,
+    }
+
+
+def _registration(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine) -> dict[str, Any]:
+    settings = spec.settings(key)
+    kubelet = {"node-ip": addresses.node(key), **spec.extra_args.get("kubelet", {})}
+    if settings.labels:
+        kubelet["node-labels"] = ",".join(f"{name}={value}" for name, value in settings.labels.items())
+    registration: dict[str, Any] = {
+        "name": node_name(spec, key),
+        "criSocket": CRI_SOCKET,
+        "imagePullPolicy": "IfNotPresent" if machine.pull else "Never",
+        "ignorePreflightErrors": list(IGNORED_CHECKS),
+        "kubeletExtraArgs": _arguments(kubelet),
+    }
+    taints = [_taint(text) for text in settings.taints]
+    if key.startswith("control-plane") and spec.workers:
+        taints.insert(0, {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"})
+    # Without the key kubeadm adds its own taint to a control plane; an empty list says that there is none, so that a
+    # cluster without workers runs pods.
+    if taints or key.startswith("control-plane"):
+        registration["taints"] = taints
+    return registration
+
+
+def _taint(text: str) -> dict[str, str]:
+    pair, _, effect = text.rpartition(":")
+    key, equals, value = pair.partition("=")
+    return {"key": key, **({"value": value} if equals else {}), "effect": effect}
+
+
+def _gates(spec: ClusterSpec) -> dict[str, str]:
+    if not spec.feature_gates:
+        return {}
+    return {"feature-gates": ",".join(f"{gate}={str(on).lower()}" for gate, on in spec.feature_gates.items())}
+
+
+def _arguments(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name.lstrip("-"), "value": value} for name, value in values.items()]
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,59 @@
+"""The balancer in front of several control planes: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kubedrill.network import API_PORT
+
+CONFIG_PATH = "/etc/haproxy/haproxy.cfg"
+
+
+def haproxy_config(control_planes: Mapping[str, str]) -> str:
+    """HAProxy's configuration: TLS passes through, health is the API server's own /readyz.
+
+    Args:
+        control_planes: {node name: address}, also of those that do not run yet.
+    """
+    servers = "\n".join(
+        f"    server {name} {address}:{API_PORT} check check-ssl verify none"
+        for name, address in control_planes.items()
+    )
+    # A control plane is out 2 failed checks after it dies (1 s), and its connections are closed at once, so that clients
+    # with a connection to a dead node notice it too. The check's TLS is not verified: the balancer exists before the CA,
+    # and the traffic that passes through is verified end to end.
+    return f"""\
+global
+    log stdout format raw local0 notice
+    maxconn 4096
+
+defaults
+    mode tcp
+    log global
+    option dontlognull
+    option tcpka
+    timeout connect 2s
+    timeout client 1h
+    timeout server 1h
+    timeout check 2s
+    retries 2
+    option redispatch 1
+
+frontend api
+    bind :{API_PORT}
+    default_backend control-planes
+
+frontend health
+    mode http
+    bind 127.0.0.1:8404
+    stats enable
+    stats uri /
+
+backend control-planes
+    balance roundrobin
+    option httpchk
+    http-check send meth GET uri /readyz
+    http-check expect status 200
+    default-server inter 500ms fastinter 250ms downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
+{servers}
+"""

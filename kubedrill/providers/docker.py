@@ -1,0 +1,290 @@
+"""Nodes as containers of Docker's engine."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+from kubedrill.errors import CommandFailed, KubedrillError, NotFound
+from kubedrill.providers import docker_flags
+from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, State
+from kubedrill.providers.docker_engine import Engine, tar_of, tar_stream
+from kubedrill.shell import Result, pasteable
+
+CLUSTER = "kubedrill.cluster"
+ROLE = "kubedrill.role"
+ADDRESS = "kubedrill.address"
+META = "kubedrill.meta."
+STORES = "/opt/kubedrill/stores"
+_ORDER = {"load-balancer": 0, "control-plane": 1, "worker": 2}
+# What `timeout` (coreutils) answers when it ended the command, and after it had to kill it.
+_TIMED_OUT = (124, 137)
+# A node in which much runs needs a while to shut down in order; after that it is killed.
+_STOP_SECONDS = 40
+
+Observer = Callable[[str, Sequence[str], str | None], None]
+
+
+class DockerNode:
+    """A node that is a container."""
+
+    def __init__(self, engine: Engine, name: str, role: Role, address: str, observer: Observer) -> None:
+        self._engine = engine
+        self._name, self._role, self._address = name, role, address
+        self._observer = observer
+
+    def __repr__(self) -> str:
+        return f"DockerNode({self._name})"
+
+    @property
+    def name(self) -> str:
+        """Its host name."""
+        return self._name
+
+    @property
+    def role(self) -> Role:
+        """What it is for."""
+        return self._role
+
+    @property
+    def address(self) -> str:
+        """Its IPv4 address in the cluster's network."""
+        return self._address
+
+    def state(self) -> State:
+        """Whether it runs."""
+        found = self._engine.inspect_container(self._name)["State"]
+        if found["Paused"]:
+            return "paused"
+        return "running" if found["Running"] else "stopped"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: str | None = None, check: bool = True, timeout: float | None = None,
+        show: bool = True,
+    ) -> Result:  # fmt: skip
+        """Run a command in the node and wait for its end."""
+        if show:
+            self._observer(self._name, argv, stdin)
+        command = list(argv)
+        if timeout is not None:
+            command = ["timeout", "--kill-after=5", f"{timeout:g}", *command]
+        if stdin is not None:
+            path = f"/var/lib/kubedrill/stdin-{uuid.uuid4().hex}"
+            self.write([File(path, stdin, 0o600)])
+            command = ["sh", "-c", f'exec <{path}; rm {path}; exec "$@"', "sh", *command]
+        try:
+            result = self._engine.execute(self._name, command, self._environment())
+        except KubedrillError as error:
+            if isinstance(error, NotFound) or any("is not running" in line for line in error.evidence):
+                raise NotFound(
+                    f"the node {self._name} does not run", evidence=error.evidence or [str(error)],
+                    todo=["see `invoke status`"],
+                ) from error  # fmt: skip
+            raise
+        if timeout is not None and result.status in _TIMED_OUT:
+            raise CommandFailed(self._pasteable(argv), None, result.output, self._name)
+        if check and result.status != 0:
+            raise CommandFailed(self._pasteable(argv), result.status, result.output, self._name)
+        return result
+
+    def write(self, files: Sequence[File]) -> None:
+        """Write files, owned by root; folders are made."""
+        # Not through /run or /tmp: the engine unpacks under the tmpfs that covers them.
+        self._engine.put_archive(
+            self._name, "/", tar_of({file.path: (file.content.encode(), file.mode) for file in files})
+        )
+
+    def send(self, source: Path, path: str) -> None:
+        """Copy a file of this machine into the node, whatever its size."""
+        self._engine.put_archive(self._name, "/", tar_stream(source, path))
+
+    def journal(self) -> str:
+        """The journal of its services as text; works on a stopped node too."""
+        command = ["journalctl", "--no-pager", "--output=short-precise", "--directory=/var/log/journal"]
+        if self.state() == "running":
+            return self.run(command, show=False, check=False, timeout=120).stdout
+        # A computer that is off cannot read its own disk: another one does.
+        image = self._engine.inspect_container(self._name)["Image"]
+        host = {"binds": [f"{_disk(self._name)}:/var:ro"]}
+        return self._engine.run_once(image, command, host=host, labels={"kubedrill.builder": "journal"})[0].stdout
+
+    def console(self) -> str:
+        """What its first process printed."""
+        return self._engine.logs(self._name)
+
+    def read_tree(self, path: str) -> bytes:
+        """A tar of a file or folder of the node; works on a stopped node too."""
+        return self._engine.get_archive(self._name, path)
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        self._engine.act("stop", self._name, timeout=_STOP_SECONDS)
+
+    def start(self) -> None:
+        """Start it again after `stop` or `kill`."""
+        self._engine.act("start", self._name)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._engine.act("kill", self._name)
+
+    def pause(self) -> None:
+        """Freeze every process in it."""
+        self._engine.act("pause", self._name)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._engine.act("unpause", self._name)
+
+    def remove(self) -> None:
+        """Remove it and its disk, whatever its state; harmless when it is gone."""
+        self._engine.remove_container(self._name)
+        self._engine.remove_volume(_disk(self._name))
+
+    def shell_argv(self, command: Sequence[str]) -> Sequence[str]:
+        """The command of this machine that opens a terminal in the node."""
+        settings = [f"--env={key}={value}" for key, value in self._environment().items()]
+        return ["docker", "exec", "--interactive", "--tty", *settings, self._name, *command]
+
+    def _environment(self) -> Mapping[str, str]:
+        kubeconfig = {"KUBECONFIG": "/etc/kubernetes/admin.conf"} if self._role == "control-plane" else {}
+        return {"HOME": "/root", **kubeconfig}
+
+    def _pasteable(self, argv: Sequence[str]) -> str:
+        return pasteable(["docker", "exec", self._name, *argv])
+
+
+class DockerProvider:
+    """Clusters of containers.
+
+    Args:
+        engine: Docker's engine.
+        missing: capabilities that the engine lacks (host.py finds them).
+        observer: told of each command that runs in a node.
+    """
+
+    def __init__(self, engine: Engine, missing: frozenset[str], observer: Observer = lambda *_: None) -> None:
+        self._engine = engine
+        self._missing = missing
+        self._observer = observer
+
+    def check(self) -> None:
+        """See that the engine answers."""
+        self._engine.info()
+
+    def clusters(self) -> Sequence[str]:
+        """The names of all clusters of which anything is there."""
+        labelled = [
+            *(network["Labels"] for network in self._engine.networks(CLUSTER)),
+            *(container["Labels"] for container in self._engine.containers(CLUSTER)),
+            *(volume["Labels"] for volume in self._engine.volumes(CLUSTER)),
+        ]
+        return sorted({labels[CLUSTER] for labels in labelled})
+
+    def create_network(self, cluster: str, network: NetworkSpec) -> None:
+        """Make the cluster's network; its labels say what the cluster is."""
+        labels = {CLUSTER: cluster, **{META + key: value for key, value in network.metadata.items()}}
+        gateway = network.subnet.rpartition(".")[0] + ".1"
+        self._engine.create_network(_network(cluster), network.subnet, gateway, labels)
+
+    def network(self, cluster: str) -> NetworkSpec | None:
+        """The cluster's network, None where there is none."""
+        for found in self._engine.networks(f"{CLUSTER}={cluster}"):
+            metadata = {key.removeprefix(META): value for key, value in found["Labels"].items() if key.startswith(META)}
+            return NetworkSpec(found["IPAM"]["Config"][0]["Subnet"], metadata)
+        return None
+
+    def used_subnets(self) -> Sequence[str]:
+        """The subnets of all the engine's networks."""
+        return self._engine.all_subnets()
+
+    def create_node(self, cluster: str, spec: NodeSpec) -> Node:
+        """Make a container and start it."""
+        labels = {CLUSTER: cluster, ROLE: spec.role, ADDRESS: spec.address}
+        self._engine.create_volume(_disk(spec.name), {CLUSTER: cluster})
+        try:
+            self._engine.create_container(
+                spec.name,
+                spec.image,
+                host=self._host(spec),
+                network=_network(cluster),
+                address=spec.address,
+                labels=labels,
+                environment={
+                    **spec.environment,
+                    "KUBEDRILL_ROLE": spec.role,
+                    "KUBEDRILL_STORE": next(iter(spec.stores), ""),
+                },
+                ports=[(port, protocol) for port, protocol in spec.publish],
+            )
+            self._engine.act("start", spec.name)
+        except KubedrillError as error:
+            self._engine.remove_container(spec.name)
+            self._engine.remove_volume(_disk(spec.name))
+            raise KubedrillError(
+                f"the node {spec.name} could not be made", evidence=[str(error)], todo=["run: invoke doctor"]
+            ) from error
+        return DockerNode(self._engine, spec.name, spec.role, spec.address, self._observer)
+
+    def nodes(self, cluster: str) -> Sequence[Node]:
+        """The nodes there are, running or not: balancer, control planes, workers."""
+        found = []
+        for container in self._engine.containers(f"{CLUSTER}={cluster}"):
+            labels = container["Labels"]
+            name = container["Names"][0].lstrip("/")
+            role = cast(Role, labels[ROLE])
+            found.append(DockerNode(self._engine, name, role, labels[ADDRESS], self._observer))
+        return sorted(found, key=lambda node: (_ORDER[node.role], _number(node.name)))
+
+    def remove_cluster(self, cluster: str) -> Sequence[str]:
+        """Remove containers, volumes and network, all that carry the cluster's label."""
+        label = f"{CLUSTER}={cluster}"
+        containers = [container["Names"][0].lstrip("/") for container in self._engine.containers(label)]
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(self._engine.remove_container, containers))
+            volumes = [volume["Name"] for volume in self._engine.volumes(label)]
+            list(pool.map(self._engine.remove_volume, volumes))
+        networks = [(network["Id"], network["Name"]) for network in self._engine.networks(label)]
+        for identity, _ in networks:
+            self._engine.remove_network(identity)
+        return [
+            *(f"node {name}" for name in containers),
+            *(f"volume {name}" for name in volumes),
+            *(f"network {name}" for _, name in networks),
+        ]
+
+    def _host(self, spec: NodeSpec) -> dict[str, Any]:
+        binds = [f"{_disk(spec.name)}:/var"]
+        binds += [f"{volume}:{STORES}/{version}:ro" for version, volume in spec.stores.items()]
+        binds += [f"{host}:{node}:{'ro' if read_only else 'rw'}" for host, node, read_only in spec.mounts]
+        if Path("/lib/modules").is_dir():
+            binds.append("/lib/modules:/lib/modules:ro")
+        return {
+            **docker_flags.isolation(self._missing),
+            "binds": binds,
+            "tmpfs": {"/run": "", "/tmp": ""},
+            # The kubelet insists on a kernel log; where the host has none, the entrypoint makes do.
+            "devices": ["/dev/kmsg"] if Path("/dev/kmsg").exists() else [],
+            "port_bindings": {
+                f"{port}/{protocol}": ("127.0.0.1", host) for (port, protocol), host in spec.publish.items()
+            },
+            # Back after a restart of the engine or the host, but not after `stop` or `kill`.
+            "restart_policy": {"Name": "unless-stopped"},
+        }
+
+
+def _network(cluster: str) -> str:
+    return f"kubedrill-{cluster}"
+
+
+def _disk(node: str) -> str:
+    return f"kubedrill-{node}-var"
+
+
+def _number(name: str) -> int:
+    found = re.search(r"(\d+)$", name)
+    return int(found.group(1)) if found else 0
