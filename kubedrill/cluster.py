@@ -113,13 +113,16 @@ def attach(provider: Provider, name: str) -> Cluster:
     )
 
 
-def up(place: Lab, spec: ClusterSpec, console: Reporter, *, keep: bool = False, merge: bool = True) -> Cluster:
+def up(
+    place: Lab, spec: ClusterSpec, console: Reporter, *, source: str = "auto", keep: bool = False, merge: bool = True
+) -> Cluster:
     """A running cluster: all nodes Ready, flannel running, CoreDNS available.
 
     Args:
         place: the lab.
         spec: the cluster asked for.
         console: told of each step.
+        source: where what nodes are made of comes from: auto, modules or packages.
         keep: leave nodes of a failed bring-up for a look at them.
         merge: put the cluster into the user's kubeconfig and make it the current context.
 
@@ -132,11 +135,11 @@ def up(place: Lab, spec: ClusterSpec, console: Reporter, *, keep: bool = False, 
     with _only_one(spec.name):
         fresh, existing = _found(place.provider, spec, console)
         if not existing:
-            doctor.preflight(spec)
+            doctor.preflight(spec, built=build.is_built(place.engine, spec.kubernetes))
         if merge:
             # A broken file is an error now, not after the work.
             kubeconfig.entries(kubeconfig.path())
-        built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say)
+        built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
         try:
             if fresh:
                 _make_network(place.provider, spec)

@@ -1,4 +1,4 @@
-"""Whether this machine can carry the cluster asked for: `invoke doctor` tells all, `up` asks `preflight` first.
+"""Whether this machine can carry the cluster asked for: what `invoke doctor` tells. `up` asks `preflight` (room.py).
 
 A finding fails only where `up` cannot work; what merely makes drills or builds impossible is a warning.
 """
@@ -12,27 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kubedrill import gotoolchain, host, install, paths, shell
+from kubedrill import gotoolchain, host, install, shell
 from kubedrill.errors import CommandFailed, EngineUnavailable, MissingPrerequisite
 from kubedrill.kernel import Feature
+from kubedrill.room import DOCKER_ROOT, describe, free_for_cluster, inotify_needs, limits, lower, needs, preflight
 from kubedrill.spec import ClusterSpec
 
-# GROUND.md: three control planes with stacked etcd use 0.4 to 0.65 GiB each; the rest are allowances over what was
-# seen of workers and of the balancer.
-CONTROL_PLANE_MIB = 700
-WORKER_MIB = 250
-BALANCER_MIB = 64
-HOST_MIB = 300
-# A node's own volume is small, since its images are links into the shared store; a first build fills Go's caches.
-NODE_DISK_MIB = 300
-BUILD_DISK_MIB = 6000
-# An allowance for each node: systemd, kubelet, containerd and the pods each hold a few instances. Nodes are all root's
-# to the kernel, so they share one limit; the kernel's default of 128 carries two of them. 512 and 524288 are the usual
-# advice (kind.sigs.k8s.io/docs/user/known-issues), and what `setup` raises is above it.
-INOTIFY_PER_NODE = host.Inotify(64, 8192)
+__all__ = [
+    "EngineInfo", "Facts", "Finding", "examine", "exit_code", "inotify_needs", "judge", "look", "needs", "preflight",
+]  # fmt: skip
+
 # systemd in a node mounts, networks and makes devices.
 NODE_CAPABILITIES = frozenset({"SYS_ADMIN", "NET_ADMIN", "NET_RAW", "MKNOD", "SETUID", "SETGID", "SYS_CHROOT"})
-DOCKER_ROOT = Path("/var/lib/docker")
 OFFICIAL = ("pkgs.k8s.io", "registry.k8s.io")
 TINY_MODULE = "golang.org/x/text"
 
@@ -94,26 +85,6 @@ def exit_code(findings: Sequence[Finding]) -> int:
     return int(any(finding.verdict == "fail" for finding in findings))
 
 
-def needs(spec: ClusterSpec, *, built: bool = False) -> tuple[int, int]:
-    """What a cluster takes: (memory in MiB, disk in MiB). There is a balancer where there are several control planes.
-
-    Args:
-        spec: the cluster asked for.
-        built: whether all that nodes are made of was built before.
-    """
-    balancers = int(spec.control_planes > 1)
-    memory = (
-        spec.control_planes * CONTROL_PLANE_MIB + spec.workers * WORKER_MIB + balancers * BALANCER_MIB + HOST_MIB
-    )
-    nodes = spec.control_planes + spec.workers + balancers
-    return memory, nodes * NODE_DISK_MIB + (0 if built else BUILD_DISK_MIB)
-
-
-def inotify_needs(nodes: int) -> host.Inotify:
-    """The inotify limits that this many nodes need."""
-    return host.Inotify(INOTIFY_PER_NODE.instances * nodes, INOTIFY_PER_NODE.watches * nodes)
-
-
 def examine(
     spec: ClusterSpec | None, *, engine_info: EngineInfo, built: bool = False, network: bool = True
 ) -> list[Finding]:
@@ -126,57 +97,6 @@ def examine(
         network: whether to see if sources can be reached.
     """
     return judge(spec or ClusterSpec(), look(engine_info, network=network), built=built)
-
-
-def preflight(
-    spec: ClusterSpec,
-    *,
-    built: bool = False,
-    docker_root: Path = DOCKER_ROOT,
-    memory: Callable[[], host.Memory] = host.memory,
-    free_disk: Callable[[Path], int] = host.free_disk,
-    proc: Path = host.PROC,
-    root: bool | None = None,
-) -> None:
-    """See that this machine has room for a cluster that does not run yet; raises the inotify limits where root.
-
-    Args:
-        spec: the cluster asked for.
-        built: whether all that nodes are made of was built before.
-        docker_root: where the engine keeps its volumes.
-        memory: reads the machine's memory.
-        free_disk: reads the free MiB at a path.
-        proc: where procfs is mounted.
-        root: whether this process acts as root; found out without it.
-
-    Raises:
-        MissingPrerequisite: too little memory or disk, or inotify limits that are too low and not ours to raise.
-    """
-    need_memory, need_disk = needs(spec, built=built)
-    have_memory, have_disk = memory().available, _free(docker_root, free_disk)
-    short = []
-    if have_memory < need_memory:
-        short.append(f"memory: {need_memory} MiB are needed, {have_memory} MiB are available")
-    if have_disk < need_disk:
-        short.append(f"disk: {need_disk} MiB are needed, {have_disk} MiB are free")
-    if short:
-        raise MissingPrerequisite(
-            f"this machine has no room for {_describe(spec)}",
-            evidence=short,
-            todo=["ask for fewer nodes, or take down clusters that are not used (invoke down)"],
-        )
-    need = inotify_needs(spec.control_planes + spec.workers)
-    now = host.inotify_limits(proc=proc)
-    if _lower(now, need):
-        wanted = host.Inotify(*map(max, need, install.INOTIFY))
-        if host.is_root() if root is None else root:
-            host.raise_inotify_limits(wanted, proc=proc)
-            return
-        raise MissingPrerequisite(
-            f"the inotify limits of this machine are too low for {_describe(spec)}",
-            evidence=[f"needed: {_limits(need)}", f"in force: {_limits(now)}"],
-            todo=[f"sudo {host.sysctl_command(wanted)}"],
-        )
 
 
 def look(engine_info: EngineInfo, *, network: bool = True) -> Facts:
@@ -193,7 +113,7 @@ def look(engine_info: EngineInfo, *, network: bool = True) -> Facts:
         missing_capabilities=host.engine_missing_capabilities(),
         inotify=host.inotify_limits(),
         memory=host.memory(),
-        disk=_free(Path((info or {}).get("DockerRootDir") or DOCKER_ROOT), host.free_disk),
+        disk=free_for_cluster(Path((info or {}).get("DockerRootDir") or DOCKER_ROOT)),
         features=host.kernel_features(),
         kvm=host.kvm(),
         go=go,
@@ -242,9 +162,9 @@ def _engine_row(info: Mapping[str, Any] | None) -> Finding:
 
 def _inotify_row(spec: ClusterSpec, facts: Facts) -> Finding:
     need = inotify_needs(spec.control_planes + spec.workers)
-    found = f"{_limits(facts.inotify)}; {_describe(spec)} needs {_limits(need)}"
+    found = f"{limits(facts.inotify)}; {describe(spec)} needs {limits(need)}"
     command = host.as_root(host.sysctl_command(host.Inotify(*map(max, need, install.INOTIFY))), root=facts.root)
-    if not _lower(facts.inotify, need):
+    if not lower(facts.inotify, need):
         return Finding("inotify", found, "ok")
     if facts.root:
         return Finding("inotify", found, "warn", "`up` raises them, as `invoke setup` does")
@@ -259,9 +179,9 @@ def _room_rows(spec: ClusterSpec, facts: Facts, built: bool) -> list[Finding]:
         ("disk", disk, facts.disk, f"{facts.disk} MiB are free"),
     )
     return [
-        Finding(name, f"{found}; {_describe(spec)} needs {need}", "ok")
+        Finding(name, f"{found}; {describe(spec)} needs {need}", "ok")
         if there >= need
-        else Finding(name, f"{found}; {_describe(spec)} needs {need}", "fail", "ask for fewer nodes, or make room")
+        else Finding(name, f"{found}; {describe(spec)} needs {need}", "fail", "ask for fewer nodes, or make room")
         for name, need, there, found in rows
     ]
 
@@ -353,19 +273,3 @@ def _connects(name: str, port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _free(docker_root: Path, free_disk: Callable[[Path], int]) -> int:
-    return min(free_disk(docker_root), free_disk(paths.cache()))
-
-
-def _lower(now: host.Inotify, need: host.Inotify) -> bool:
-    return now.instances < need.instances or now.watches < need.watches
-
-
-def _limits(limits: host.Inotify) -> str:
-    return f"{limits.instances} instances and {limits.watches} watches"
-
-
-def _describe(spec: ClusterSpec) -> str:
-    return f"{spec.control_planes}+{spec.workers} nodes"

@@ -1,0 +1,158 @@
+"""Figures of this machine: bring-up, down, memory, disk, builds. Measured several times, never asserted."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kubedrill import cluster, host, paths, shell, spec
+from kubedrill.cluster import Lab
+from kubedrill.console import Console
+from kubedrill.errors import InvalidSpec
+from kubedrill.images import build
+from kubedrill.providers.base import Node
+
+GROUPS = ("tasks", "small", "large", "scale")
+# How many workers the figure 'each further worker' is taken over.
+_FURTHER = 4
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing measured several times: seconds or MiB."""
+
+    what: str
+    unit: str
+    values: tuple[float, ...]
+    goal: str
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.values)
+
+    @property
+    def low(self) -> float:
+        """The smallest."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """The largest."""
+        return max(self.values)
+
+
+def machine() -> str:
+    """This machine in a line."""
+    memory = host.memory()
+    return (
+        f"{host.cores()} cores, {memory.total} MiB, Linux {platform.release()}, cgroup v{host.cgroup_version()}, "
+        f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    )
+
+
+def measure(place: Lab, console: Console, *, runs: int, only: str) -> list[Figure]:
+    """Take the figures of one group, or of all.
+
+    Args:
+        place: the lab.
+        console: told of progress.
+        runs: how often each is taken.
+        only: a group of GROUPS, '' for all.
+
+    Raises:
+        InvalidSpec: there is no such group.
+    """
+    if only and only not in GROUPS:
+        raise InvalidSpec(f"there is no group of figures '{only}'{spec.nearest(only, GROUPS)}")
+    wanted = [only] if only else list(GROUPS)
+    newest = spec.load(None, {}).kubernetes
+    build.ensure(place.engine, newest, place.missing, console.say)
+    figures: list[Figure] = []
+    if "tasks" in wanted:
+        listed = _several(runs, lambda: _seconds(_list_tasks))
+        figures.append(Figure("invoke --list", "s", listed, "at most 0.5 s"))
+        nothing = _several(
+            runs, lambda: _seconds(lambda: build.ensure(place.engine, newest, place.missing, console.say))
+        )
+        figures.append(Figure("build with nothing to do", "s", nothing, "at most 5 s"))
+    if "small" in wanted:
+        figures += _bring_up(place, console, runs, "1+2", 1, 2, "at most 15 s")
+    if "large" in wanted:
+        figures += _bring_up(place, console, runs, "3+2", 3, 2, "at most 45 s")
+    if "scale" in wanted:
+        figures += _further_workers(place, console, runs)
+    return figures
+
+
+def _bring_up(
+    place: Lab, console: Console, runs: int, label: str, control_planes: int, workers: int, goal: str
+) -> list[Figure]:
+    ups, downs, memory = [], [], []
+    for _ in range(runs):
+        asked = _spec(control_planes, workers)
+        ups.append(_seconds(lambda asked=asked: cluster.up(place, asked, console, merge=False)))  # type: ignore[misc]
+        memory.append(sum(_memory(node) for node in place.provider.nodes(asked.name)))
+        downs.append(_seconds(lambda asked=asked: cluster.down(place.provider, asked.name, console)))  # type: ignore[misc]
+    return [
+        Figure(f"up {label}, all Ready, CoreDNS available", "s", tuple(ups), goal),
+        Figure(f"memory of {label}", "MiB", tuple(memory), ""),
+        Figure(f"down {label}", "s", tuple(downs), "at most 8 s"),
+    ]
+
+
+def _further_workers(place: Lab, console: Console, runs: int) -> list[Figure]:
+    seconds, memory, disk = [], [], []
+    for _ in range(runs):
+        few, many = _spec(1, 2), _spec(1, 2 + _FURTHER)
+        short = _seconds(lambda few=few: cluster.up(place, few, console, merge=False))  # type: ignore[misc]
+        cluster.down(place.provider, few.name, console)
+        long = _seconds(lambda many=many: cluster.up(place, many, console, merge=False))  # type: ignore[misc]
+        seconds.append((long - short) / _FURTHER)
+        workers = [node for node in place.provider.nodes(many.name) if node.role == "worker"]
+        memory.append(statistics.median(_memory(node) for node in workers))
+        disk.append(statistics.median(_disk(node) for node in workers))
+        cluster.down(place.provider, many.name, console)
+    return [
+        Figure("each further worker", "s", tuple(seconds), "at most 2.5 s"),
+        Figure("memory of a worker", "MiB", tuple(memory), "at most 120 MiB"),
+        Figure("disk of a worker", "MiB", tuple(disk), "at most 50 MiB"),
+    ]
+
+
+def _spec(control_planes: int, workers: int) -> spec.ClusterSpec:
+    return spec.load(None, {"name": "bench", "control_planes": control_planes, "workers": workers})
+
+
+def _memory(node: Node) -> float:
+    """MiB that the node's processes hold: what its cgroup is charged for, without file cache that can be dropped."""
+    script = (
+        "cd /sys/fs/cgroup; "
+        "if [ -e memory.current ]; then used=$(cat memory.current); file=inactive_file; stat=memory.stat; "
+        "else cd memory; used=$(cat memory.usage_in_bytes); file=total_inactive_file; stat=memory.stat; fi; "
+        'echo $(( (used - $(grep "^$file " $stat | cut -d" " -f2)) / 1048576 ))'
+    )
+    return float(node.run(["sh", "-c", script], show=False).stdout)
+
+
+def _disk(node: Node) -> float:
+    """MiB on the node's own disk (/var), without what it mounts from elsewhere."""
+    return float(node.run(["sh", "-c", "du -xsm /var | cut -f1"], show=False).stdout)
+
+
+def _list_tasks() -> None:
+    shell.run([sys.executable, "-m", "invoke", "--list"], cwd=paths.repository())
+
+
+def _several(runs: int, take: Callable[[], float]) -> tuple[float, ...]:
+    return tuple(take() for _ in range(runs))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began

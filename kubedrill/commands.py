@@ -1,0 +1,182 @@
+"""What each invoke task does, from words to words: the layer between tasks.py and the modules that do the work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kubedrill import bench as benchmark
+from kubedrill import cluster, install, paths, shell, spec
+from kubedrill import doctor as examination
+from kubedrill import kubeconfig as user_config
+from kubedrill import load as loading
+from kubedrill import logs as collecting
+from kubedrill import status as state
+from kubedrill.console import Console, raw
+from kubedrill.errors import InvalidSpec, NotFound
+from kubedrill.images import build as building
+from kubedrill.spec import ClusterSpec
+
+
+def doctor(
+    console: Console, control_planes: str | None, workers: str | None, kubernetes: str | None, *, as_json: bool
+) -> int:
+    """Print the findings; the status is 0 when `up` can work."""
+    asked = spec.load(None, _typed({"control_planes": control_planes, "workers": workers, "kubernetes": kubernetes}))
+    place = cluster.lab(console)
+    findings = examination.examine(
+        asked, engine_info=place.engine.info, built=building.is_built(place.engine, asked.kubernetes)
+    )
+    if as_json:
+        raw(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
+    else:
+        rows = [(found.verdict, found.name, found.found, found.follows) for found in findings]
+        console.table(("", "what", "found", "what follows"), rows)
+    return examination.exit_code(findings)
+
+
+def build(console: Console, kubernetes: str | None, source: str) -> None:
+    """Build what is not there yet."""
+    asked = spec.load(None, {"kubernetes": kubernetes})
+    place = cluster.lab(console)
+    with console.step(f"what nodes of Kubernetes {asked.version()} are made of is there"):
+        built = building.ensure(place.engine, asked.kubernetes, place.missing, console.say, source=source)
+    console.say(f"node image {built.node_image}, image store {built.store.volume}")
+
+
+def up(console: Console, config: str | None, flags: Mapping[str, str | None], *, source: str, keep: bool) -> None:
+    """Bring a cluster up, and say how to go on."""
+    asked = spec.load(Path(config) if config else None, _typed(flags))
+    there = cluster.up(cluster.lab(console), asked, console, source=source, keep=keep)
+    console.say(f"{asked.name} is up: Kubernetes {asked.version()}, {len(there.nodes)} nodes, API at {there.server}")
+    name = "" if asked.name == ClusterSpec().name else f" --name {asked.name}"
+    console.line(f"kubectl get nodes            # the context {user_config.PREFIX}{asked.name} is current")
+    console.line(f'invoke exec{name} {asked.name}-control-plane-1 "kubectl get pods -A"')
+    console.line(f"invoke down{name}")
+
+
+def status(console: Console, name: str | None, *, as_json: bool) -> int:
+    """Print clusters and nodes; the status is 0 when all is as it should be."""
+    place = cluster.lab(console)
+    place.provider.check()
+    names = [name] if name else list(place.provider.clusters())
+    found = [state.of(cluster.attach(place.provider, each)) for each in names]
+    if as_json:
+        raw(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+    elif not found:
+        console.line("no cluster; make one with: invoke up")
+    for one in found if not as_json else []:
+        console.line(f"{one.name}: Kubernetes {one.kubernetes}, API {one.server}: {one.api}")
+        rows = [(node.name, node.role, node.state, node.address, node.kubernetes) for node in one.nodes]
+        console.table(("node", "role", "computer", "address", "kubernetes"), rows)
+    return 0 if all(one.healthy for one in found) else 1
+
+
+def execute(console: Console, name: str, node: str, command: str) -> int:
+    """Run a command line in a node; the status is its own."""
+    place = cluster.lab(console)
+    result = cluster.attach(place.provider, name).node(node).run(["bash", "-c", command], check=False)
+    raw(result.stdout)
+    sys.stderr.write(result.stderr)
+    return result.status
+
+
+def open_shell(console: Console, name: str, node: str) -> int:
+    """Give the terminal to a shell in a node; the status is the shell's."""
+    place = cluster.lab(console)
+    return shell.interactive(cluster.attach(place.provider, name).node(node).shell_argv(["bash", "--login"]))
+
+
+def kubeconfig(console: Console, name: str, *, merge: bool) -> None:
+    """Print the cluster's kubeconfig, or merge it into the user's."""
+    place = cluster.lab(console)
+    there = cluster.attach(place.provider, name)
+    if merge:
+        user_config.merge_into(user_config.path(), name, there.admin_conf(), there.server)
+        console.say(f"{user_config.path()}: {user_config.PREFIX}{name} is the current context")
+    else:
+        raw(there.admin_conf())
+
+
+def logs(console: Console, name: str, out: str | None) -> None:
+    """Collect the logs of all nodes."""
+    place = cluster.lab(console)
+    folder = Path(out) if out else cluster.log_folder(name)
+    problems = collecting.collect(cluster.attach(place.provider, name).nodes, folder)
+    for problem in problems:
+        console.say(f"missing: {problem}")
+    console.say(f"the logs are in {folder}")
+
+
+def load(console: Console, name: str, image: str) -> None:
+    """Bring an image into every node."""
+    place = cluster.lab(console)
+    there = cluster.attach(place.provider, name)
+    with console.step(f"{image} is in every node of {name}"):
+        loading.load(place.engine, image, there.nodes)
+
+
+def down(console: Console, name: str | None) -> None:
+    """Remove a cluster, or (without a name) all, and what killed runs left."""
+    place = cluster.lab(console)
+    place.provider.check()
+    if name is None:
+        for each in cluster.everything(place.provider):
+            cluster.down(place.provider, each, console)
+        place.engine.remove_builders()
+        console.say("nothing of kubedrill's clusters is left")
+    elif cluster.down(place.provider, name, console):
+        console.say(f"{name} is gone")
+    else:
+        others = ", ".join(place.provider.clusters()) or "none"
+        raise NotFound(f"there is no cluster '{name}'", evidence=[f"clusters: {others}"])
+
+
+def test(console: Console, *, unit: bool, keyword: str) -> int:
+    """Run pytest; the status is pytest's."""
+    root = paths.repository()
+    folders = ["tests/unit"] if unit else ["tests"]
+    if not unit:
+        for line in install.setup():
+            console.say(line)
+        place = cluster.lab(console)
+        building.ensure(place.engine, spec.load(None, {}).kubernetes, place.missing, console.say)
+    arguments = ["-k", keyword] if keyword else []
+    return shell.interactive(
+        [sys.executable, "-m", "pytest", f"--rootdir={root}", *(str(root / each) for each in folders), *arguments]
+    )
+
+
+def bench(console: Console, *, runs: int, only: str, json_file: str) -> None:
+    """Measure, print a table, and keep the figures."""
+    figures = benchmark.measure(cluster.lab(console), console, runs=runs, only=only)
+    rows = [(one.what, f"{one.median:.1f} {one.unit}", f"{one.low:.1f} to {one.high:.1f}", one.goal) for one in figures]
+    console.line(benchmark.machine())
+    console.table(("figure", "median", "spread", "goal"), rows)
+    if json_file:
+        content = {"machine": benchmark.machine(), "figures": [asdict(one) for one in figures]}
+        Path(json_file).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _typed(flags: Mapping[str, str | None]) -> dict[str, Any]:
+    """Flags as the spec takes them: counts as numbers.
+
+    Raises:
+        InvalidSpec: a count is no number.
+    """
+    typed: dict[str, Any] = {}
+    problems = []
+    for key, value in flags.items():
+        typed[key] = value
+        if value is not None and key in ("control_planes", "workers"):
+            try:
+                typed[key] = int(value)
+            except ValueError:
+                problems.append(f"--{key.replace('_', '-')}: '{value}' is no number")
+    if problems:
+        raise InvalidSpec("this cluster cannot be made (the flags)", evidence=problems)
+    return typed

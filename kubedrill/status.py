@@ -1,0 +1,75 @@
+"""How a cluster is: its computers as the provider sees them, its nodes as Kubernetes sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubedrill import kube
+from kubedrill.cluster import Cluster
+from kubedrill.errors import KubedrillError, NotFound
+from kubedrill.kube import Kube, NodeSnapshot
+from kubedrill.providers.base import Node
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """One node: `state` is the computer's, `kubernetes` says how Kubernetes sees it."""
+
+    name: str
+    role: str
+    state: str
+    address: str
+    kubernetes: str
+
+
+@dataclass(frozen=True)
+class ClusterStatus:
+    """A cluster: `api` says whether its API answers, `healthy` whether all is as it should be."""
+
+    name: str
+    kubernetes: str
+    server: str
+    api: str
+    healthy: bool
+    nodes: tuple[NodeStatus, ...]
+
+
+def of(cluster: Cluster) -> ClusterStatus:
+    """Look at a cluster, whatever its state; what does not answer is said so, not raised."""
+    known: dict[str, NodeSnapshot] = {}
+    try:
+        known = {node.name: node for node in Kube(cluster.admin_conf()).nodes()}
+        api = "answers"
+    except NotFound as error:
+        api = error.what
+    except kube.ApiUnavailable as error:
+        api = f"{error.what}: {'; '.join(error.evidence)}"[:120]
+    nodes = tuple(
+        NodeStatus(node.name, node.role, _state(node), node.address, _seen(node.role, known.get(node.name)))
+        for node in cluster.nodes
+    )
+    wanted = len(cluster.spec.node_keys()) + (cluster.spec.control_planes > 1)
+    healthy = (
+        api == "answers"
+        and len(nodes) == wanted
+        and all(node.state == "running" for node in nodes)
+        and all(known[node.name].ready for node in nodes if node.name in known)
+        and len(known) == len(cluster.spec.node_keys())
+    )
+    return ClusterStatus(cluster.spec.name, cluster.spec.version(), cluster.server, api, healthy, nodes)
+
+
+def _state(node: Node) -> str:
+    try:
+        return node.state()
+    except KubedrillError:
+        return "gone"
+
+
+def _seen(role: str, node: NodeSnapshot | None) -> str:
+    if role == "load-balancer":
+        return "-"
+    if node is None:
+        return "unknown"
+    cordoned = ", cordoned" if node.unschedulable else ""
+    return f"{'Ready' if node.ready else 'NotReady'}{cordoned} {node.version}"

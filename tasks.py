@@ -1,0 +1,203 @@
+"""The commands of kubedrill: each parses, calls one function and prints. No logic here, and no import that is slow."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from invoke import task
+from invoke.context import Context
+
+if TYPE_CHECKING:
+    from kubedrill.console import Console
+
+NAME = "which cluster (default: lab)"
+
+
+def _friendly(body: Callable[..., int | None]) -> Callable[..., None]:
+    """Errors for people, and exit statuses: 0 done, 1 failed, 130 interrupted."""
+
+    @functools.wraps(body)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from kubedrill.console import fail
+        from kubedrill.errors import KubedrillError
+
+        try:
+            status = body(*args, **kwargs)
+        except KubedrillError as error:
+            fail(error)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        if status:
+            sys.exit(status)
+
+    return wrapped
+
+
+def _console(show_commands: bool = False) -> Console:
+    from kubedrill.console import Console
+
+    return Console(show_commands=show_commands)
+
+
+@task
+@_friendly
+def setup(c: Context) -> None:
+    """Install and start what this machine lacks (Debian, Ubuntu as root; elsewhere it prints the commands)."""
+    from kubedrill import install
+
+    console = _console()
+    for line in install.setup():
+        console.say(line)
+
+
+@task(
+    help={
+        "control_planes": "of the cluster to measure this machine by: 1, 3 or 5",
+        "workers": "of the cluster to measure this machine by",
+        "kubernetes": "minor version, such as 1.37",
+        "json": "print the findings as JSON",
+    }
+)
+@_friendly
+def doctor(
+    c: Context, control_planes: str | None = None, workers: str | None = None, kubernetes: str | None = None,
+    json: bool = False,
+) -> int:  # fmt: skip
+    """Say what this machine can do, and what follows; exit status 0 when `up` can work."""
+    from kubedrill import commands
+
+    return commands.doctor(_console(), control_planes, workers, kubernetes, as_json=json)
+
+
+@task(
+    help={
+        "kubernetes": "minor version, such as 1.37 (default: the newest)",
+        "source": "auto, modules (all from Go modules) or packages (official packages and images)",
+    }
+)
+@_friendly
+def build(c: Context, kubernetes: str | None = None, source: str = "auto") -> None:
+    """Build what nodes are made of: rootfs, components, image store, node image; nothing twice."""
+    from kubedrill import commands
+
+    commands.build(_console(), kubernetes, source)
+
+
+@task(
+    help={
+        "name": "name of the cluster (default: lab)",
+        "control_planes": "1, 3 or 5 (default: 1); more than one get a balancer",
+        "workers": "0 to 99 (default: 2)",
+        "kubernetes": "minor version, such as 1.37 (default: the newest)",
+        "provider": "what nodes are: docker (containers)",
+        "config": "YAML file with the same and more settings; flags win over it",
+        "source": "auto, modules or packages: where what nodes are made of comes from",
+        "keep": "leave the nodes of a failed bring-up as they are",
+        "show_commands": "print every command run in a node, as a person would type it there",
+    }
+)
+@_friendly
+def up(
+    c: Context, name: str | None = None, control_planes: str | None = None, workers: str | None = None,
+    kubernetes: str | None = None, provider: str | None = None, config: str | None = None, source: str = "auto",
+    keep: bool = False, show_commands: bool = False,
+) -> None:  # fmt: skip
+    """Bring up a cluster: all nodes Ready, CoreDNS available, kubeconfig merged. Builds first if needed."""
+    from kubedrill import commands
+
+    flags = {
+        "name": name, "control_planes": control_planes, "workers": workers, "kubernetes": kubernetes,
+        "provider": provider,
+    }  # fmt: skip
+    commands.up(_console(show_commands), config, flags, source=source, keep=keep)
+
+
+@task(help={"name": "which cluster (default: all)", "json": "print JSON"})
+@_friendly
+def status(c: Context, name: str | None = None, json: bool = False) -> int:
+    """Show clusters and their nodes; exit status 1 when anything is not as it should be."""
+    from kubedrill import commands
+
+    return commands.status(_console(), name, as_json=json)
+
+
+@task(name="exec", help={"node": "lab-worker-1, or worker-1", "command": "one argument: quote it", "name": NAME})
+@_friendly
+def exec_(c: Context, node: str, command: str, name: str = "lab") -> int:
+    """Run a command in a node: invoke exec worker-1 "crictl ps"."""
+    from kubedrill import commands
+
+    return commands.execute(_console(), name, node, command)
+
+
+@task(help={"node": "lab-worker-1, or worker-1", "name": NAME})
+@_friendly
+def shell(c: Context, node: str, name: str = "lab") -> int:
+    """Open a shell in a node."""
+    from kubedrill import commands
+
+    return commands.open_shell(_console(), name, node)
+
+
+@task(help={"name": NAME, "merge": "put it into your kubeconfig again, and make it the current context"})
+@_friendly
+def kubeconfig(c: Context, name: str = "lab", merge: bool = False) -> None:
+    """Print a kubeconfig of the cluster alone."""
+    from kubedrill import commands
+
+    commands.kubeconfig(_console(), name, merge=merge)
+
+
+@task(help={"name": NAME, "out": "folder to write to (default: logs/NAME-TIME below the state folder)"})
+@_friendly
+def logs(c: Context, name: str = "lab", out: str | None = None) -> None:
+    """Collect journals, pod logs, manifests and kubeadm's output of every node, also of one that is dead."""
+    from kubedrill import commands
+
+    commands.logs(_console(), name, out)
+
+
+@task(help={"image": "an image of the local engine, or an OCI or Docker archive (a tar)", "name": NAME})
+@_friendly
+def load(c: Context, image: str, name: str = "lab") -> None:
+    """Bring an image into every node, at once."""
+    from kubedrill import commands
+
+    commands.load(_console(), name, image)
+
+
+@task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
+@_friendly
+def down(c: Context, name: str = "lab", all: bool = False) -> None:
+    """Remove a cluster: nodes, disks, network, kubeconfig entry."""
+    from kubedrill import commands
+
+    commands.down(_console(), None if all else name)
+
+
+@task(help={"unit": "only what needs no engine, in seconds", "keyword": "only tests that match, as pytest's -k"})
+@_friendly
+def test(c: Context, unit: bool = False, keyword: str = "") -> int:
+    """Run the tests; sets up and builds first what they need."""
+    from kubedrill import commands
+
+    return commands.test(_console(), unit=unit, keyword=keyword)
+
+
+@task(
+    help={
+        "runs": "how often each figure is taken (default: 3)",
+        "only": "one group: tasks, small, large, scale",
+        "json": "write the figures to this file as well",
+    }
+)
+@_friendly
+def bench(c: Context, runs: int = 3, only: str = "", json: str = "") -> None:
+    """Measure bring-up, down, memory, disk and builds; each figure several times."""
+    from kubedrill import commands
+
+    commands.bench(_console(), runs=runs, only=only, json_file=json)

@@ -1,0 +1,40 @@
+"""What all tests share: golden files."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "unit" / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden files anew from what the code renders now"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with tests/unit/golden/NAME; `pytest --update-golden` writes that file instead."""
+
+    def compare(name: str, text: str) -> None:
+        file = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+            return
+        advice = f"if that is meant: pytest {request.node.path} --update-golden, then read `git diff {file}`"
+        if not file.exists():
+            pytest.fail(f"there is no golden file {file}; {advice}", pytrace=False)
+        before = file.read_text()
+        if before != text:
+            lines = difflib.unified_diff(
+                before.splitlines(), text.splitlines(), f"golden/{name}", "rendered now", lineterm=""
+            )
+            pytest.fail("\n".join([f"{file} differs from what is rendered now; {advice}", *lines]), pytrace=False)
+
+    return compare
