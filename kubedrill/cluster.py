@@ -101,11 +101,18 @@ def attach(provider: Provider, name: str) -> Cluster:
 
     Raises:
         NotFound: there is none.
+        KubedrillError: what is there was not made by `up`.
     """
     found = provider.network(name)
     if found is None:
         others = ", ".join(provider.clusters()) or "none"
         raise NotFound(f"there is no cluster '{name}'", evidence=[f"clusters: {others}"], todo=["run: invoke up"])
+    if not {"spec", "api-port"} <= set(found.metadata):
+        raise KubedrillError(
+            f"the cluster '{name}' was not made by `invoke up`",
+            evidence=[f"its network carries only: {', '.join(found.metadata) or 'nothing'}"],
+            todo=[f"invoke down --name {name} removes it"],
+        )
     return Cluster(
         ClusterSpec.from_json(found.metadata["spec"]),
         tuple(provider.nodes(name)),

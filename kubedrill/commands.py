@@ -16,8 +16,8 @@ from kubedrill import kubeconfig as user_config
 from kubedrill import load as loading
 from kubedrill import logs as collecting
 from kubedrill import status as state
-from kubedrill.console import Console, raw
-from kubedrill.errors import InvalidSpec, NotFound
+from kubedrill.console import Console, fail, raw
+from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build as building
 from kubedrill.spec import ClusterSpec
 
@@ -63,17 +63,24 @@ def status(console: Console, name: str | None, *, as_json: bool) -> int:
     """Print clusters and nodes; the status is 0 when all is as it should be."""
     place = cluster.lab(console)
     place.provider.check()
-    names = [name] if name else list(place.provider.clusters())
-    found = [state.of(cluster.attach(place.provider, each)) for each in names]
+    found, broken = [], False
+    for each in [name] if name else place.provider.clusters():
+        try:
+            found.append(state.of(cluster.attach(place.provider, each)))
+        except KubedrillError as error:
+            if name:
+                raise
+            fail(error)
+            broken = True
     if as_json:
         raw(json.dumps([asdict(one) for one in found], indent=1) + "\n")
-    elif not found:
+    elif not found and not broken:
         console.line("no cluster; make one with: invoke up")
     for one in found if not as_json else []:
         console.line(f"{one.name}: Kubernetes {one.kubernetes}, API {one.server}: {one.api}")
         rows = [(node.name, node.role, node.state, node.address, node.kubernetes) for node in one.nodes]
         console.table(("node", "role", "computer", "address", "kubernetes"), rows)
-    return 0 if all(one.healthy for one in found) else 1
+    return 0 if not broken and all(one.healthy for one in found) else 1
 
 
 def execute(console: Console, name: str, node: str, command: str) -> int:

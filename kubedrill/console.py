@@ -54,6 +54,9 @@ class Console:
 
     def __init__(self, *, show_commands: bool = False) -> None:
         self._out = RichConsole(highlight=False, soft_wrap=True, emoji=False)
+        if not self._out.is_terminal:
+            # Files and CI have no width; 80 columns would break every row of a table.
+            self._out.width = 180
         self._show_commands = show_commands
         self._started = time.monotonic()
         self._last: dict[str, str] = {}

@@ -25,7 +25,7 @@ API = "kubeadm.k8s.io/v1beta4"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 # Long enough for the slowest bring-up, short enough to be worthless soon (kubeadm's defaults: 24 h and 2 h).
 TOKEN_TTL = "1h0m0s"
-# What kubeadm checks of a computer that a container is not: its kernel's configuration, swap, cores and memory of its own.
+# What kubeadm checks of a computer and a container is not: kernel configuration, swap, cores and memory of its own.
 IGNORED_CHECKS = (
     "SystemVerification",
     "Swap",
@@ -146,7 +146,11 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
         "clusterName": spec.name,
         "kubernetesVersion": spec.version(),
         "controlPlaneEndpoint": f"{addresses.endpoint(spec)}:{API_PORT}",
-        "networking": {"podSubnet": spec.pod_subnet, "serviceSubnet": spec.service_subnet, "dnsDomain": "cluster.local"},
+        "networking": {
+            "podSubnet": spec.pod_subnet,
+            "serviceSubnet": spec.service_subnet,
+            "dnsDomain": "cluster.local",
+        },
         "apiServer": {
             "certSANs": sorted({"localhost", "127.0.0.1", addresses.endpoint(spec), *names}),
             "extraArgs": _arguments({**gates, **spec.extra_args.get("apiserver", {})}),

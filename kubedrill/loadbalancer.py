@@ -19,9 +19,9 @@ def haproxy_config(control_planes: Mapping[str, str]) -> str:
         f"    server {name} {address}:{API_PORT} check check-ssl verify none"
         for name, address in control_planes.items()
     )
-    # A control plane is out 2 failed checks after it dies (1 s), and its connections are closed at once, so that clients
-    # with a connection to a dead node notice it too. The check's TLS is not verified: the balancer exists before the CA,
-    # and the traffic that passes through is verified end to end.
+    # A control plane is out 2 failed checks after it dies (1 s), and its connections are closed at once, so that
+    # clients with a connection to a dead node notice it too. The check's TLS is not verified: the balancer exists
+    # before the CA, and the traffic that passes through is verified end to end.
     return f"""\
 global
     log stdout format raw local0 notice

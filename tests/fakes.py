@@ -161,7 +161,9 @@ class FakeNode:
             raise NotFound(f"{self.name} has no {path}")
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
-            for folder in sorted({parent for name in found for parent in parents(name) if base in _at_or_above(parent)}):
+            for folder in sorted(
+                {parent for name in found for parent in parents(name) if base in _at_or_above(parent)}
+            ):
                 entry = tarfile.TarInfo(str(folder.relative_to(base.parent)))
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o755
                 tar.addfile(entry)
@@ -326,7 +328,9 @@ class FakeProvider:
                 raise KubedrillError(f"the node {spec.name} could not be made: {spec.address} is not in its network")
             for other in self._nodes.values():
                 if other.name == spec.name or (other.cluster, other.address) == (cluster, spec.address):
-                    raise KubedrillError(f"the node {spec.name} could not be made: {other.name} has its name or address")
+                    raise KubedrillError(
+                        f"the node {spec.name} could not be made: {other.name} has its name or address"
+                    )
             node = FakeNode(self, cluster, spec)
             self._nodes[spec.name] = node
             self.note("create", spec.name)

@@ -17,7 +17,16 @@ class Built:
     store: store.Store
 
 
-def ensure(engine: Engine, kubernetes: str, missing: frozenset[str], say: Callable[[str], None]) -> Built:
+def is_built(engine: Engine, kubernetes: str) -> bool:
+    """Whether `ensure` would find all of it."""
+    suite, compiler = rootfs.choose(), components.go_version()
+    found = store.find(engine, store.name(kubernetes, suite, compiler))
+    return found is not None and engine.has_image(node.name(suite, compiler))
+
+
+def ensure(
+    engine: Engine, kubernetes: str, missing: frozenset[str], say: Callable[[str], None], source: str = "auto"
+) -> Built:
     """Build what is not there yet, from modules and the distribution's archive.
 
     Args:

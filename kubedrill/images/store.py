@@ -59,10 +59,10 @@ class Store:
 def name(kubernetes: str, suite: rootfs.Suite, compiler: str) -> str:
     """The volume that these inputs give: its end is their content address."""
     folder = paths.repository() / "images"
-    keys = [components.key(components.load(part), compiler) for part in _parts(kubernetes)]
+    keys = [components.key(components.load(part), compiler) for part in (*_parts(kubernetes), *node.RUNTIME)]
     scripts = [(folder / script).read_text() for script in ("store.sh", "collect.sh")]
     lists = json.dumps([FIREWALL, DIAGNOSIS, HELLO, FLANNEL])
-    inputs = address.of(node.name(suite, compiler), *keys, *scripts, lists)
+    inputs = address.of(rootfs.key(suite), *keys, *scripts, lists)
     return f"kubedrill-store-{versions.kubernetes_version(kubernetes)}-{inputs}"
 
 

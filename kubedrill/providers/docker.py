@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -78,12 +79,11 @@ class DockerNode:
             command = ["sh", "-c", f'exec <{path}; rm {path}; exec "$@"', "sh", *command]
         try:
             result = self._engine.execute(self._name, command, self._environment())
+        except NotFound as error:
+            raise self._not_running(error) from error
         except KubedrillError as error:
-            if isinstance(error, NotFound) or any("is not running" in line for line in error.evidence):
-                raise NotFound(
-                    f"the node {self._name} does not run", evidence=error.evidence or [str(error)],
-                    todo=["see `invoke status`"],
-                ) from error  # fmt: skip
+            if any("is not running" in line or "is restarting" in line for line in error.evidence):
+                raise self._not_running(error) from error
             raise
         if timeout is not None and result.status in _TIMED_OUT:
             raise CommandFailed(self._pasteable(argv), None, result.output, self._name)
@@ -149,6 +149,16 @@ class DockerNode:
         """The command of this machine that opens a terminal in the node."""
         settings = [f"--env={key}={value}" for key, value in self._environment().items()]
         return ["docker", "exec", "--interactive", "--tty", *settings, self._name, *command]
+
+    def _not_running(self, error: KubedrillError) -> NotFound:
+        printed: list[str] = []
+        with contextlib.suppress(NotFound):
+            printed = [f"it printed: {line}" for line in self.console().splitlines()[-5:]]
+        return NotFound(
+            f"the node {self._name} does not run",
+            evidence=[*(error.evidence or [error.what]), *printed],
+            todo=["see `invoke status`"],
+        )
 
     def _environment(self) -> Mapping[str, str]:
         kubeconfig = {"KUBECONFIG": "/etc/kubernetes/admin.conf"} if self._role == "control-plane" else {}

@@ -20,6 +20,8 @@ import requests.exceptions
 from kubedrill.errors import BuildFailed, EngineUnavailable, KubedrillError, NotFound
 from kubedrill.shell import Result
 
+# The label of containers that only build something.
+BUILDER = "kubedrill.builder"
 # Long enough for the slowest single call (an image of 300 MB taken in), short enough to notice a dead engine.
 _CALL_TIMEOUT = 300
 
@@ -86,7 +88,7 @@ class Engine:
         with _translated():
             stream = self._api.build(
                 fileobj=io.BytesIO(context), custom_context=True, tag=tag, rm=True, forcerm=True, decode=True,
-                buildargs=dict(arguments),
+                buildargs=dict(arguments), network_mode="none",
             )  # fmt: skip
             for message in stream:
                 lines += re.sub(r"\x1b\[[0-9;]*m", "", str(message.get("stream", ""))).splitlines()
@@ -186,7 +188,7 @@ class Engine:
         Args:
             image: what it is made of; its entrypoint is not used.
             argv: the program and its arguments.
-            host: arguments of docker's HostConfig.
+            host: arguments of docker's HostConfig; without a network_mode it has no network.
             labels: its labels.
             archives: tars unpacked into it before it starts: (folder, tar or open file).
             fetch: a path to take out of it at its end.
@@ -197,7 +199,7 @@ class Engine:
         with _translated():
             made = self._api.create_container(
                 image, entrypoint=[argv[0]], command=list(argv[1:]), labels=dict(labels),
-                host_config=self._host_config(host),
+                host_config=self._host_config({"network_mode": "none", **host}),
             )["Id"]  # fmt: skip
             try:
                 for folder, data in archives:
@@ -212,6 +214,11 @@ class Engine:
             finally:
                 self._api.remove_container(made, force=True, v=True)
         return Result(int(status), out, err), fetched
+
+    def remove_builders(self) -> None:
+        """Remove the containers that a killed build left."""
+        for container in self.containers(BUILDER):
+            self.remove_container(container["Id"])
 
     def inspect_container(self, name: str) -> Mapping[str, Any]:
         """All that the engine knows of a container.
