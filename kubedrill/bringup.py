@@ -22,6 +22,11 @@ T = TypeVar("T")
 
 JOINED = "/var/lib/kubedrill/joined"
 BALANCER = "load-balancer"
+# etcdctl in the etcd container of a control plane, with the certificates that kubeadm made.
+ETCDCTL = (
+    "crictl exec $(crictl ps --quiet --name etcd) etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
+    "--cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key"
+)
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
 _KUBEADM = 600
@@ -104,7 +109,9 @@ class BringUp:
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
         kubeconfig = publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout)
         for key in others:
-            self._join(nodes[key], key, discovery)
+            join = pool.submit(self._join, nodes[key], key, discovery)
+            self._etcd_member_serves(leader, key, join)
+            joining.append(join)
         for join in joining:
             join.result()
         preload.result()
@@ -184,6 +191,28 @@ class BringUp:
         self.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
         with self._step(f"{node.name}: kubeadm join"):
             self._kubeadm(node, ["kubeadm", "join", "--config", kubeadm.JOIN_CONFIG])
+
+    def _etcd_member_serves(self, leader: Node, key: str, join: Future[None]) -> None:
+        """Wait until etcd's new member takes part; only then may the next one join.
+
+        What `kubeadm join` does after that (7 of its 17 s) is the node's own affair. etcd takes one learner at a time,
+        and each new member starts from the list of those before it.
+        """
+        name = kubeadm.node_name(self.spec, key)
+        if name in self.existing:
+            return
+
+        def check(result: Result) -> tuple[bool, str]:
+            if join.done():
+                join.result()
+                return True, f"{name} has joined"
+            started = any(line.split(", ")[1:3] == ["started", name] for line in result.stdout.splitlines())
+            return started, f"etcd's members: {result.output.strip() or 'none'}"
+
+        until(
+            lambda: leader.run(["sh", "-c", f"{ETCDCTL} member list"], check=False, show=False),
+            self._alive(check), within=_KUBEADM, every=0.5, what=f"etcd's member on {name}",
+        )  # fmt: skip
 
     def _kubeadm(self, node: Node, argv: list[str]) -> None:
         """Run kubeadm, keep what it printed in the node, and mark the node as joined at the end."""

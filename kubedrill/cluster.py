@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kubedrill import doctor, host, kubeadm, kubeconfig, logs, network, paths, versions
-from kubedrill.bringup import JOINED, BringUp, Made
+from kubedrill.bringup import ETCDCTL, JOINED, BringUp, Made
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
@@ -238,17 +238,13 @@ def _forget(joined: dict[str, Node], spec: ClusterSpec, console: Reporter) -> No
     leader = joined[kubeadm.node_name(spec, "control-plane-1")]
     if leader.state() != "running":
         leader.start()
-    etcdctl = (
-        "crictl exec $(crictl ps --quiet --name etcd) etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
-        "--cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key"
-    )
     for key in missing:
         name = kubeadm.node_name(spec, key)
         console.say(f"{name} is missing: joined anew")
         if key.startswith("control-plane"):
             # A member that never started has no name yet, only the address of its peer.
-            leader.run(["sh", "-c", f"{etcdctl} member list | grep -F {name} | cut -d, -f1 | "
-                        f"xargs -r -n1 {etcdctl} member remove"], check=False, timeout=60)  # fmt: skip
+            leader.run(["sh", "-c", f"{ETCDCTL} member list | grep -F {name} | cut -d, -f1 | "
+                        f"xargs -r -n1 {ETCDCTL} member remove"], check=False, timeout=60)  # fmt: skip
         leader.run(["kubectl", "delete", "node", name, "--ignore-not-found"], check=False, timeout=60)
 
 
