@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from kubedrill import checks, kube, kubeadm, loadbalancer, network
+from kubedrill import checks, kube, kubeadm, kubeconfig, loadbalancer, network
 from kubedrill.console import Reporter
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
 from kubedrill.kube import Kube
@@ -95,27 +95,30 @@ class BringUp:
         preload = pool.submit(kube.preload)
         first, *others = [key for key in self.spec.node_keys() if key.startswith("control-plane")]
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
-        nodes = {key: pool.submit(self._node, key) for key in self._keys_of_nodes()}
-        if self.spec.control_planes > 1:
-            nodes[BALANCER].result()
+        early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
+        nodes = {key: pool.submit(self._node, key) for key in early}
+        for key in early:
+            nodes[key].result()
+        # The others boot while the first one, which everything waits for, is initialised.
+        nodes |= {key: pool.submit(self._node, key) for key in (*others, *workers)}
         leader = nodes[first].result()
+        preload.result()
         if self._joined(leader):
             self._renew_secrets(leader)
         else:
             flannel = pool.submit(self._flannel, leader)
             self._init(leader)
-            flannel.result()
+            self._controllers_work(flannel.result())
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
-        kubeconfig = publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout)
+        api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
         for key in others:
             join = pool.submit(self._join, nodes[key], key, discovery)
             self._etcd_member_serves(leader, key, join)
             joining.append(join)
         for join in joining:
             join.result()
-        preload.result()
-        self._ready(Kube(kubeconfig))
+        self._ready(api)
 
     def _keys_of_nodes(self) -> tuple[str, ...]:
         return (*([BALANCER] if self.spec.control_planes > 1 else []), *self.spec.node_keys())
@@ -240,24 +243,41 @@ class BringUp:
                 leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs",
                             "--certificate-key", self._keys.certificate_key])  # fmt: skip
 
-    def _flannel(self, leader: Node) -> None:
+    def _flannel(self, leader: Node) -> Kube:
         """Apply flannel as soon as the API answers; nothing forces it to wait for the end of init."""
         # admin.conf is without rights until init has bound them; this one is not.
-        kubeconfig = "/etc/kubernetes/super-admin.conf"
-        self._api_answers(leader, kubeconfig)
+        rights = "/etc/kubernetes/super-admin.conf"
+        api = self._api_answers(leader, rights)
         manifest = network.flannel_manifest(self.spec, self.made.flannel_image, self.addresses.endpoint(self.spec))
         with self._step("flannel applied"):
-            leader.run(["kubectl", "--kubeconfig", kubeconfig, "apply", "-f", "-"], stdin=manifest)
+            leader.run(["kubectl", "--kubeconfig", rights, "apply", "-f", "-"], stdin=manifest)
+        return api
 
-    def _api_answers(self, leader: Node, kubeconfig: str) -> None:
-        def check(result: Result) -> tuple[bool, str]:
-            return result.stdout.strip() == "ok", result.output.strip() or "no answer"
+    def _controllers_work(self, api: Kube) -> None:
+        """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
 
-        ask = ["kubectl", "--kubeconfig", kubeconfig, "get", "--raw", "/readyz"]
+        A kubelet that joins before waits for its certificate, backs off meanwhile, and is Ready 10 to 20 s later.
+        """
+        with self._step("controllers work"):
+            until(
+                lambda: api.has_config_map("default", "kube-root-ca.crt"),
+                self._alive(lambda found: (found, "the CA for pods is not published yet")),
+                within=_API, every=0.1, what="the controller manager of the first control plane",
+                transient=(kube.ApiUnavailable,),
+            )  # fmt: skip
+
+    def _api_answers(self, leader: Node, path: str) -> Kube:
+        text = until(
+            lambda: leader.run(["cat", path], check=False, show=False),
+            self._alive(lambda result: (result.status == 0, f"{path} is not there yet")),
+            within=_API, every=0.2, what=f"kubeadm on {leader.name}",
+        ).stdout  # fmt: skip
+        api = Kube(kubeconfig.standalone(self.spec.name, text, f"https://127.0.0.1:{self.api_port}"))
         until(
-            lambda: leader.run(ask, check=False, show=False),
-            self._alive(check), within=_API, every=0.5, what=f"the API of {leader.name}",
+            api.readyz, self._alive(lambda answer: (answer == "ok", answer)), within=_API, every=0.2,
+            what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
         )  # fmt: skip
+        return api
 
     def _ca(self, leader: Node) -> str:
         return leader.run(["cat", "/etc/kubernetes/pki/ca.crt"], show=False).stdout

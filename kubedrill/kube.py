@@ -79,6 +79,7 @@ class Kube:
         connection = config.new_client_from_config_dict(yaml.safe_load(kubeconfig))
         # `until` is what retries here.
         connection.configuration.retries = False
+        self._raw = connection
         self._core = client.CoreV1Api(connection)
         self._apps = client.AppsV1Api(connection)
         self._timeout = timeout
@@ -101,6 +102,33 @@ class Kube:
             and WorkloadSnapshot("coredns", coredns.spec.replicas or 0, coredns.status.available_replicas or 0),
             flannel=next((_daemon_set(item) for item in daemon_sets), None),
         )
+
+    def readyz(self) -> str:
+        """The API server's own word on whether it is ready: 'ok'.
+
+        Raises:
+            ApiUnavailable: it does not answer, or says that it is not.
+        """
+        # Under the generated methods, which know no such path, and whose raw call changes from version to version.
+        with _translated():
+            answer = self._raw.rest_client.pool_manager.request(
+                "GET", f"{self._raw.configuration.host}/readyz", timeout=self._timeout, retries=False
+            )
+        if answer.status != 200:
+            raise ApiUnavailable(f"/readyz answered {answer.status}", evidence=[answer.data.decode()[-300:]])
+        return str(answer.data.decode())
+
+    def has_config_map(self, namespace: str, name: str) -> bool:
+        """Whether there is a ConfigMap of that name.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        with _translated():
+            items = self._core.list_namespaced_config_map(
+                namespace, field_selector=f"metadata.name={name}", _request_timeout=self._timeout
+            ).items
+        return bool(items)
 
     def nodes(self) -> tuple[NodeSnapshot, ...]:
         """All nodes, in the order of their names.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 
-from kubedrill.images import components, node, rootfs, store
+from kubedrill.errors import CommandFailed, KubedrillError, MissingPrerequisite
+from kubedrill.images import components, node, packages, rootfs, store
 from kubedrill.providers.docker_engine import Engine
+
+AUTO, MODULES, PACKAGES = "auto", "modules", "packages"
+SOURCES = (AUTO, MODULES, PACKAGES)
 
 
 @dataclass(frozen=True)
@@ -17,30 +22,139 @@ class Built:
     store: store.Store
 
 
-def is_built(engine: Engine, kubernetes: str) -> bool:
-    """Whether `ensure` would find all of it."""
-    suite, compiler = rootfs.choose(), components.go_version()
-    found = store.find(engine, store.name(kubernetes, suite, compiler))
-    return found is not None and engine.has_image(node.name(suite, compiler))
+class Source(Protocol):
+    """Where what nodes are made of comes from."""
+
+    def ready(self) -> bool:
+        """Whether all that it would give is there already; cheap to ask."""
+        ...
+
+    def node_image(self) -> str:
+        """The name of the node image, made unless it is there."""
+        ...
+
+    def image_store(self) -> store.Store:
+        """The image store, filled unless it is there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Modules:
+    """Source 'modules': everything built from checksummed Go modules; fields as in packages.Packages."""
+
+    engine: Engine
+    kubernetes: str
+    suite: rootfs.Suite
+    compiler: str
+    missing: frozenset[str]
+    say: Callable[[str], None]
+
+    def ready(self) -> bool:
+        """Whether the node image and a finished store are there."""
+        volume = store.name(self.kubernetes, self.suite, self.compiler)
+        return (
+            self.engine.has_image(node.name(self.suite, self.compiler)) and store.find(self.engine, volume) is not None
+        )
+
+    def node_image(self) -> str:
+        """The node image, built unless it is there."""
+        return node.ensure(self.engine, self.suite, self.compiler, self.say)
+
+    def image_store(self) -> store.Store:
+        """The image store, built unless it is there."""
+        return store.ensure(self.engine, self.kubernetes, self.suite, self.compiler, self.missing, self.say)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A source, and why it is that one."""
+
+    name: str
+    why: str
+
+
+def choose(source: str, reachable: bool, built: Collection[str]) -> Choice:
+    """Decide where nodes come from.
+
+    Args:
+        source: 'auto', 'modules' or 'packages'.
+        reachable: whether the official sites answer.
+        built: the sources of which all is there already.
+
+    Raises:
+        KubedrillError: there is no such source.
+    """
+    if source not in SOURCES:
+        raise KubedrillError(
+            f"there is no source '{source}' to make nodes from", todo=[f"choose one of: {', '.join(SOURCES)}"]
+        )
+    if source != AUTO:
+        return Choice(source, "asked for")
+    for name in (MODULES, PACKAGES):
+        if name in built:
+            return Choice(name, "built already")
+    sites = " and ".join(packages.SITES)
+    return Choice(PACKAGES, f"{sites} answer") if reachable else Choice(MODULES, f"{sites} do not both answer")
+
+
+def is_built(engine: Engine, kubernetes: str, source: str = AUTO) -> bool:
+    """Whether `ensure` would find all of it.
+
+    Args:
+        engine: Docker's engine.
+        kubernetes: '1.37'.
+        source: as for `ensure`.
+    """
+    sources = _sources(engine, kubernetes, frozenset(), lambda _: None, _compiler_or_none())
+    return any(found.ready() for name, found in sources.items() if source in (AUTO, name))
 
 
 def ensure(
-    engine: Engine, kubernetes: str, missing: frozenset[str], say: Callable[[str], None], source: str = "auto"
-) -> Built:
-    """Build what is not there yet, from modules and the distribution's archive.
+    engine: Engine, kubernetes: str, missing: frozenset[str], say: Callable[[str], None], source: str = AUTO,
+    *, reachable: Callable[[], bool] = packages.reachable,
+) -> Built:  # fmt: skip
+    """Build or fetch what is not there yet.
 
     Args:
         engine: Docker's engine.
         kubernetes: '1.37'.
         missing: capabilities that the engine lacks.
-        say: told of each thing built, and how long it took.
+        say: told which source it is and why, and of each thing built, and how long it took.
+        source: 'modules' (Go modules and the distribution's archive), 'packages' (official packages and images, which
+            needs no Go toolchain), or 'auto': what is built already, else packages where their sites answer.
+        reachable: tells whether they answer; asked only where that decides.
 
     Raises:
+        KubedrillError: there is no such source.
+        MissingPrerequisite: modules without a Go toolchain.
         BuildFailed: with the end of the output of what failed.
     """
+    if source != AUTO:
+        choose(source, False, ())  # an unknown name is an error before anything is looked at
+    compiler = components.go_version() if source == MODULES else _compiler_or_none()
+    sources = _sources(engine, kubernetes, missing, say, compiler)
+    built = [name for name, found in sources.items() if found.ready()] if source == AUTO else []
+    choice = choose(source, source == AUTO and not built and reachable(), built)
+    say(f"nodes are made from {choice.name}: {choice.why}")
+    if choice.name not in sources:
+        components.go_version()  # raises, with what to do about it
+    chosen = sources[choice.name]
+    return Built(chosen.node_image(), chosen.image_store())
+
+
+def _sources(
+    engine: Engine, kubernetes: str, missing: frozenset[str], say: Callable[[str], None], compiler: str | None
+) -> dict[str, Source]:
+    """The sources that this machine can build from, by name."""
     suite = rootfs.choose()
-    compiler = components.go_version()
-    return Built(
-        node.ensure(engine, suite, compiler, say),
-        store.ensure(engine, kubernetes, suite, compiler, missing, say),
-    )
+    found: dict[str, Source] = {PACKAGES: packages.Packages(engine, kubernetes, suite, compiler, missing, say)}
+    if compiler is not None:
+        found[MODULES] = Modules(engine, kubernetes, suite, compiler, missing, say)
+    return found
+
+
+def _compiler_or_none() -> str | None:
+    try:
+        return components.go_version()
+    except (MissingPrerequisite, CommandFailed):
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kubedrill import paths
@@ -47,20 +47,40 @@ def ensure(engine: Engine, suite: rootfs.Suite, compiler: str, say: Callable[[st
     if engine.has_image(tag):
         return tag
     base = ensure_rootfs(engine, suite, say)
-    folders = {part: components.build(part, compiler, say) for part in (*RUNTIME, CNI)}
-    say("building the node image")
-    engine.build_image(_context(folders), tag, {"ROOTFS": base})
+    programs = [components.build(part, compiler, say) for part in RUNTIME]
+    assemble(engine, tag, base, programs, components.build(CNI, compiler, say), say)
     return tag
 
 
-def _context(folders: dict[str, Path]) -> bytes:
+def assemble(
+    engine: Engine, tag: str, base: str, programs: Sequence[Path], plugins: Path, say: Callable[[str], None]
+) -> None:
+    """Build the node image of a rootfs and of programs, wherever those come from.
+
+    Args:
+        engine: Docker's engine.
+        tag: the image's name.
+        base: the image that holds the rootfs.
+        programs: folders of what goes to /usr/local/bin: containerd, its shim, ctr, crictl.
+        plugins: the folder of what goes to /opt/cni/bin.
+        say: told of it.
+
+    Raises:
+        BuildFailed: with the end of the build's output.
+    """
+    say("building the node image")
+    engine.build_image(_context(programs, plugins), tag, {"ROOTFS": base})
+
+
+def _context(programs: Sequence[Path], plugins: Path) -> bytes:
     images = paths.repository() / "images"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(images / "Dockerfile", "Dockerfile", filter=_owned_by_root)
         tar.add(images / "files", "files", filter=_owned_by_root)
-        for part, folder in folders.items():
-            tar.add(folder, "cni" if part == CNI else "bin", filter=_owned_by_root)
+        for folder in programs:
+            tar.add(folder, "bin", filter=_owned_by_root)
+        tar.add(plugins, "cni", filter=_owned_by_root)
     return buffer.getvalue()
 
 

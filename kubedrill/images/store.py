@@ -106,8 +106,8 @@ def ensure(
         node_image = node.ensure(engine, suite, compiler, say)
         built = {part: components.build(part, compiler, say) for part in _parts(kubernetes)}
         bases = {
-            "firewall": _collect(engine, node.ensure_rootfs(engine, suite, say), FIREWALL),
-            "diagnosis": _collect(engine, node.ensure_rootfs(engine, suite, say), DIAGNOSIS),
+            "firewall": collect(engine, node.ensure_rootfs(engine, suite, say), FIREWALL),
+            "diagnosis": collect(engine, node.ensure_rootfs(engine, suite, say), DIAGNOSIS),
         }
         store, images = _plan(volume, kubernetes, built, bases)
         binaries = {name: built[_kubernetes_part(kubernetes)] / name for name in NODE_BINARIES}
@@ -116,7 +116,7 @@ def ensure(
 
 def fill(
     engine: Engine, store: Store, images: Sequence[oci.Image | Path], binaries: Mapping[str, Path], node_image: str,
-    missing: frozenset[str], say: Callable[[str], None],
+    missing: frozenset[str], say: Callable[[str], None], pull: Sequence[str] = (),
 ) -> Store:  # fmt: skip
     """Make the volume of a store and unpack images into it.
 
@@ -128,6 +128,7 @@ def fill(
         node_image: an image with containerd, which unpacks.
         missing: capabilities that the engine lacks.
         say: told of it.
+        pull: names of further images, to be pulled from their registries.
 
     Raises:
         BuildFailed: with the end of the output.
@@ -139,11 +140,11 @@ def fill(
     engine.create_volume(store.volume, {LABEL: build})
     with tempfile.TemporaryDirectory(dir=paths.cache(), prefix=".store-") as folder:
         load = Path(folder) / "load.tar"
-        _pack(load, images, binaries, store.sandbox_image, Path(folder))
+        _pack(load, images, binaries, store.sandbox_image, pull, Path(folder))
         host = {**docker_flags.isolation(missing), "binds": [f"{store.volume}:/store"]}
         with load.open("rb") as opened:
             result, _ = engine.run_once(
-                node_image, ["/store.sh"], host=host, labels={"kubedrill.builder": "store"},
+                node_image, ["/pull.sh" if pull else "/store.sh"], host=host, labels={"kubedrill.builder": "store"},
                 archives=[("/", opened)],
             )  # fmt: skip
     if result.status != 0:
@@ -151,7 +152,7 @@ def fill(
         raise BuildFailed(
             f"the image store of Kubernetes {store.kubernetes} could not be filled",
             evidence=result.output.splitlines()[-15:],
-            todo=["see images/store.sh; `docker system df` tells whether disk is left"],
+            todo=["see images/store.sh and images/pull.sh; `docker system df` tells whether disk is left"],
         )
     record = _record(store.volume)
     record.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +211,20 @@ def _agnhost_version(kubernetes: str) -> str:
     return (Path(listed.stdout.strip()) / "test/images/agnhost/VERSION").read_text().strip()
 
 
-def _collect(engine: Engine, image: str, wanted: Sequence[str]) -> bytes:
+def collect(engine: Engine, image: str, wanted: Sequence[str]) -> bytes:
+    """A base for images: programs of an image with all that they need to run.
+
+    Args:
+        engine: Docker's engine.
+        image: what holds them.
+        wanted: programs by name, and folders by pattern.
+
+    Returns:
+        A tar.
+
+    Raises:
+        BuildFailed: with the end of the output.
+    """
     script = (paths.repository() / "images" / "collect.sh").read_bytes()
     result, fetched = engine.run_once(
         image, ["/bin/sh", "/collect.sh", *wanted], host={}, labels={"kubedrill.builder": "collect"},
@@ -229,11 +243,16 @@ def _collect(engine: Engine, image: str, wanted: Sequence[str]) -> bytes:
 
 
 def _pack(
-    target: Path, images: Sequence[oci.Image | Path], binaries: Mapping[str, Path], sandbox: str, folder: Path
-) -> None:
-    """One tar with all that store.sh works on."""
+    target: Path, images: Sequence[oci.Image | Path], binaries: Mapping[str, Path], sandbox: str, pull: Sequence[str],
+    folder: Path,
+) -> None:  # fmt: skip
+    """One tar with all that store.sh and pull.sh work on."""
     with tarfile.open(target, "w") as tar:
         tar.add(paths.repository() / "images" / "store.sh", "store.sh")
+        if pull:
+            tar.add(paths.repository() / "images" / "pull.sh", "pull.sh")
+            (folder / "pull").write_text("".join(f"{image}\n" for image in pull))
+            tar.add(folder / "pull", "build/pull")
         for name, path in binaries.items():
             tar.add(path, f"build/bin/{name}")
         (folder / "sandbox-image").write_text(sandbox)

@@ -1,0 +1,102 @@
+"""The commands of fake nodes answered as kubeadm, kubectl and systemd would: enough of Kubernetes to bring a cluster up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fakes import Call, FakeNode, FakeProvider, Stored
+
+from kubedrill.kube import ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
+from kubedrill.kubeadm import Secrets
+from kubedrill.shell import Result
+
+KEYS = Secrets("s3cret.token0123456789ab", "deadbeef" * 8)
+ADMIN = """\
+apiVersion: v1
+kind: Config
+clusters:
+- {name: kubernetes, cluster: {certificate-authority-data: Q0EK, server: 'https://172.28.0.11:6443'}}
+contexts:
+- {name: kubernetes-admin@kubernetes, context: {cluster: kubernetes, user: kubernetes-admin}}
+current-context: kubernetes-admin@kubernetes
+users:
+- {name: kubernetes-admin, user: {client-certificate-data: Q0VSVAo=, client-key-data: S0VZCg==}}
+"""
+CA = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
+OK = Result(0, "", "")
+
+
+@dataclass
+class FakeKubernetes:
+    """The state of one fake cluster, and the script of its nodes.
+
+    Args:
+        answers: asked first, and its Result taken where it gives one: what a test makes go wrong.
+    """
+
+    answers: Callable[[FakeNode, Call], Result | None] = lambda _node, _call: None
+    registered: set[str] = field(default_factory=set)
+    applied: list[str] = field(default_factory=list)
+    api: threading.Event = field(default_factory=threading.Event)
+    flannel: threading.Event = field(default_factory=threading.Event)
+
+    def script(self, node: FakeNode, call: Call) -> Result | None:
+        """Answer a command."""
+        answer = self.answers(node, call)
+        if answer is not None:
+            return answer
+        match call.argv:
+            case ("systemctl", "is-active", service):
+                assert service == ("haproxy" if node.role == "load-balancer" else "containerd")
+                return Result(0, "active\n", "")
+            case ("kubeadm", "init", "phase", *_):
+                return OK
+            case ("kubeadm", "init", *_):
+                return self._init(node)
+            case ("kubeadm", "join", *_):
+                self.registered.add(node.name)
+                return Result(0, "This node has joined the cluster\n", "")
+            case ("kubectl", _, _, "get", "--raw", "/readyz"):
+                return Result(0, "ok", "") if self.api.is_set() else Result(1, "", "connection refused")
+            case ("kubectl", _, _, "apply", "-f", "-"):
+                self.applied.append(call.stdin or "")
+                self.flannel.set()
+                return OK
+            case ("kubectl", "delete", "node", name, *_):
+                self.registered.discard(name)
+                return OK
+            case ("kubeadm", "token", "create", *_):
+                return OK
+            case ("cat", path):
+                return Result(0, node.text(path), "")
+            case ("sh", "-c", _):
+                return OK
+            case ("crictl" | "ip" | "ps", *_):
+                return OK
+        return None
+
+    def snapshot(self, provider: FakeProvider) -> ClusterSnapshot:
+        """What the API would tell: every node that has joined and runs is Ready."""
+        nodes = tuple(
+            NodeSnapshot(name, provider.node(name).state() == "running", "", False, False, (), "", "v1.37.2")
+            for name in sorted(self.registered)
+        )
+        flannel = WorkloadSnapshot("kube-flannel-ds", len(nodes), len(nodes)) if self.flannel.is_set() else None
+        return ClusterSnapshot(nodes, WorkloadSnapshot("coredns", 2, 2), flannel)
+
+    def _init(self, node: FakeNode) -> Result:
+        for name in ("admin.conf", "super-admin.conf"):
+            self.put(node, f"/etc/kubernetes/{name}", ADMIN)
+        self.put(node, "/etc/kubernetes/pki/ca.crt", CA)
+        self.registered.add(node.name)
+        self.api.set()
+        printed = f"kubeadm join --token {KEYS.token} --certificate-key {KEYS.certificate_key}\n"
+        # init does not end before flannel is applied: nothing may make flannel wait for its end
+        return Result(0, printed, "") if self.flannel.wait(10) else Result(1, "", "flannel waited for the end of init")
+
+    @staticmethod
+    def put(node: FakeNode, path: str, text: str) -> None:
+        """A file that kubeadm writes by itself."""
+        node.disk[path] = Stored(text.encode(), 0o600)

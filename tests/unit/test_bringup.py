@@ -1,0 +1,470 @@
+"""The steps of `up`: their order, what is left alone, and what a user learns of a failure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from typing import Any
+
+import pytest
+import yaml
+from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
+from fakes import Call, FakeNode, FakeProvider
+
+from kubedrill import bringup, kube, kubeadm
+from kubedrill.bringup import JOINED, BringUp, Made
+from kubedrill.console import Console
+from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
+from kubedrill.network import Addresses
+from kubedrill.providers.base import NetworkSpec, NodeSpec
+from kubedrill.shell import Result
+from kubedrill.spec import ClusterSpec
+from kubedrill.wait import until
+
+MACHINE = kubeadm.Machine(cgroup=2, etcd_tag=None, dns_tag=None)
+MADE = Made("kubedrill/node:x", {"v1.37.2": "a-store"}, "flannel:x", MACHINE, ("192.0.2.53",))
+SUBNET = IPv4Network("172.28.0.0/24")
+SECRETS = (KEYS.token, KEYS.certificate_key)
+# Far below every limit of bring-up (60 s and more), far above what a fake needs.
+SOON = 10
+
+
+@dataclass
+class Run:
+    """A cluster of fakes, and what it takes to bring it up."""
+
+    kubernetes: FakeKubernetes = field(default_factory=FakeKubernetes)
+    published: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.console = Console(show_commands=True)
+        self.provider = FakeProvider(script=self.kubernetes.script, observer=self.console.command)
+        self.provider.create_network("lab", NetworkSpec(str(SUBNET), {}))
+
+    def up(self, spec: ClusterSpec) -> None:
+        """Bring it up, as far as it is not."""
+        existing = {node.name: node for node in self.provider.nodes("lab")}
+        self.provider.events.clear()
+
+        def publish(admin: str) -> str:
+            self.published.append(admin)
+            return "a kubeconfig"
+
+        BringUp(spec, Addresses(SUBNET), self.provider, MADE, 16443, self.console, existing).run(publish)
+
+    def fails(self, spec: ClusterSpec) -> str:
+        """Bring it up in vain, and soon; gives what the user is told."""
+        began = time.monotonic()
+        with pytest.raises(KubedrillError) as caught:
+            self.up(spec)
+        assert time.monotonic() - began < SOON
+        return str(caught.value)
+
+    def at(self, *event: str) -> int:
+        """When something happened for the first time; an event is given by its beginning."""
+        for number, found in enumerate(self.provider.events):
+            if found[: len(event) - 1] == event[:-1] and found[len(event) - 1].startswith(event[-1]):
+                return number
+        raise AssertionError(f"{event} never happened: {self.provider.events}")
+
+    def ran(self, beginning: str) -> list[str]:
+        """The nodes that ran a command, in order."""
+        return [event[1] for event in self.provider.events if event[0] == "run" and event[2].startswith(beginning)]
+
+    def node(self, name: str) -> FakeNode:
+        """One of its nodes."""
+        return self.provider.node(name)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run in which waiting is quick, and the secrets and the API are the fake's."""
+    made = Run()
+
+    class FakeKube:
+        """The API of the fake cluster."""
+
+        def __init__(self, kubeconfig: str) -> None:
+            assert kubeconfig == "a kubeconfig", "what `publish` returned is used"
+
+        def cluster(self) -> kube.ClusterSnapshot:
+            """What is there."""
+            return made.kubernetes.snapshot(made.provider)
+
+    def quick(*arguments: Any, **settings: Any) -> Any:
+        return until(*arguments, **{**settings, "every": 0.005})
+
+    monkeypatch.setattr(bringup, "Kube", FakeKube)
+    monkeypatch.setattr(bringup, "until", quick)
+    monkeypatch.setattr(kube, "preload", lambda: None)
+    monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)
+    return made
+
+
+def spec_of(control_planes: int = 1, workers: int = 2, **others: Any) -> ClusterSpec:
+    return ClusterSpec(control_planes=control_planes, workers=workers, **others)
+
+
+def fail(node_name: str, beginning: str, output: str = "boom", status: int = 1) -> Callable[[FakeNode, Call], Result | None]:
+    """An answer that makes a command fail on a node."""
+
+    def answer(node: FakeNode, call: Call) -> Result | None:
+        matches = node.name == node_name and call.line.startswith(beginning)
+        return Result(status, "", output) if matches else None
+
+    return answer
+
+
+class TestOrder:
+    def test_one_control_plane(self, run: Run) -> None:
+        run.up(spec_of())
+        assert run.provider.names() == ["lab-control-plane-1", "lab-worker-1", "lab-worker-2"]
+        assert run.ran("kubeadm init") == ["lab-control-plane-1"]
+        assert sorted(run.ran("kubeadm join")) == ["lab-worker-1", "lab-worker-2"]
+        assert run.published == [ADMIN]
+        for name in run.provider.names():
+            assert JOINED in run.node(name).disk
+        init = run.at("ran", "lab-control-plane-1", "kubeadm init")
+        assert init < run.at("run", "lab-worker-1", "kubeadm join")
+        assert init < run.at("write", "lab-control-plane-1", JOINED)
+
+    def test_the_balancer_is_there_and_configured_before_init(self, run: Run) -> None:
+        run.up(spec_of(3, 1))
+        balancer = run.node("lab-load-balancer")
+        assert balancer.text("/etc/haproxy/haproxy.cfg").count("    server lab-control-plane-") == 3
+        written = run.at("write", "lab-load-balancer", "/etc/haproxy/haproxy.cfg")
+        checked = run.at("ran", "lab-load-balancer", "systemctl is-active haproxy")
+        assert written < checked < run.at("run", "lab-control-plane-1", "kubeadm init")
+
+    def test_a_balancer_that_is_late_is_waited_for(self, run: Run) -> None:
+        late = iter([Result(3, "activating\n", "")] * 5)
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            return next(late, None) if node.role == "load-balancer" else None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+        assert run.ran("systemctl is-active haproxy") == ["lab-load-balancer"] * 6
+        last = max(n for n, event in enumerate(run.provider.events) if event[:2] == ("ran", "lab-load-balancer"))
+        assert last < run.at("run", "lab-control-plane-1", "kubeadm init")
+
+    def test_no_balancer_for_one_control_plane(self, run: Run) -> None:
+        run.up(spec_of(1, 0))
+        assert run.provider.names() == ["lab-control-plane-1"]
+
+    def test_control_planes_join_one_at_a_time_and_in_order(self, run: Run) -> None:
+        run.up(spec_of(5, 0))
+        joins = [event for event in run.provider.events if event[0] in ("run", "ran") and "kubeadm join" in event[2]]
+        planes = [f"lab-control-plane-{number}" for number in range(2, 6)]
+        assert [event[:2] for event in joins] == [(kind, name) for name in planes for kind in ("run", "ran")]
+
+    def test_workers_join_at_once_beside_the_control_planes(self, run: Run) -> None:
+        """Both workers and a control plane must be within kubeadm join at the same moment, or the barrier breaks."""
+        together = threading.Barrier(3)
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.line.startswith("kubeadm join") and node.name != "lab-control-plane-3":
+                together.wait(SOON)
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 2))
+        assert not together.broken
+        assert len(run.ran("kubeadm join")) == 4
+
+    def test_nodes_are_made_at_once(self, run: Run) -> None:
+        together = threading.Barrier(4)
+        run.provider.before_create = lambda _: together.wait(SOON) and None
+        run.up(spec_of(1, 3))
+        assert not together.broken
+
+    @pytest.mark.parametrize("control_planes", [1, 3])
+    def test_flannel_is_applied_before_init_ends(self, run: Run, control_planes: int) -> None:
+        """The fake's init fails if flannel waits for its end."""
+        run.up(spec_of(control_planes))
+        [manifest] = run.kubernetes.applied
+        kinds = [document["kind"] for document in yaml.safe_load_all(manifest)]
+        assert "DaemonSet" in kinds
+        host = "172.28.0.2" if control_planes > 1 else "172.28.0.11"
+        assert f"value: {host}\n" in manifest
+        applied = run.at("ran", "lab-control-plane-1", "kubectl --kubeconfig /etc/kubernetes/super-admin.conf apply")
+        assert applied < run.at("ran", "lab-control-plane-1", "kubeadm init")
+
+    @pytest.mark.parametrize(("control_planes", "uploads"), [(1, False), (3, True)])
+    def test_certificates_are_uploaded_where_others_need_them(
+        self, run: Run, control_planes: int, uploads: bool
+    ) -> None:
+        run.up(spec_of(control_planes))
+        [init] = [call for call in run.node("lab-control-plane-1").calls if call.argv[:2] == ("kubeadm", "init")]
+        assert ("--upload-certs" in init.argv) is uploads
+
+
+class TestNodes:
+    def test_what_they_are_made_of(self, run: Run) -> None:
+        nodes = {
+            "worker-1": {"ports": [{"nodePort": 80, "hostPort": 8080, "protocol": "udp"}]},
+            "worker": {"mounts": [{"hostPath": "/src", "nodePath": "/dst", "readOnly": True}]},
+        }
+        run.up(ClusterSpec.model_validate({"controlPlanes": 3, "workers": 1, "nodes": nodes}))
+        environment = {"KUBEDRILL_NAMESERVERS": "192.0.2.53"}
+        common = {"image": MADE.image, "environment": environment}
+        assert run.node("lab-load-balancer").spec == NodeSpec(
+            "lab-load-balancer", "load-balancer", "172.28.0.2", publish={(6443, "tcp"): 16443}, mounts=[], **common
+        )  # type: ignore[arg-type]
+        assert run.node("lab-control-plane-2").spec == NodeSpec(
+            "lab-control-plane-2", "control-plane", "172.28.0.12", stores=MADE.stores, mounts=[], **common
+        )  # type: ignore[arg-type]
+        assert run.node("lab-worker-1").spec == NodeSpec(
+            "lab-worker-1", "worker", "172.28.0.101", stores=MADE.stores, publish={(80, "udp"): 8080},
+            mounts=[("/src", "/dst", True)], **common
+        )  # type: ignore[arg-type]  # fmt: skip
+
+    def test_the_only_control_plane_publishes_the_api(self, run: Run) -> None:
+        run.up(spec_of(1, 1))
+        assert run.node("lab-control-plane-1").spec.publish == {(6443, "tcp"): 16443}
+        assert run.node("lab-worker-1").spec.publish == {}
+
+    def test_files_with_secrets_are_for_root_alone(self, run: Run) -> None:
+        run.up(spec_of(3, 1))
+        found = 0
+        for name in run.provider.names():
+            for path, file in run.node(name).disk.items():
+                if any(secret in file.text for secret in SECRETS):
+                    found += 1
+                    assert file.mode == 0o600, f"{path} on {name}"
+        assert found == 4, "one configuration on each node that joins"
+
+
+class TestAgain:
+    def test_nothing_is_done_where_all_nodes_have_joined(self, run: Run) -> None:
+        spec = spec_of(3, 2)
+        run.up(spec)
+        run.up(spec)
+        assert [event for event in run.provider.events if event[0] in ("create", "write", "remove", "start")] == []
+        for beginning in ("kubeadm", "kubectl", "sh"):
+            assert run.ran(beginning) == []
+        assert run.published == [ADMIN, ADMIN]
+
+    @pytest.mark.parametrize("name", ["lab-worker-2", "lab-control-plane-3"])
+    def test_a_node_that_is_missing_joins_with_new_secrets(self, run: Run, name: str) -> None:
+        spec = spec_of(3, 2)
+        run.up(spec)
+        run.node(name).remove()
+        run.kubernetes.registered.discard(name)
+        run.up(spec)
+        assert run.ran("kubeadm join") == [name]
+        assert [event[1] for event in run.provider.events if event[0] == "create"] == [name]
+        assert run.ran("kubeadm init --") == []
+        token = run.at("ran", "lab-control-plane-1", f"kubeadm token create {KEYS.token}")
+        upload = run.at("ran", "lab-control-plane-1", "kubeadm init phase upload-certs")
+        assert max(token, upload) < run.at("run", name, "kubeadm join")
+        assert run.kubernetes.applied[1:] == [], "flannel is there already"
+
+    def test_nodes_that_do_not_run_are_started(self, run: Run) -> None:
+        spec = spec_of(1, 2)
+        run.up(spec)
+        run.node("lab-control-plane-1").kill()
+        run.node("lab-worker-1").stop()
+        run.node("lab-worker-2").pause()
+        run.up(spec)
+        assert {name: run.node(name).state() for name in run.provider.names()} == dict.fromkeys(
+            run.provider.names(), "running"
+        )
+        assert run.ran("kubeadm") == []
+
+
+FAILURES = {
+    "init": ("lab-control-plane-1", "kubeadm init", "lab-control-plane-1: kubeadm init"),
+    "worker": ("lab-worker-2", "kubeadm join", "lab-worker-2: kubeadm join"),
+    "control plane": ("lab-control-plane-3", "kubeadm join", "lab-control-plane-3: kubeadm join"),
+    "flannel": ("lab-control-plane-1", "kubectl --kubeconfig /etc/kubernetes/super-admin.conf apply", "flannel applied"),
+}
+
+
+class TestFailure:
+    @pytest.mark.parametrize("case", FAILURES)
+    def test_it_names_step_node_command_and_last_lines(self, run: Run, case: str) -> None:
+        name, command, step = FAILURES[case]
+        lines = [f"line {number}" for number in range(40)]
+        run.kubernetes.answers = fail(name, command, "\n".join(lines))
+        if case == "flannel":
+            run.kubernetes.flannel.set()  # so that init ends
+        told = run.fails(spec_of(3, 2))
+        assert f"step '{step}' failed" in told
+        assert f"a command failed on {name} (exit status 1)" in told
+        assert command in told
+        assert "line 39" in told
+        assert "line 2\n" not in told, "the end of the output, not all of it"
+
+    def test_what_kubeadm_printed_is_kept_in_the_node(self, run: Run) -> None:
+        run.kubernetes.answers = fail("lab-worker-1", "kubeadm join", f"first line\n{KEYS.token}\nlast line")
+        told = run.fails(spec_of(1, 1))
+        log = "/var/log/kubedrill/kubeadm-join.log"
+        assert log in told
+        assert run.node("lab-worker-1").text(log) == "first line\n<secret>\nlast line"
+        assert JOINED not in run.node("lab-worker-1").disk
+
+    def test_other_waits_end_soon(self, run: Run) -> None:
+        """init fails, and the API never answers: flannel's wait of 5 minutes must end with it."""
+        asked = threading.Event()
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.argv[:2] == ("kubeadm", "init"):
+                assert asked.wait(SOON), "flannel asks for the API while init runs"
+                return Result(1, "", "init broke")
+            if "/readyz" in call.argv:
+                asked.set()
+            return None
+
+        run.kubernetes.answers = answer
+        assert "init broke" in run.fails(spec_of())
+        ended()
+
+    def test_a_node_that_never_boots_does_not_hold_others_back(self, run: Run) -> None:
+        booting = threading.Event()
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if node.name == "lab-worker-1" and call.argv[0] == "systemctl":
+                booting.set()
+                return Result(3, "activating\n", "")
+            if call.argv[:2] == ("kubeadm", "init"):
+                assert booting.wait(SOON)
+                return Result(1, "", "init broke")
+            return None
+
+        run.kubernetes.answers = answer
+        assert "init broke" in run.fails(spec_of(1, 1))
+        ended()
+
+    def test_the_first_failure_is_told_not_the_waits_that_it_ended(self, run: Run) -> None:
+        run.kubernetes.answers = fail("lab-control-plane-1", "kubeadm init", "the cause")
+        told = run.fails(spec_of(3, 3))
+        assert "the cause" in told
+        assert "given up" not in told
+
+    def test_a_node_that_cannot_be_made(self, run: Run) -> None:
+        def refuse(spec: NodeSpec) -> None:
+            if spec.name == "lab-worker-2":
+                raise KubedrillError("no disk left")
+
+        run.provider.before_create = refuse
+        told = run.fails(spec_of())
+        assert "step 'lab-worker-2: started' failed" in told
+        assert "no disk left" in told
+
+    def test_no_node_is_made_after_it_has_failed(self, run: Run) -> None:
+        """Whoever removes the nodes of a failed run must find them all: a late one would stay for ever."""
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slow(spec: NodeSpec) -> None:
+            if spec.name == "lab-worker-1":
+                begun.set()
+                go_on.wait(0.5)
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.argv[:2] == ("kubeadm", "init"):
+                assert begun.wait(SOON)
+                return Result(1, "", "init broke")
+            return None
+
+        run.provider.before_create, run.kubernetes.answers = slow, answer
+        assert "init broke" in run.fails(spec_of(1, 1))
+        at_the_end = run.provider.names()
+        go_on.set()
+        ended()
+        assert run.provider.names() == at_the_end
+
+    def test_a_cluster_that_does_not_become_ready(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bringup, "_READY", 0.05)
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            return Result(0, "", "") if node.name == "lab-worker-1" and "join" in call.argv else None
+
+        run.kubernetes.answers = answer
+        told = run.fails(spec_of(1, 1))
+        assert "not registered yet: lab-worker-1" in told
+        assert "all nodes Ready" in told
+
+    def test_a_run_that_failed_can_be_finished(self, run: Run) -> None:
+        run.kubernetes.answers = fail("lab-worker-2", "kubeadm join")
+        run.fails(spec_of())
+        run.kubernetes.answers = lambda _node, _call: None
+        run.node("lab-worker-2").remove()
+        run.up(spec_of())
+        assert run.ran("kubeadm join") == ["lab-worker-2"]
+
+
+class TestSecrets:
+    def held(self, run: Run) -> list[str]:
+        """The files of all nodes that hold a secret."""
+        return sorted(
+            {
+                path
+                for name in run.provider.names()
+                for path, file in run.node(name).disk.items()
+                if any(secret in file.text for secret in SECRETS)
+            }
+        )
+
+    def test_they_are_in_kubeadms_configuration_and_nowhere_else(
+        self, run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        spec = spec_of(3, 1)
+        run.up(spec)
+        run.node("lab-worker-1").remove()
+        run.up(spec)  # shows `kubeadm token create`, too
+        assert self.held(run) == [kubeadm.INIT_CONFIG, kubeadm.JOIN_CONFIG]
+        printed = capsys.readouterr()
+        for secret in SECRETS:
+            assert secret not in printed.out + printed.err
+        assert "kubeadm token create '<secret>'" in printed.out or "kubeadm token create <secret>" in printed.out
+        assert f"cat >{kubeadm.INIT_CONFIG}" in printed.out
+
+    @pytest.mark.parametrize(
+        ("command", "missing"),
+        [
+            ("kubeadm init --config", None),
+            ("kubeadm token create", "lab-worker-1"),
+            ("kubeadm init phase upload-certs", "lab-control-plane-2"),
+        ],
+    )
+    def test_an_error_does_not_tell_them(self, run: Run, command: str, missing: str | None) -> None:
+        spec = spec_of(3, 1)
+        if missing:
+            run.up(spec)
+            run.node(missing).remove()
+        run.kubernetes.answers = fail("lab-control-plane-1", command, f"it said {' '.join(SECRETS)}")
+        told = run.fails(spec)
+        assert command in told
+        for secret in SECRETS:
+            assert secret not in told
+
+    def test_nor_does_a_command_that_ran_out_of_time(self, run: Run) -> None:
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.argv[:2] == ("kubeadm", "init"):
+                raise CommandFailed("kubeadm init", None, f"debugging {' '.join(SECRETS)}", "this machine")
+            return None
+
+        run.kubernetes.answers = answer
+        told = run.fails(spec_of())
+        assert "ran out of time" in told
+        for secret in SECRETS:
+            assert secret not in told
+
+
+def ended() -> None:
+    """Wait until no thread of bring-up runs any more."""
+    until(
+        lambda: [thread.name for thread in threading.enumerate() if thread.name.startswith("up_")],
+        lambda left: (not left, f"still running: {left}"), within=SOON, every=0.01, what="the end of all threads",
+    )  # fmt: skip
+
+
+def test_step_failed_is_what_is_raised(run: Run) -> None:
+    run.kubernetes.answers = fail("lab-control-plane-1", "kubeadm init")
+    with pytest.raises(StepFailed) as caught:
+        run.up(spec_of())
+    assert caught.value.__cause__ is not None
