@@ -1,4 +1,4 @@
-"""The commands of fake nodes answered as kubeadm, kubectl and systemd would: enough of Kubernetes to bring a cluster up."""
+"""The commands of fake nodes answered as kubeadm, kubectl and systemd would: enough to bring a cluster up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from fakes import Call, FakeNode, FakeProvider, Stored
 
-from kubedrill.kube import ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
+from kubedrill.bringup import ETCDCTL
+from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import Secrets
 from kubedrill.shell import Result
 
@@ -38,6 +39,7 @@ class FakeKubernetes:
 
     answers: Callable[[FakeNode, Call], Result | None] = lambda _node, _call: None
     registered: set[str] = field(default_factory=set)
+    members: set[str] = field(default_factory=set)
     applied: list[str] = field(default_factory=list)
     api: threading.Event = field(default_factory=threading.Event)
     flannel: threading.Event = field(default_factory=threading.Event)
@@ -56,10 +58,12 @@ class FakeKubernetes:
             case ("kubeadm", "init", *_):
                 return self._init(node)
             case ("kubeadm", "join", *_):
-                self.registered.add(node.name)
+                self.joined(node)
                 return Result(0, "This node has joined the cluster\n", "")
-            case ("kubectl", _, _, "get", "--raw", "/readyz"):
-                return Result(0, "ok", "") if self.api.is_set() else Result(1, "", "connection refused")
+            case ("sh", "-c", line) if line == f"{ETCDCTL} member list":
+                members = [f"8e9e05c52164694d, started, {name}, https://a:2380, https://a:2379, false"
+                           for name in sorted(self.members)]  # fmt: skip
+                return Result(0, "".join(f"{member}\n" for member in members), "")
             case ("kubectl", _, _, "apply", "-f", "-"):
                 self.applied.append(call.stdin or "")
                 self.flannel.set()
@@ -70,12 +74,28 @@ class FakeKubernetes:
             case ("kubeadm", "token", "create", *_):
                 return OK
             case ("cat", path):
-                return Result(0, node.text(path), "")
+                return Result(0, node.text(path), "") if path in node.disk else Result(1, "", f"cat: {path}: not there")
             case ("sh", "-c", _):
                 return OK
             case ("crictl" | "ip" | "ps", *_):
                 return OK
         return None
+
+    def joined(self, node: FakeNode) -> None:
+        """A node is part of the cluster from now on."""
+        self.registered.add(node.name)
+        if node.role == "control-plane":
+            self.members.add(node.name)
+
+    def readyz(self) -> str:
+        """What the API answers, if it does.
+
+        Raises:
+            ApiUnavailable: init has not come so far.
+        """
+        if not self.api.is_set():
+            raise ApiUnavailable("connection refused")
+        return "ok"
 
     def snapshot(self, provider: FakeProvider) -> ClusterSnapshot:
         """What the API would tell: every node that has joined and runs is Ready."""
@@ -90,7 +110,7 @@ class FakeKubernetes:
         for name in ("admin.conf", "super-admin.conf"):
             self.put(node, f"/etc/kubernetes/{name}", ADMIN)
         self.put(node, "/etc/kubernetes/pki/ca.crt", CA)
-        self.registered.add(node.name)
+        self.joined(node)
         self.api.set()
         printed = f"kubeadm join --token {KEYS.token} --certificate-key {KEYS.certificate_key}\n"
         # init does not end before flannel is applied: nothing may make flannel wait for its end

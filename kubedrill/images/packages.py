@@ -77,7 +77,8 @@ class Packages:
         scripts = [(_images() / script).read_text() for script in ("pull.sh", "store.sh", "collect.sh")]
         hello = components.key(components.load("kubedrill"), self.compiler) if self.compiler else "no hello"
         names = json.dumps([_flannel(), store.HELLO, store.DIAGNOSIS])
-        inputs = address.of(self.node_name, _kubernetes_key(version), hello, *scripts, names)
+        # Not the node's own files: those do not change what is in a store.
+        inputs = address.of(rootfs.key(self.suite), _runtime_key(), _kubernetes_key(version), hello, *scripts, names)
         return f"kubedrill-store-{version}-{inputs}"
 
     def ready(self) -> bool:

@@ -15,7 +15,7 @@ from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
 from kubedrill import bringup, kube, kubeadm
-from kubedrill.bringup import JOINED, BringUp, Made
+from kubedrill.bringup import ETCDCTL, JOINED, BringUp, Made
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
 from kubedrill.network import Addresses
@@ -27,6 +27,7 @@ from kubedrill.wait import until
 MACHINE = kubeadm.Machine(cgroup=2, etcd_tag=None, dns_tag=None)
 MADE = Made("kubedrill/node:x", {"v1.37.2": "a-store"}, "flannel:x", MACHINE, ("192.0.2.53",))
 SUBNET = IPv4Network("172.28.0.0/24")
+API_PORT = 16443
 SECRETS = (KEYS.token, KEYS.certificate_key)
 # Far below every limit of bring-up (60 s and more), far above what a fake needs.
 SOON = 10
@@ -38,8 +39,10 @@ class Run:
 
     kubernetes: FakeKubernetes = field(default_factory=FakeKubernetes)
     published: list[str] = field(default_factory=list)
+    controllers: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self.controllers.set()
         self.console = Console(show_commands=True)
         self.provider = FakeProvider(script=self.kubernetes.script, observer=self.console.command)
         self.provider.create_network("lab", NetworkSpec(str(SUBNET), {}))
@@ -53,7 +56,7 @@ class Run:
             self.published.append(admin)
             return "a kubeconfig"
 
-        BringUp(spec, Addresses(SUBNET), self.provider, MADE, 16443, self.console, existing).run(publish)
+        BringUp(spec, Addresses(SUBNET), self.provider, MADE, API_PORT, self.console, existing).run(publish)
 
     def fails(self, spec: ClusterSpec) -> str:
         """Bring it up in vain, and soon; gives what the user is told."""
@@ -87,11 +90,22 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     class FakeKube:
         """The API of the fake cluster."""
 
-        def __init__(self, kubeconfig: str) -> None:
-            assert kubeconfig == "a kubeconfig", "what `publish` returned is used"
+        def __init__(self, text: str) -> None:
+            self.published = text == "a kubeconfig"
+            assert self.published or f"https://127.0.0.1:{API_PORT}" in text
+
+        def readyz(self) -> str:
+            """Whether it answers."""
+            return made.kubernetes.readyz()
+
+        def has_config_map(self, namespace: str, name: str) -> bool:
+            """Whether the controller manager has come so far."""
+            made.provider.note("asked", namespace, name)
+            return made.controllers.is_set()
 
         def cluster(self) -> kube.ClusterSnapshot:
             """What is there."""
+            assert self.published, "what `publish` returned is used"
             return made.kubernetes.snapshot(made.provider)
 
     def quick(*arguments: Any, **settings: Any) -> Any:
@@ -108,7 +122,9 @@ def spec_of(control_planes: int = 1, workers: int = 2, **others: Any) -> Cluster
     return ClusterSpec(control_planes=control_planes, workers=workers, **others)
 
 
-def fail(node_name: str, beginning: str, output: str = "boom", status: int = 1) -> Callable[[FakeNode, Call], Result | None]:
+def fail(
+    node_name: str, beginning: str, output: str = "boom", status: int = 1
+) -> Callable[[FakeNode, Call], Result | None]:
     """An answer that makes a command fail on a node."""
 
     def answer(node: FakeNode, call: Call) -> Result | None:
@@ -155,11 +171,46 @@ class TestOrder:
         run.up(spec_of(1, 0))
         assert run.provider.names() == ["lab-control-plane-1"]
 
-    def test_control_planes_join_one_at_a_time_and_in_order(self, run: Run) -> None:
+    def test_a_control_plane_joins_once_etcd_has_the_one_before_it(self, run: Run) -> None:
+        """kubeadm join goes on for a while after its member serves; etcd takes one learner at a time."""
+        last = threading.Event()
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.line.startswith("kubeadm join"):
+                before = {f"lab-control-plane-{number}" for number in range(1, int(node.name[-1]))}
+                assert before == run.kubernetes.members, "its predecessors serve, and none else has begun"
+                for _ in range(3):
+                    assert run.ran("kubeadm join")[-1] == node.name
+                    run.node("lab-control-plane-1").run(["sh", "-c", f"{ETCDCTL} member list"])
+                run.kubernetes.joined(node)
+                # The end of the join is none of its successors' business.
+                (last.set if node.name.endswith("5") else lambda: last.wait(SOON))()
+            return None
+
+        run.kubernetes.answers = answer
         run.up(spec_of(5, 0))
-        joins = [event for event in run.provider.events if event[0] in ("run", "ran") and "kubeadm join" in event[2]]
-        planes = [f"lab-control-plane-{number}" for number in range(2, 6)]
-        assert [event[:2] for event in joins] == [(kind, name) for name in planes for kind in ("run", "ran")]
+        assert last.is_set()
+        assert run.ran("kubeadm join") == [f"lab-control-plane-{number}" for number in range(2, 6)]
+
+    def test_a_control_plane_waits_for_a_member_that_has_not_started(self, run: Run) -> None:
+        listed = [0]
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.line.endswith("member list"):
+                listed[0] += 1
+                if "lab-control-plane-2" in run.kubernetes.members and listed[0] < 20:
+                    assert run.ran("kubeadm join") == ["lab-control-plane-2"]
+                    return Result(0, "1, unstarted, , https://a:2380, , true\n", "")
+            if call.line.startswith("kubeadm join") and node.name.endswith("2"):
+                run.kubernetes.joined(node)
+                until(
+                    lambda: listed[0], lambda count: (count >= 20, str(count)), within=SOON, every=0.005, what="looks"
+                )
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+        assert run.ran("kubeadm join") == ["lab-control-plane-2", "lab-control-plane-3"]
 
     def test_workers_join_at_once_beside_the_control_planes(self, run: Run) -> None:
         """Both workers and a control plane must be within kubeadm join at the same moment, or the barrier breaks."""
@@ -175,9 +226,39 @@ class TestOrder:
         assert not together.broken
         assert len(run.ran("kubeadm join")) == 4
 
+    def test_nobody_joins_before_the_controllers_work(self, run: Run) -> None:
+        run.controllers.clear()
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.line.startswith("kubeadm join"):
+                assert run.controllers.is_set()
+            return None
+
+        def asked_often() -> bool:
+            return len([event for event in run.provider.events if event[0] == "asked"]) >= 5
+
+        run.kubernetes.answers = answer
+        helper = threading.Thread(
+            target=lambda: (
+                until(asked_often, lambda yes: (yes, ""), within=SOON, every=0.005, what="questions"),
+                run.controllers.set(),
+            )
+        )
+        helper.start()
+        run.up(spec_of(3, 2))
+        helper.join()
+        assert run.at("asked", "default", "kube-root-ca.crt") < run.at("run", "lab-worker-1", "kubeadm join")
+        assert len(run.ran("kubeadm join")) == 4
+
     def test_nodes_are_made_at_once(self, run: Run) -> None:
-        together = threading.Barrier(4)
-        run.provider.before_create = lambda _: together.wait(SOON) and None
+        """All but the first control plane, which comes first."""
+        together = threading.Barrier(3)
+
+        def create(spec: NodeSpec) -> None:
+            if spec.role == "worker":
+                together.wait(SOON)
+
+        run.provider.before_create = create
         run.up(spec_of(1, 3))
         assert not together.broken
 
@@ -244,7 +325,7 @@ class TestAgain:
         run.up(spec)
         run.up(spec)
         assert [event for event in run.provider.events if event[0] in ("create", "write", "remove", "start")] == []
-        for beginning in ("kubeadm", "kubectl", "sh"):
+        for beginning in ("kubeadm", "kubectl"):
             assert run.ran(beginning) == []
         assert run.published == [ADMIN, ADMIN]
 
@@ -280,7 +361,11 @@ FAILURES = {
     "init": ("lab-control-plane-1", "kubeadm init", "lab-control-plane-1: kubeadm init"),
     "worker": ("lab-worker-2", "kubeadm join", "lab-worker-2: kubeadm join"),
     "control plane": ("lab-control-plane-3", "kubeadm join", "lab-control-plane-3: kubeadm join"),
-    "flannel": ("lab-control-plane-1", "kubectl --kubeconfig /etc/kubernetes/super-admin.conf apply", "flannel applied"),
+    "flannel": (
+        "lab-control-plane-1",
+        "kubectl --kubeconfig /etc/kubernetes/super-admin.conf apply",
+        "flannel applied",
+    ),
 }
 
 
@@ -315,7 +400,7 @@ class TestFailure:
             if call.argv[:2] == ("kubeadm", "init"):
                 assert asked.wait(SOON), "flannel asks for the API while init runs"
                 return Result(1, "", "init broke")
-            if "/readyz" in call.argv:
+            if call.argv == ("cat", "/etc/kubernetes/super-admin.conf"):
                 asked.set()
             return None
 

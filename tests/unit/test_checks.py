@@ -24,11 +24,19 @@ NODES = {
     "all Ready": ([A, B], True, ["2 nodes"]),
     "another besides": ([A, B, replace(UNREADY, name="c")], True, ["2 nodes"]),
     "a foreign taint": ([A, replace(B, taints=("only=batch:NoSchedule",))], True, ["2 nodes"]),
-    "a control plane's taint": ([A, replace(B, taints=("node-role.kubernetes.io/control-plane:NoSchedule",))], True, []),
+    "a control plane's taint": (
+        [A, replace(B, taints=("node-role.kubernetes.io/control-plane:NoSchedule",))],
+        True,
+        [],
+    ),
     "none registered": ([], False, ["not registered", "a, b"]),
     "one not registered": ([A], False, ["not registered", "b"]),
     "one not Ready": ([A, UNREADY], False, ["b is not Ready", "network not ready"]),
-    "one still tainted": ([A, replace(B, taints=("node.kubernetes.io/not-ready:NoSchedule",))], False, ["tainted", "b"]),
+    "one still tainted": (
+        [A, replace(B, taints=("node.kubernetes.io/not-ready:NoSchedule",))],
+        False,
+        ["tainted", "b"],
+    ),
 }
 
 

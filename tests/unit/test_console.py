@@ -47,9 +47,7 @@ class TestCommands:
             (["grep", "[a]"], None, "grep '[a]'"),
         ],
     )
-    def test_as_a_person_would_type_them(
-        self, capsys: Capture, argv: list[str], stdin: str | None, typed: str
-    ) -> None:
+    def test_as_a_person_would_type_them(self, capsys: Capture, argv: list[str], stdin: str | None, typed: str) -> None:
         Console(show_commands=True).command("lab-worker-1", argv, stdin)
         assert capsys.readouterr().out.strip() == f"lab-worker-1 # {typed}"
 

@@ -31,23 +31,18 @@ class TestUnpack:
         assert (tmp_path / "pods" / "a" / "0.log").read_text() == "x"
         assert below(tmp_path) == ["pods", "pods/a", "pods/a/0.log", "pods/b"]
 
-    @pytest.mark.parametrize("name", ["../evil", "pods/../../evil", "/evil", "pods/../../../../../../../tmp/evil"])
+    @pytest.mark.parametrize("name", ["../evil", "pods/../../evil", "pods/../../../../../../../tmp/evil"])
     def test_nothing_leaves_the_folder(self, tmp_path: Path, name: str) -> None:
-        inside = tmp_path / "node"
-        inside.mkdir()
-        try:
-            logs.unpack(tar_bytes([(entry(name), b"x")]), inside)
-        except tarfile.FilterError:
-            assert ".." in name
-        assert below(tmp_path) in (["node"], ["node", "node/evil"])
-        assert not Path("/evil").exists()
-        assert not Path("/tmp/evil").exists()
-
-    @pytest.mark.parametrize("name", ["../evil", "pods/../../evil"])
-    def test_a_bad_name_is_one_of_our_errors(self, tmp_path: Path, name: str) -> None:
-        """`collect` and bring-up's clean-up expect those alone; anything else would hide the error that led there."""
+        """It is refused by one of our errors: bring-up's clean-up expects those alone, and no other may hide the cause."""
         with pytest.raises(KubedrillError):
             logs.unpack(tar_bytes([(entry(name), b"x")]), tmp_path / "node")
+        assert [path for path in below(tmp_path) if "evil" in path] == []
+        assert not Path("/tmp/evil").exists()
+
+    def test_an_absolute_name_stays_below_the_folder(self, tmp_path: Path) -> None:
+        logs.unpack(tar_bytes([(entry("/kubedrill-evil"), b"x")]), tmp_path)
+        assert below(tmp_path) == ["kubedrill-evil"]
+        assert not Path("/kubedrill-evil").exists()
 
     @pytest.mark.parametrize(
         "link",

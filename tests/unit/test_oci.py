@@ -101,7 +101,9 @@ def test_an_image_over_a_base(files: dict[str, Path], tmp_path: Path) -> None:
     assert config["architecture"] == "arm64"
 
 
-@pytest.mark.parametrize(("machine", "architecture"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")])
+@pytest.mark.parametrize(
+    ("machine", "architecture"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")]
+)
 def test_architectures(files: dict[str, Path], tmp_path: Path, machine: str, architecture: str) -> None:
     oci.archive(oci.Image(NAME, files), machine, tmp_path / "image.tar")
     assert parts(tmp_path / "image.tar")[1]["architecture"] == architecture

@@ -185,7 +185,7 @@ class TestInit:
             "feature-gates": gates, "audit-log-path": "/var/log/audit.log", "v": "4"
         }  # fmt: skip
         assert arguments(cluster["controllerManager"]["extraArgs"]) == {
-            "feature-gates": gates, "node-monitor-grace-period": "16s"
+            "kube-api-burst": "200", "feature-gates": gates, "node-monitor-grace-period": "16s"
         }  # fmt: skip
         assert arguments(cluster["scheduler"]["extraArgs"]) == {"feature-gates": gates, "v": "2"}
         assert arguments(cluster["etcd"]["local"]["extraArgs"]) == {"heartbeat-interval": "200"}
@@ -198,6 +198,11 @@ class TestInit:
         assert arguments(documents["InitConfiguration"]["nodeRegistration"]["kubeletExtraArgs"]) == {
             "node-ip": "172.28.7.11", "max-pods": "40"
         }  # fmt: skip
+
+    def test_an_extra_argument_wins_over_our_own(self) -> None:
+        spec = load_mapping({"extraArgs": {"controllerManager": {"kube-api-burst": "7"}}}, source="x")
+        documents = list(yaml.safe_load_all(kubeadm.init_config(spec, ADDRESSES, V1, KEYS)))
+        assert documents[1]["controllerManager"]["extraArgs"] == [{"name": "kube-api-burst", "value": "7"}]
 
     def test_labels_join_those_of_the_kubelets_own_arguments(self) -> None:
         spec = load_mapping(

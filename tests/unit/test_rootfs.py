@@ -72,9 +72,7 @@ def never_asked() -> bool:
 
 
 class TestChoice:
-    def test_ubuntu_where_it_can_be_reached_and_verified(
-        self, tmp_path: Path, keyring: Callable[[bool], None]
-    ) -> None:
+    def test_ubuntu_where_it_can_be_reached_and_verified(self, tmp_path: Path, keyring: Callable[[bool], None]) -> None:
         keyring(True)
         etc = etc_of(tmp_path, DEBIAN, {"sources.list": ONE_LINE})
         suite = rootfs.choose(etc=etc, ubuntu_answers=lambda: True)
@@ -106,9 +104,7 @@ class TestChoice:
         assert suite.sources == "deb http://ubuntu.test/ubuntu noble main universe\n"
 
     @pytest.mark.parametrize("release", ["ID=fedora\nVERSION_ID=42\n", "", "ID=debian\n"])
-    def test_elsewhere_only_ubuntu_will_do(
-        self, tmp_path: Path, keyring: Callable[[bool], None], release: str
-    ) -> None:
+    def test_elsewhere_only_ubuntu_will_do(self, tmp_path: Path, keyring: Callable[[bool], None], release: str) -> None:
         etc = etc_of(tmp_path, release, {})
         keyring(True)
         assert rootfs.choose(etc=etc, ubuntu_answers=lambda: True).distribution == "ubuntu"
