@@ -139,7 +139,7 @@ def up(
         KubedrillError: of the step that failed.
     """
     place.provider.check()
-    with _only_one(spec.name):
+    with only_one(spec.name):
         fresh, existing = _found(place.provider, spec, console)
         if not existing:
             doctor.preflight(spec, built=build.is_built(place.engine, spec.kubernetes))
@@ -179,7 +179,7 @@ def down(provider: Provider, name: str, console: Reporter) -> bool:
         valid_name(name)
     except ValueError as error:
         raise InvalidSpec(str(error)) from None
-    with _only_one(name):
+    with only_one(name):
         removed = provider.remove_cluster(name)
         kubeconfig.remove_from(kubeconfig.path(), name)
     for thing in removed:
@@ -314,7 +314,12 @@ def _clean_up(provider: Provider, name: str, console: Reporter, error: BaseExcep
 
 
 @contextlib.contextmanager
-def _only_one(name: str) -> Iterator[None]:
+def only_one(name: str) -> Iterator[None]:
+    """Hold the name of a cluster: whoever changes it does so alone on this machine, for this user.
+
+    Raises:
+        Busy: another process holds it.
+    """
     folder = paths.state() / "locks"
     folder.mkdir(exist_ok=True)
     lock = FileLock(folder / f"{name}.lock", timeout=0)

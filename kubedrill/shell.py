@@ -96,7 +96,19 @@ def interactive(argv: Sequence[str]) -> int:
     return subprocess.run(list(argv)).returncode
 
 
-def start_daemon(argv: Sequence[str], log: Path) -> Callable[[], int | None]:
+@dataclass(frozen=True)
+class Daemon:
+    """A process that outlives this one; called, it gives its exit status, None while it runs."""
+
+    pid: int
+    poll: Callable[[], int | None]
+
+    def __call__(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return self.poll()
+
+
+def start_daemon(argv: Sequence[str], log: Path) -> Daemon:
     """Start a service that outlives this process, in a session of its own.
 
     Args:
@@ -104,7 +116,7 @@ def start_daemon(argv: Sequence[str], log: Path) -> Callable[[], int | None]:
         log: a file that both its streams are appended to.
 
     Returns:
-        A function that gives the exit status of the service, None while it runs.
+        A handle of it.
 
     Raises:
         MissingPrerequisite: there is no such program.
@@ -118,7 +130,7 @@ def start_daemon(argv: Sequence[str], log: Path) -> Callable[[], int | None]:
         raise MissingPrerequisite(
             f"there is no program '{argv[0]}' on this machine", todo=["run: invoke setup"]
         ) from error
-    return process.poll
+    return Daemon(process.pid, process.poll)
 
 
 def _text(stream: str | bytes | None) -> str:

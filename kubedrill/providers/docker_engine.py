@@ -99,6 +99,11 @@ class Engine:
                         todo=["see images/Dockerfile and images/files/"],
                     )
 
+    def remove_image(self, tag: str) -> None:
+        """Remove an image; harmless when it is gone."""
+        with _translated(), contextlib.suppress(docker.errors.NotFound):
+            self._api.remove_image(tag, force=True)
+
     def export_image(self, tag: str) -> Iterator[bytes]:
         """The image as an archive that containerd can import, in pieces."""
         with _translated():

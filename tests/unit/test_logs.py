@@ -33,7 +33,7 @@ class TestUnpack:
 
     @pytest.mark.parametrize("name", ["../evil", "pods/../../evil", "pods/../../../../../../../tmp/evil"])
     def test_nothing_leaves_the_folder(self, tmp_path: Path, name: str) -> None:
-        """It is refused by one of our errors: bring-up's clean-up expects those alone, and no other may hide the cause."""
+        """It is refused by one of our errors: clean-up expects those alone, and any other would hide the cause."""
         with pytest.raises(KubedrillError):
             logs.unpack(tar_bytes([(entry(name), b"x")]), tmp_path / "node")
         assert [path for path in below(tmp_path) if "evil" in path] == []

@@ -1,0 +1,220 @@
+"""One control plane and two workers: what a user expects of a cluster that is up."""
+
+from __future__ import annotations
+
+import json
+import platform
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+from workload import in_pod, kubectl, manifest, running
+
+from kubedrill import checks, cluster, kube, kubeconfig, load, logs, spec
+from kubedrill.cluster import Cluster, Lab
+from kubedrill.console import Console
+from kubedrill.errors import Busy, InvalidSpec, NotFound
+from kubedrill.images import components, oci, store
+from kubedrill.kube import Kube
+from kubedrill.providers.docker_engine import tar_of
+from kubedrill.wait import until
+
+pytestmark = [pytest.mark.engine, pytest.mark.cluster]
+SPEC = {
+    "workers": 2,
+    "nodes": {
+        "worker-1": {"labels": {"disk": "fast"}},
+        "worker-2": {"taints": ["team=drill:PreferNoSchedule"]},
+    },
+    "featureGates": {"ContextualLogging": True},
+}
+
+
+@pytest.fixture(scope="module")
+def hello(lab: Cluster, api: Kube) -> None:
+    kubectl(lab, "apply", "-f", "-", stdin=manifest())
+    running(api, 2)
+
+
+def test_all_nodes_are_ready_at_their_static_addresses(lab: Cluster, api: Kube) -> None:
+    nodes = {node.name: node for node in api.nodes()}
+    assert {node.name: node.address for node in lab.nodes} == {name: node.address for name, node in nodes.items()}
+    assert all(node.ready and node.version == lab.spec.version() for node in nodes.values())
+    assert [node.control_plane for node in nodes.values()] == [True, False, False]
+
+
+def test_labels_taints_and_gates_of_the_spec_are_in_force(lab: Cluster, api: Kube) -> None:
+    labelled = json.loads(kubectl(lab, "get", "nodes", "-l", "disk=fast", "-o", "json").stdout)["items"]
+    assert [node["metadata"]["name"] for node in labelled] == [f"{lab.spec.name}-worker-1"]
+    taints = {node.name: node.taints for node in api.nodes()}
+    assert "team=drill:PreferNoSchedule" in taints[f"{lab.spec.name}-worker-2"]
+    command = lab.node("control-plane-1").run(["pgrep", "-a", "kube-apiserver"]).stdout
+    assert "--feature-gates=ContextualLogging=true" in command
+
+
+def test_the_kubeconfig_is_merged_private_and_current(lab: Cluster, user_config: Path) -> None:
+    content = yaml.safe_load(user_config.read_text())
+    assert content["current-context"] == f"{kubeconfig.PREFIX}{lab.spec.name}"
+    assert stat.S_IMODE(user_config.stat().st_mode) == 0o600
+    assert Kube(user_config.read_text()).readyz() == "ok"
+
+
+def test_the_api_is_published_on_the_loopback_address_alone(lab: Cluster, place: Lab) -> None:
+    ports = place.engine.inspect_container(lab.node("control-plane-1").name)["HostConfig"]["PortBindings"]
+    assert ports == {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(lab.api_port)}]}
+
+
+def test_secrets_are_not_left_for_everybody_to_read(lab: Cluster) -> None:
+    node = lab.node("control-plane-1")
+    mode = node.run(["stat", "--format=%a", "/etc/kubernetes/kubeadm-init.yaml"]).stdout.strip()
+    token = yaml.safe_load(node.run(["head", "-n", "6", "/etc/kubernetes/kubeadm-init.yaml"]).stdout)
+    secret = token["bootstrapTokens"][0]["token"]
+    assert mode == "600"
+    assert secret not in node.run(["cat", "/var/log/kubedrill/kubeadm-init.log"]).stdout
+    assert lab.node("worker-1").run(["test", "-e", "/var/run/docker.sock"], check=False).status == 1
+
+
+@pytest.mark.usefixtures("hello")
+def test_pods_reach_each_other_across_nodes(lab: Cluster, api: Kube) -> None:
+    first, second = running(api, 2)
+    assert first.node != second.node
+    answer = json.loads(in_pod(lab, first, f"curl -sS -m 5 http://{second.ip}:8080/").stdout)
+    assert (answer["pod"], answer["node"]) == (second.name, second.node)
+    pinged = in_pod(lab, second, f"nping --tcp -c 2 -p 8080 {first.ip}").stdout
+    assert "Lost: 0 (0.00%)" in pinged
+
+
+@pytest.mark.usefixtures("hello")
+def test_a_pod_reaches_the_api_and_finds_names(lab: Cluster, api: Kube) -> None:
+    pod = running(api, 2)[0]
+    version = json.loads(in_pod(lab, pod, "curl -sS -k -m 5 https://kubernetes/version").stdout)
+    assert version["gitVersion"] == lab.spec.version()
+    address = kubectl(lab, "get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}").stdout
+    assert in_pod(lab, pod, "dig +short hello.default.svc.cluster.local").stdout.split() == [address]
+    assert "NXDOMAIN" in in_pod(lab, pod, "dig nobody.default.svc.cluster.local").stdout
+
+
+def test_up_again_changes_nothing(lab: Cluster, place: Lab, console: Console) -> None:
+    before = [place.engine.inspect_container(node.name)["State"]["StartedAt"] for node in lab.nodes]
+    cluster.up(place, lab.spec, console)
+    assert [place.engine.inspect_container(node.name)["State"]["StartedAt"] for node in lab.nodes] == before
+
+
+def test_up_with_other_settings_says_what_differs(lab: Cluster, place: Lab, console: Console) -> None:
+    other = spec.load(None, {**SPEC, "name": lab.spec.name, "workers": 3})
+    with pytest.raises(InvalidSpec, match="differs") as caught:
+        cluster.up(place, other, console)
+    assert caught.value.evidence == ("workers: 2 there, 3 asked for",)
+    assert len(place.provider.nodes(lab.spec.name)) == 3
+
+
+def test_two_at_once_on_one_name(lab: Cluster, place: Lab, console: Console) -> None:
+    with cluster.only_one(lab.spec.name), pytest.raises(Busy, match=lab.spec.name):
+        cluster.up(place, lab.spec, console)
+
+
+def test_an_image_of_the_engine_is_loaded_into_every_node(lab: Cluster, place: Lab, api: Kube, tmp_path: Path) -> None:
+    image = f"kubedrill.local/loaded:{lab.spec.name}"
+    files = tmp_path / "files.tar"
+    files.write_bytes(tar_of({"hello": ((_programs() / "hello").read_bytes(), 0o755)}))
+    place.engine.import_image(files, image)
+    try:
+        load.load(place.engine, image, lab.nodes)
+    finally:
+        place.engine.remove_image(image)
+    _runs_on_both_workers(lab, api, "loaded", image)
+
+
+def test_an_archive_is_loaded_into_every_node(lab: Cluster, place: Lab, api: Kube, tmp_path: Path) -> None:
+    image = oci.Image("kubedrill.local/archived:1", {"/hello": _programs() / "hello"}, ["/hello"])
+    oci.archive(image, platform.machine(), tmp_path / "image.tar")
+    load.load(place.engine, str(tmp_path / "image.tar"), lab.nodes)
+    _runs_on_both_workers(lab, api, "archived", image.name)
+
+
+def test_what_cannot_be_loaded_is_said(lab: Cluster, place: Lab, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="nobody/knows:it"):
+        load.load(place.engine, "nobody/knows:it", lab.nodes)
+    (tmp_path / "no.tar").write_text("no archive")
+    with pytest.raises(InvalidSpec, match="no archive of an image"):
+        load.load(place.engine, str(tmp_path / "no.tar"), lab.nodes)
+
+
+@pytest.mark.usefixtures("hello")
+def test_logs_of_every_node_also_of_a_dead_one(lab: Cluster, api: Kube, tmp_path: Path) -> None:
+    dead = lab.node("worker-2")
+    dead.kill()
+    try:
+        problems = logs.collect(lab.nodes, tmp_path)
+        assert problems == []
+        for node in lab.nodes:
+            assert "kubelet" in (tmp_path / node.name / "journal.txt").read_text()
+            assert list((tmp_path / node.name / "pods").rglob("*.log"))
+        kubeadm_log = tmp_path / lab.nodes[0].name / "kubedrill" / "kubeadm-init.log"
+        assert "initialized successfully" in kubeadm_log.read_text()
+        assert (tmp_path / lab.nodes[0].name / "manifests" / "etcd.yaml").exists()
+        assert not list(tmp_path.rglob("*.key"))
+    finally:
+        dead.start()
+    _all_ready(lab, api)
+
+
+@pytest.mark.usefixtures("hello")
+def test_everything_is_back_after_a_restart_of_every_node(lab: Cluster, place: Lab, api: Kube) -> None:
+    for node in lab.nodes:
+        node.kill()
+    for node in lab.nodes:
+        node.start()
+    _all_ready(lab, api)
+    # The pods' own states are from before until the kubelets have seen them.
+    first, second = until(
+        lambda: [pod for pod in api.pods("default", "app=hello") if pod.ready and pod.restarts],
+        lambda pods: (len(pods) == 2, f"{len(pods)} of 2 pods have been started again"),
+        within=120, what="hello after the restart", transient=(kube.ApiUnavailable,),
+    )  # fmt: skip
+    until(
+        lambda: in_pod(lab, first, f"curl -sS -m 5 http://{second.ip}:8080/ && dig +short kubernetes.default.svc.cluster.local",
+                       check=False),
+        lambda result: (result.status == 0 and "10.96.0.1" in result.stdout, result.output),
+        within=60, what="traffic between pods and DNS after the restart",
+    )  # fmt: skip
+    assert {node.name: node.address for node in place.provider.nodes(lab.spec.name)} == {
+        node.name: node.address for node in api.nodes()
+    }
+
+
+def test_a_node_that_is_lost_is_made_anew_by_up(lab: Cluster, place: Lab, api: Kube, console: Console) -> None:
+    lab.node("worker-1").remove()
+    again = cluster.up(place, lab.spec, console)
+    assert len(again.nodes) == 3
+    _all_ready(lab, api)
+
+
+def test_a_node_is_no_copy_of_the_image_store(lab: Cluster, place: Lab) -> None:
+    node = lab.node("worker-2")
+    built = [volume for volume in place.engine.volumes(store.LABEL) if lab.spec.version() in volume["Name"]]
+    assert built
+    links = node.run(["sh", "-c", "find /var/lib/containerd/*overlayfs/snapshots -type l | wc -l"]).stdout
+    assert int(links) >= len(store.CONTROL_PLANE)
+    refused = node.run(["touch", f"/opt/kubedrill/stores/{lab.spec.version()}/x"], check=False)
+    assert "Read-only file system" in refused.stderr
+
+
+def _all_ready(lab: Cluster, api: Kube) -> None:
+    wanted = [node.name for node in lab.nodes if node.role != "load-balancer"]
+    until(
+        api.cluster, checks.cluster_ready(wanted), within=180, what="a cluster that is ready",
+        transient=(kube.ApiUnavailable,),
+    )  # fmt: skip
+
+
+def _programs() -> Path:
+    return components.build("kubedrill", components.go_version(), lambda _: None)
+
+
+def _runs_on_both_workers(lab: Cluster, api: Kube, name: str, image: str) -> None:
+    kubectl(lab, "apply", "-f", "-", stdin=manifest(image, name, ("/hello",)))
+    pods = running(api, 2, name)
+    assert {pod.node for pod in pods} == {f"{lab.spec.name}-worker-1", f"{lab.spec.name}-worker-2"}
+    kubectl(lab, "delete", "daemonset,service", name)

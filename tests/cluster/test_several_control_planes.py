@@ -1,0 +1,76 @@
+"""Three control planes and a worker behind the balancer, with the settings that are no defaults: nftables, host-gw."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from workload import in_pod, kubectl, manifest, running
+
+from kubedrill import cluster
+from kubedrill.bringup import ETCDCTL
+from kubedrill.cluster import Cluster, Lab
+from kubedrill.console import Console
+from kubedrill.kube import Kube
+from kubedrill.wait import until
+
+pytestmark = [pytest.mark.engine, pytest.mark.cluster]
+SPEC = {"controlPlanes": 3, "workers": 1, "proxyMode": "nftables", "flannelBackend": "host-gw"}
+
+
+def test_etcd_has_three_voting_members(lab: Cluster) -> None:
+    listed = lab.node("control-plane-2").run(["sh", "-c", f"{ETCDCTL} member list -w json"]).stdout
+    members = json.loads(listed)["members"]
+    assert sorted(member["name"] for member in members) == [
+        f"{lab.spec.name}-control-plane-{number}" for number in (1, 2, 3)
+    ]
+    assert not any(member.get("isLearner") for member in members)
+
+
+def test_the_balancer_sees_all_control_planes_and_drops_a_dead_one(lab: Cluster, api: Kube) -> None:
+    assert _backends(lab) == {f"{lab.spec.name}-control-plane-{number}": "UP" for number in (1, 2, 3)}
+    dead = lab.node("control-plane-3")
+    dead.kill()
+    try:
+        until(
+            lambda: _backends(lab), lambda seen: (seen[dead.name] == "DOWN", str(seen)), within=30,
+            what="HAProxy's notice of the dead control plane",
+        )  # fmt: skip
+        assert api.readyz() == "ok"
+        assert kubectl(lab, "get", "nodes", "-o", "name").stdout.count("node/") == 4
+    finally:
+        dead.start()
+    until(
+        lambda: _backends(lab), lambda seen: (seen[dead.name] == "UP", str(seen)), within=120,
+        what="the return of the control plane",
+    )  # fmt: skip
+
+
+def test_nftables_and_host_gw_carry_traffic(lab: Cluster, api: Kube) -> None:
+    kubectl(lab, "apply", "-f", "-", stdin=manifest())
+    pod = running(api, 1)[0]
+    answer = json.loads(in_pod(lab, pod, "curl -sS -m 5 http://hello/").stdout)
+    assert answer["pod"] == pod.name
+    node = lab.node("worker-1")
+    assert "kube-proxy" in node.run(["nft", "list", "tables"]).stdout
+    assert "flannel.1" not in node.run(["ip", "-brief", "link"]).stdout
+    # CoreDNS runs on a control plane: its answer came over the host's routes.
+    assert in_pod(lab, pod, "dig +short kubernetes.default.svc.cluster.local").stdout.strip() == "10.96.0.1"
+
+
+def test_another_cluster_beside_it_has_its_own_network(lab: Cluster, place: Lab, console: Console) -> None:
+    other = cluster.up(place, lab.spec.model_copy(update={"name": f"{lab.spec.name}-b", "control_planes": 1}), console)
+    try:
+        assert {node.address for node in other.nodes}.isdisjoint({node.address for node in lab.nodes})
+        assert len(Kube(other.admin_conf()).nodes()) == 2
+    finally:
+        cluster.down(place.provider, other.spec.name, console)
+    assert other.spec.name not in place.provider.clusters()
+    assert lab.spec.name in place.provider.clusters()
+
+
+def _backends(lab: Cluster) -> dict[str, str]:
+    """How HAProxy sees each control plane, from its own statistics (CSV; column 18 is the status)."""
+    csv = lab.node("load-balancer").run(["curl", "-s", "http://127.0.0.1:8404/;csv"], show=False).stdout
+    rows = [line.split(",") for line in csv.splitlines()]
+    return {row[1]: row[17].split()[0] for row in rows if row[0] == "control-planes" and row[1] != "BACKEND"}
