@@ -322,13 +322,19 @@ class TestOneAtATime:
             first.join()
         assert len(world.provider.names()) == 3, "the first one came to its end"
 
-    def test_another_name_is_free_meanwhile(self, world: World) -> None:
+    def test_another_name_is_free_meanwhile_and_the_same_one_later(self, world: World) -> None:
+        others: list[cluster.Cluster] = []
+
+        def other(spec: NodeSpec) -> None:
+            if spec.name == "lab-control-plane-1":
+                others.append(world.up(ClusterSpec(name="other", workers=0)))
+                world.kubernetes.registered.clear()
+
+        world.provider.before_create = other
         world.up()
-        with cluster._only_one("lab"):
-            world.kubernetes.registered.clear()
-            world.up(ClusterSpec(name="other"))
         assert world.provider.clusters() == ["lab", "other"]
-        cluster.down(world.provider, "lab", world.console)  # the lock is free again
+        assert len(others) == 1
+        cluster.down(world.provider, "lab", world.console)
         assert world.provider.clusters() == ["other"]
 
 
