@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -70,6 +70,7 @@ class BringUp:
     def __post_init__(self) -> None:
         self._keys = kubeadm.new_secrets()
         self._failed = threading.Event()
+        self._making: list[Future[Node]] = []
 
     def run(self, publish: Callable[[str], str]) -> None:
         """Bring the cluster up, as far as it is not.
@@ -88,6 +89,8 @@ class BringUp:
             # Whoever waits in another thread stops at its next look.
             self._failed.set()
             pool.shutdown(wait=False, cancel_futures=True)
+            # Nodes that are being made right now: whoever removes the cluster next must find them.
+            wait([future for future in self._making if not future.done()])
             raise
         pool.shutdown()
 
@@ -97,10 +100,12 @@ class BringUp:
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
         early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
         nodes = {key: pool.submit(self._node, key) for key in early}
+        self._making += nodes.values()
         for key in early:
             nodes[key].result()
         # The others boot while the first one, which everything waits for, is initialised.
         nodes |= {key: pool.submit(self._node, key) for key in (*others, *workers)}
+        self._making += nodes.values()
         leader = nodes[first].result()
         preload.result()
         if self._joined(leader):
@@ -307,4 +312,6 @@ class BringUp:
             with self.console.step(what):
                 yield
         except KubedrillError as error:
-            raise StepFailed(f"step '{what}' failed", evidence=str(error).splitlines()) from error
+            raise StepFailed(
+                f"step '{what}' failed", evidence=self.console.redacted(str(error)).splitlines()
+            ) from error

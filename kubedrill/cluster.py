@@ -236,7 +236,9 @@ def _forget(joined: dict[str, Node], spec: ClusterSpec, console: Reporter) -> No
     if not missing:
         return
     leader = joined[kubeadm.node_name(spec, "control-plane-1")]
-    if leader.state() != "running":
+    if leader.state() == "paused":
+        leader.resume()
+    elif leader.state() == "stopped":
         leader.start()
     for key in missing:
         name = kubeadm.node_name(spec, key)
@@ -298,10 +300,12 @@ def _clean_up(provider: Provider, name: str, console: Reporter, error: BaseExcep
     else:
         folder = log_folder(name)
         try:
-            logs.collect(provider.nodes(name), folder)
-            console.say(f"the logs of all nodes are in {folder}")
-        except KubedrillError as problem:
-            console.say(f"logs could not be kept: {problem.what}")
+            nodes = provider.nodes(name)
+            logs.collect(nodes, folder)
+            if nodes:
+                console.say(f"the logs of all nodes are in {folder}")
+        except (KubedrillError, OSError) as problem:
+            console.say(f"logs could not be kept: {problem}")
     if keep:
         console.say(f"the nodes are left as they are; remove them with: invoke down --name {name}")
         return

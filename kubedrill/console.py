@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from rich.console import Console as RichConsole
+from rich.markup import escape
 from rich.table import Table
 
 from kubedrill.errors import KubedrillError
@@ -67,7 +68,7 @@ class Console:
         """Print a line with the time since the start."""
         with self._lock:
             self._out.print(f"{time.monotonic() - self._started:7.1f} s  ", style="dim", end="")
-            self._out.print(text, markup=False)
+            self._out.print(self.redacted(text), markup=False)
 
     def command(self, node: str, argv: Sequence[str], stdin: str | None) -> None:
         """Print a command that runs in a node, once where it is repeated."""
@@ -114,7 +115,7 @@ class Console:
         """Print a table."""
         table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         self._out.print(table)
 
 

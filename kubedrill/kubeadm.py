@@ -212,7 +212,8 @@ def _registration(spec: ClusterSpec, key: str, addresses: Addresses, machine: Ma
     settings = spec.settings(key)
     kubelet = {"node-ip": addresses.node(key), **spec.extra_args.get("kubelet", {})}
     if settings.labels:
-        kubelet["node-labels"] = ",".join(f"{name}={value}" for name, value in settings.labels.items())
+        labels = [f"{name}={value}" for name, value in settings.labels.items()]
+        kubelet["node-labels"] = ",".join([*filter(None, [kubelet.get("node-labels")]), *labels])
     registration: dict[str, Any] = {
         "name": node_name(spec, key),
         "criSocket": CRI_SOCKET,

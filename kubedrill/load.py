@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
 import tempfile
 import uuid
@@ -54,7 +55,7 @@ def _check(file: Path) -> None:
     try:
         with tarfile.open(file) as tar:
             names = set(tar.getnames())
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, EOFError) as error:
         raise InvalidSpec(f"{file} is no archive of an image", evidence=[str(error)]) from error
     if not names & {"index.json", "manifest.json", "./index.json", "./manifest.json"}:
         raise InvalidSpec(
@@ -73,7 +74,7 @@ def _into(nodes: Sequence[Node], archive: Path) -> None:
         except KubedrillError as error:
             return f"{node.name}: {error}"
         finally:
-            if node.state() == "running":
+            with contextlib.suppress(KubedrillError):  # it may be gone
                 node.run(["rm", "-f", path], check=False, show=False)
         return None
 

@@ -72,7 +72,10 @@ def unpack(tree: bytes, folder: Path) -> None:
         members = [member for member in tar if member.isfile() or member.isdir()]
         for member in members:
             member.mode |= 0o700 if member.isdir() else 0o600
-        tar.extractall(folder, members=members, filter="data")
+        try:
+            tar.extractall(folder, members=members, filter="data")
+        except tarfile.FilterError as error:
+            raise KubedrillError("a tree of a node was not unpacked", evidence=[str(error)]) from error
 
 
 def text_of(tree: bytes) -> str:

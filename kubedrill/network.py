@@ -85,6 +85,7 @@ def flannel_manifest(spec: ClusterSpec, image: str, endpoint: str) -> str:
     env = [
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        {"name": "NODE_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
         {"name": "KUBERNETES_SERVICE_HOST", "value": endpoint},
         {"name": "KUBERNETES_SERVICE_PORT", "value": str(API_PORT)},
         {"name": "EVENT_QUEUE_DEPTH", "value": "5000"},
@@ -94,7 +95,8 @@ def flannel_manifest(spec: ClusterSpec, image: str, endpoint: str) -> str:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["/opt/bin/flanneld"],
-        "args": ["--ip-masq", "--kube-subnet-mgr", "--iface-can-reach", endpoint],
+        # The interface is named by the node's address: what 'can reach' the endpoint is lo on the endpoint's own node.
+        "args": ["--ip-masq", "--kube-subnet-mgr", "--iface=$(NODE_IP)"],
         "resources": {"requests": {"cpu": "100m", "memory": "50Mi"}},
         "securityContext": {"privileged": False, "capabilities": {"add": ["NET_ADMIN", "NET_RAW"]}},
         "env": env,

@@ -91,7 +91,10 @@ def own_sources(etc: Path, codename: str) -> str:
         text = "\n".join(line for line in file.read_text().splitlines() if not line.startswith("#"))
         for stanza in re.split(r"\n\s*\n", text):
             found = re.search(r"^Suites:\s*(.*)$", stanza, flags=re.MULTILINE)
-            if found and set(found.group(1).split()) & suites:
+            components = re.search(r"^Components:\s*(.*)$", stanza, flags=re.MULTILINE)
+            # Vendors use the distribution's suites, too, but seldom its component.
+            ours = components is not None and "main" in components.group(1).split()
+            if found and ours and set(found.group(1).split()) & suites:
                 stanzas.append(stanza.strip())
     if stanzas:
         return "\n\n".join(stanzas) + "\n"
@@ -99,7 +102,7 @@ def own_sources(etc: Path, codename: str) -> str:
     for file in [etc / "apt" / "sources.list", *sorted(folder.glob("*.list"))]:
         for line in file.read_text().splitlines() if file.exists() else []:
             words = re.sub(r"\[.*?\]", "", line).split()
-            if len(words) > 2 and words[0] == "deb" and words[2] in suites:
+            if len(words) > 2 and words[0] == "deb" and words[2] in suites and "main" in words[3:]:
                 lines.append(line)
     if not lines:
         raise MissingPrerequisite(

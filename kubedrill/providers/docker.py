@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from kubedrill.providers import docker_flags
 from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, State
 from kubedrill.providers.docker_engine import Engine, tar_of, tar_stream
 from kubedrill.shell import Result, pasteable
+from kubedrill.wait import until
 
 CLUSTER = "kubedrill.cluster"
 ROLE = "kubedrill.role"
@@ -26,6 +28,7 @@ _ORDER = {"load-balancer": 0, "control-plane": 1, "worker": 2}
 _TIMED_OUT = (124, 137)
 # A node in which much runs needs a while to shut down in order; after that it is killed.
 _STOP_SECONDS = 40
+_REMOVE_SECONDS = 60
 
 Observer = Callable[[str, Sequence[str], str | None], None]
 
@@ -71,9 +74,12 @@ class DockerNode:
         if show:
             self._observer(self._name, argv, stdin)
         command = list(argv)
+        began = time.monotonic()
         if timeout is not None:
             command = ["timeout", "--kill-after=5", f"{timeout:g}", *command]
         if stdin is not None:
+            if self.state() == "stopped":  # its disk could be written to, and nobody would take the file away
+                raise NotFound(f"the node {self._name} does not run", todo=["see `invoke status`"])
             path = f"/var/lib/kubedrill/stdin-{uuid.uuid4().hex}"
             self.write([File(path, stdin, 0o600)])
             command = ["sh", "-c", f'exec <{path}; rm {path}; exec "$@"', "sh", *command]
@@ -85,7 +91,8 @@ class DockerNode:
             if any("is not running" in line or "is restarting" in line for line in error.evidence):
                 raise self._not_running(error) from error
             raise
-        if timeout is not None and result.status in _TIMED_OUT:
+        # A command may end with such a status by itself, before its time is out.
+        if timeout is not None and result.status in _TIMED_OUT and time.monotonic() - began >= timeout:
             raise CommandFailed(self._pasteable(argv), None, result.output, self._name)
         if check and result.status != 0:
             raise CommandFailed(self._pasteable(argv), result.status, result.output, self._name)
@@ -216,6 +223,7 @@ class DockerProvider:
         """Make a container and start it."""
         labels = {CLUSTER: cluster, ROLE: spec.role, ADDRESS: spec.address}
         self._engine.create_volume(_disk(spec.name), {CLUSTER: cluster})
+        made = False
         try:
             self._engine.create_container(
                 spec.name,
@@ -231,10 +239,14 @@ class DockerProvider:
                 },
                 ports=[(port, protocol) for port, protocol in spec.publish],
             )
+            made = True
             self._engine.act("start", spec.name)
         except KubedrillError as error:
-            self._engine.remove_container(spec.name)
-            self._engine.remove_volume(_disk(spec.name))
+            # A container that was there before is somebody else's, and so is its disk (then in use).
+            if made:
+                self._engine.remove_container(spec.name)
+            with contextlib.suppress(KubedrillError):
+                self._engine.remove_volume(_disk(spec.name))
             raise KubedrillError(
                 f"the node {spec.name} could not be made", evidence=[str(error)], todo=["run: invoke doctor"]
             ) from error
@@ -251,21 +263,41 @@ class DockerProvider:
         return sorted(found, key=lambda node: (_ORDER[node.role], _number(node.name)))
 
     def remove_cluster(self, cluster: str) -> Sequence[str]:
-        """Remove containers, volumes and network, all that carry the cluster's label."""
-        label = f"{CLUSTER}={cluster}"
-        containers = [container["Names"][0].lstrip("/") for container in self._engine.containers(label)]
+        """Remove containers, volumes and network, all that carry the cluster's label.
+
+        Raises:
+            TimedOut: something could not be removed; says what, and why.
+        """
+        removed: list[str] = []
+        # The engine may still be at work on what a killed run asked of it: a container that it makes now keeps its
+        # volume and its network in use until the next round finds it.
+        until(
+            lambda: self._remove_all(f"{CLUSTER}={cluster}", removed), lambda left: (not left, "; ".join(left)),
+            within=_REMOVE_SECONDS, every=0.3, what=f"the removal of {cluster}",
+        )  # fmt: skip
+        return removed
+
+    def _remove_all(self, label: str, removed: list[str]) -> list[str]:
+        """One round of removal; says what could not be removed."""
+        engine, left = self._engine, list[str]()
+
+        def remove(kind: str, name: str, work: Callable[[], None]) -> None:
+            try:
+                work()
+            except KubedrillError as error:
+                left.append(f"{kind} {name}: {' '.join(error.evidence) or error.what}")
+            else:
+                removed.append(f"{kind} {name}")
+
         with ThreadPoolExecutor(max_workers=8) as pool:
-            list(pool.map(self._engine.remove_container, containers))
-            volumes = [volume["Name"] for volume in self._engine.volumes(label)]
-            list(pool.map(self._engine.remove_volume, volumes))
-        networks = [(network["Id"], network["Name"]) for network in self._engine.networks(label)]
-        for identity, _ in networks:
-            self._engine.remove_network(identity)
-        return [
-            *(f"node {name}" for name in containers),
-            *(f"volume {name}" for name in volumes),
-            *(f"network {name}" for _, name in networks),
-        ]
+            names = [container["Names"][0].lstrip("/") for container in engine.containers(label)]
+            list(pool.map(lambda name: remove("node", name, lambda: engine.remove_container(name)), names))
+            disks = [volume["Name"] for volume in engine.volumes(label)]
+            list(pool.map(lambda name: remove("volume", name, lambda: engine.remove_volume(name)), disks))
+        for found in engine.networks(label):
+            identity = found["Id"]
+            remove("network", found["Name"], lambda identity=identity: engine.remove_network(identity))  # type: ignore[misc]
+        return left
 
     def _host(self, spec: NodeSpec) -> dict[str, Any]:
         binds = [f"{_disk(spec.name)}:/var"]

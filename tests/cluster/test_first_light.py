@@ -173,9 +173,9 @@ def test_everything_is_back_after_a_restart_of_every_node(lab: Cluster, place: L
         lambda pods: (len(pods) == 2, f"{len(pods)} of 2 pods have been started again"),
         within=120, what="hello after the restart", transient=(kube.ApiUnavailable,),
     )  # fmt: skip
+    both = f"curl -sS -m 5 http://{second.ip}:8080/ && dig +short kubernetes.default.svc.cluster.local"
     until(
-        lambda: in_pod(lab, first, f"curl -sS -m 5 http://{second.ip}:8080/ && dig +short kubernetes.default.svc.cluster.local",
-                       check=False),
+        lambda: in_pod(lab, first, both, check=False),
         lambda result: (result.status == 0 and "10.96.0.1" in result.stdout, result.output),
         within=60, what="traffic between pods and DNS after the restart",
     )  # fmt: skip
