@@ -109,7 +109,7 @@ class BringUp:
         leader = nodes[first].result()
         preload.result()
         if self._joined(leader):
-            self._renew_secrets(leader)
+            self._readmit(leader)
         else:
             flannel = pool.submit(self._flannel, leader)
             self._init(leader)
@@ -120,7 +120,7 @@ class BringUp:
         for key in others:
             join = pool.submit(self._join, nodes[key], key, discovery)
             self._etcd_member_serves(leader, key, join)
-            joining.append(join)
+            joining += [join, pool.submit(self._wake_kubelet, nodes[key].result(), join)]
         for join in joining:
             join.result()
         self._ready(api)
@@ -222,6 +222,24 @@ class BringUp:
             self._alive(check), within=_KUBEADM, every=0.5, what=f"etcd's member on {name}",
         )  # fmt: skip
 
+    def _wake_kubelet(self, node: Node, join: Future[None]) -> None:
+        """Start a joining control plane's kubelet again once its own API server is ready.
+
+        The kubelet bootstraps against that one (since 1.35), which cannot serve before the member of etcd does, 10 s after
+        the start of the kubelet. By then its retries are up to 7 s apart, those of its watches more.
+        """
+        if node.name in self.existing:
+            return
+        ask = ["curl", "--silent", "--insecure", f"https://{node.address}:{network.API_PORT}/readyz"]
+
+        def check(result: Result) -> tuple[bool, str]:
+            return join.done() or result.stdout == "ok", result.output or "no answer"
+
+        until(lambda: node.run(ask, check=False, show=False), self._alive(check), within=_API, every=0.3,
+              what=f"the API of {node.name}")  # fmt: skip
+        if not join.done():
+            node.run(["systemctl", "restart", "kubelet"])
+
     def _kubeadm(self, node: Node, argv: list[str]) -> None:
         """Run kubeadm, keep what it printed in the node, and mark the node as joined at the end."""
         result = node.run(argv, check=False, timeout=_KUBEADM)
@@ -237,12 +255,22 @@ class BringUp:
     def _joined(self, node: Node) -> bool:
         return node.name in self.existing
 
-    def _renew_secrets(self, leader: Node) -> None:
-        """A token and a key that are valid now, for nodes that join a cluster that is there."""
-        if len(self.existing) == len(self._keys_of_nodes()):
+    def _readmit(self, leader: Node) -> None:
+        """Make a cluster ready for nodes that are missing: it forgets them, and takes a new token and key."""
+        names = {key: kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()}
+        missing = {key: name for key, name in names.items() if name not in self.existing}
+        if not missing:
             return
+        self._api_answers(leader, "/etc/kubernetes/admin.conf")
+        with self._step(f"{', '.join(missing.values())}: missing, forgotten by the cluster"):
+            for key, name in missing.items():
+                if key.startswith("control-plane"):
+                    # A member that never started has no name yet, only the address of its peer.
+                    address = self.addresses.node(key)
+                    find = f"{ETCDCTL} member list | grep -F ' https://{address}:2380,' | cut -d, -f1"
+                    leader.run(["sh", "-c", f"{find} | xargs -r -n1 {ETCDCTL} member remove"], timeout=60)
+                leader.run(["kubectl", "delete", "node", name, "--ignore-not-found"], timeout=60)
         with self._step("token and certificate key renewed"):
-            self._api_answers(leader, "/etc/kubernetes/admin.conf")
             leader.run(["kubeadm", "token", "create", self._keys.token, "--ttl", kubeadm.TOKEN_TTL])
             if self.spec.control_planes > 1:
                 leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs",

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kubedrill import doctor, host, kubeadm, kubeconfig, logs, network, paths, versions
-from kubedrill.bringup import ETCDCTL, JOINED, BringUp, Made
+from kubedrill.bringup import JOINED, BringUp, Made
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
@@ -216,7 +216,6 @@ def _found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[bo
     for name in sorted(set(nodes) - set(joined)):
         console.say(f"{name} had not joined yet: made anew")
         nodes[name].remove()
-    _forget(joined, spec, console)
     return False, joined
 
 
@@ -228,26 +227,6 @@ def _has_joined(node: Node) -> bool:
     except NotFound:
         return False
     return True
-
-
-def _forget(joined: dict[str, Node], spec: ClusterSpec, console: Reporter) -> None:
-    """Take out of the cluster what an interrupted join of a missing node left there: etcd member and Node object."""
-    missing = [key for key in spec.node_keys() if kubeadm.node_name(spec, key) not in joined]
-    if not missing:
-        return
-    leader = joined[kubeadm.node_name(spec, "control-plane-1")]
-    if leader.state() == "paused":
-        leader.resume()
-    elif leader.state() == "stopped":
-        leader.start()
-    for key in missing:
-        name = kubeadm.node_name(spec, key)
-        console.say(f"{name} is missing: joined anew")
-        if key.startswith("control-plane"):
-            # A member that never started has no name yet, only the address of its peer.
-            leader.run(["sh", "-c", f"{ETCDCTL} member list | grep -F {name} | cut -d, -f1 | "
-                        f"xargs -r -n1 {ETCDCTL} member remove"], check=False, timeout=60)  # fmt: skip
-        leader.run(["kubectl", "delete", "node", name, "--ignore-not-found"], check=False, timeout=60)
 
 
 def _make_network(provider: Provider, spec: ClusterSpec) -> None:
