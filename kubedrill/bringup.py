@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from kubedrill import checks, kube, kubeadm, kubeconfig, loadbalancer, network
 from kubedrill.console import Reporter
-from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
+from kubedrill.errors import CommandFailed, KubedrillError, NotFound, StepFailed
 from kubedrill.kube import Kube
 from kubedrill.providers.base import File, Node, NodeSpec, Provider, Role
 from kubedrill.shell import Result
@@ -21,6 +21,8 @@ from kubedrill.wait import until
 T = TypeVar("T")
 
 JOINED = "/var/lib/kubedrill/joined"
+# On the first control plane: the cluster was ready once, and may hold what somebody needs.
+READY = "/var/lib/kubedrill/ready"
 BALANCER = "load-balancer"
 # etcdctl in the etcd container of a control plane, with the certificates that kubeadm made.
 ETCDCTL = (
@@ -32,6 +34,27 @@ _BOOT = 60
 _KUBEADM = 600
 _API = 300
 _READY = 300
+
+
+def has_file(node: Node, path: str) -> bool:
+    """Whether there is such a file in a node, running or not."""
+    try:
+        node.read_tree(path)
+    except NotFound:
+        return False
+    return True
+
+
+def forget_member(leader: Node, address: str) -> None:
+    """Take the etcd member at an address out of the cluster; harmless where there is none.
+
+    A member that never started has no name yet, only the address of its peer.
+
+    Raises:
+        CommandFailed: etcd has no quorum.
+    """
+    find = f"{ETCDCTL} member list | grep -F ' https://{address}:2380,' | cut -d, -f1"
+    leader.run(["sh", "-c", f"set -e; for id in $({find}); do {ETCDCTL} member remove $id; done"], timeout=60)
 
 
 @dataclass(frozen=True)
@@ -124,6 +147,8 @@ class BringUp:
         for join in joining:
             join.result()
         self._ready(api)
+        if not has_file(leader, READY):
+            leader.write([File(READY, "")])
 
     def _keys_of_nodes(self) -> tuple[str, ...]:
         return (*([BALANCER] if self.spec.control_planes > 1 else []), *self.spec.node_keys())
@@ -225,8 +250,8 @@ class BringUp:
     def _wake_kubelet(self, node: Node, join: Future[None]) -> None:
         """Start a joining control plane's kubelet again once its own API server is ready.
 
-        The kubelet bootstraps against that one (since 1.35), which cannot serve before the member of etcd does, 10 s after
-        the start of the kubelet. By then its retries are up to 7 s apart, those of its watches more.
+        The kubelet bootstraps against that one (since 1.35), which cannot serve before the member of etcd does, 10 s
+        after the start of the kubelet. By then its retries are up to 7 s apart, those of its watches more.
         """
         if node.name in self.existing:
             return
@@ -265,10 +290,7 @@ class BringUp:
         with self._step(f"{', '.join(missing.values())}: missing, forgotten by the cluster"):
             for key, name in missing.items():
                 if key.startswith("control-plane"):
-                    # A member that never started has no name yet, only the address of its peer.
-                    address = self.addresses.node(key)
-                    find = f"{ETCDCTL} member list | grep -F ' https://{address}:2380,' | cut -d, -f1"
-                    leader.run(["sh", "-c", f"{find} | xargs -r -n1 {ETCDCTL} member remove"], timeout=60)
+                    forget_member(leader, self.addresses.node(key))
                 leader.run(["kubectl", "delete", "node", name, "--ignore-not-found"], timeout=60)
         with self._step("token and certificate key renewed"):
             leader.run(["kubeadm", "token", "create", self._keys.token, "--ttl", kubeadm.TOKEN_TTL])

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kubedrill import doctor, host, kubeadm, kubeconfig, logs, network, paths, versions
-from kubedrill.bringup import JOINED, BringUp, Made
+from kubedrill.bringup import JOINED, READY, BringUp, Made, forget_member, has_file
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
@@ -208,25 +208,22 @@ def _found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[bo
             todo=["give another --name", f"or remove it first: invoke down --name {spec.name}"],
         )
     nodes = {node.name: node for node in provider.nodes(spec.name)}
-    joined = {name: node for name, node in nodes.items() if _has_joined(node)}
-    if kubeadm.node_name(spec, "control-plane-1") not in joined:
+    joined = {name: node for name, node in nodes.items() if node.role == "load-balancer" or has_file(node, JOINED)}
+    unfinished = [node for name, node in nodes.items() if name not in joined]
+    leader = joined.get(kubeadm.node_name(spec, "control-plane-1"))
+    # A half-joined control plane may hold half of etcd's votes; before there is anything to lose, a new start is safer.
+    split = any(node.role == "control-plane" for node in unfinished)
+    if leader is None or (split and not has_file(leader, READY)):
         console.say(f"removing what an interrupted run left of {spec.name}")
         provider.remove_cluster(spec.name)
         return True, {}
-    for name in sorted(set(nodes) - set(joined)):
-        console.say(f"{name} had not joined yet: made anew")
-        nodes[name].remove()
+    for node in unfinished:
+        console.say(f"{node.name} had not joined yet: made anew")
+        if node.role == "control-plane" and leader.state() == "running":
+            # While it runs: with its member gone but not forgotten, etcd may be without quorum.
+            forget_member(leader, node.address)
+        node.remove()
     return False, joined
-
-
-def _has_joined(node: Node) -> bool:
-    if node.role == "load-balancer":
-        return True
-    try:
-        node.read_tree(JOINED)
-    except NotFound:
-        return False
-    return True
 
 
 def _make_network(provider: Provider, spec: ClusterSpec) -> None:
