@@ -58,8 +58,8 @@ def _control_planes(count: int) -> int:
         return count
     if 0 < count < 6:
         raise ValueError(
-            f"{count} control planes: etcd decides by majority, so {count} members survive no more failures "
-            f"than {count - 1}, and one more can fail; use 1, 3 or 5"
+            f"{count} control planes, an even number: etcd decides by majority, so {count} members bear the loss of "
+            f"no more of them than {count - 1} do, and there is one more to lose; use 1, 3 or 5"
         )
     raise ValueError(f"{count} control planes: use 1, 3 or 5")
 
