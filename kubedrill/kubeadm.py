@@ -156,6 +156,8 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
         "kind": "ClusterConfiguration",
         "clusterName": spec.name,
         "kubernetesVersion": spec.version(),
+        # kubeadm makes 16 keys on the first control plane: 2 s of a core as RSA-2048, next to nothing as ECDSA.
+        "encryptionAlgorithm": "ECDSA-P256",
         "controlPlaneEndpoint": f"{addresses.endpoint(spec)}:{API_PORT}",
         "networking": {
             "podSubnet": spec.pod_subnet,
