@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,17 @@ NAME = "which cluster (default: lab)"
 
 
 def _friendly(body: Callable[..., int | None]) -> Callable[..., None]:
-    """Errors for people, and exit statuses: 0 done, 1 failed, 130 interrupted."""
+    """Errors for people, and exit statuses: 0 done, 1 failed, 130 interrupted, 143 told to end (which cleans up, too)."""
 
     @functools.wraps(body)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         from kubedrill.console import fail
         from kubedrill.errors import KubedrillError
 
+        def told_to_end(*_: object) -> None:
+            raise SystemExit(128 + signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, told_to_end)
         try:
             status = body(*args, **kwargs)
         except KubedrillError as error:

@@ -21,18 +21,7 @@ NAME = f"gone-{os.getpid()}"
 def test_down_after_a_kill_in_the_middle_of_up(place: Lab, console: Console, user_config: Path, tmp_path: Path) -> None:
     """kill -9 while kubeadm runs; the next up would begin afresh, and down leaves nothing."""
     log = tmp_path / "up.log"
-    command = [
-        sys.executable,
-        "-m",
-        "invoke",
-        f"--search-root={paths.repository()}",
-        "up",
-        "--name",
-        NAME,
-        "--workers",
-        "1",
-    ]
-    ended = shell.start_daemon(command, log)
+    ended = shell.start_daemon(_up("1"), log)
     try:
         node = f"{NAME}-control-plane-1"
         until(
@@ -51,30 +40,28 @@ def test_down_after_a_kill_in_the_middle_of_up(place: Lab, console: Console, use
     assert NAME not in kubeconfig.entries(user_config)
 
 
-def test_an_interrupted_up_is_begun_anew(place: Lab, console: Console, user_config: Path) -> None:
-    """Ctrl-C: the nodes are removed at once, and the exit status says that it was interrupted."""
-    log = user_config.with_name("interrupted.log")
-    command = [
-        sys.executable,
-        "-m",
-        "invoke",
-        f"--search-root={paths.repository()}",
-        "up",
-        "--name",
-        NAME,
-        "--workers",
-        "0",
-    ]
-    ended = shell.start_daemon(command, log)
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_up_that_is_interrupted_cleans_up(
+    place: Lab, console: Console, user_config: Path, sent: signal.Signals, status: int
+) -> None:
+    """Ctrl-C, or a CI server's cancel: the nodes are removed at once, and the exit status says why."""
+    log = user_config.with_name(f"interrupted-{status}.log")
+    # Where the tests run in the background, a child would inherit that SIGINT is ignored.
+    ended = shell.start_daemon(["env", "--default-signal=INT", *_up("0")], log)
     try:
         until(
             lambda: log.read_text(), lambda text: ("control-plane-1: started" in text, text[-300:]), within=120,
             what="the first node of a cluster",
         )  # fmt: skip
-        os.kill(ended.pid, signal.SIGINT)
-        status = until(ended, lambda code: (code is not None, "still there"), within=60, what="its end")
-        assert status == 130
+        os.kill(ended.pid, sent)
+        code = until(ended, lambda code: (code is not None, "still there"), within=60, what="its end")
+        assert code == status
         assert "were removed" in log.read_text()
         assert NAME not in place.provider.clusters()
     finally:
         cluster.down(place.provider, NAME, console)
+
+
+def _up(workers: str) -> list[str]:
+    root = f"--search-root={paths.repository()}"
+    return [sys.executable, "-m", "invoke", root, "up", "--name", NAME, "--workers", workers]

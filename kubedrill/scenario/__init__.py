@@ -1,0 +1,82 @@
+"""Drills: what they are, how they are declared, and how they are run and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kubedrill.spec import ClusterSpec, load
+
+if TYPE_CHECKING:
+    from kubedrill.scenario.lab import Lab
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A drill: a function, and the cluster that it needs.
+
+    Args:
+        name: its name on the command line: 'ha-failover'.
+        title: the first line of the function's docstring.
+        text: the rest of it.
+        body: the function.
+        needs: keys of a cluster's configuration; counts are minima.
+        slow: whether it runs only where slow drills are asked for.
+    """
+
+    name: str
+    title: str
+    text: str
+    body: Callable[[Lab], None]
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    slow: bool = False
+
+    def spec(self, name: str) -> ClusterSpec:
+        """The cluster to bring up for it.
+
+        Raises:
+            InvalidSpec: the drill asks for what cannot be.
+        """
+        return load(None, {**self.needs, "name": name})
+
+    def misfits(self, spec: ClusterSpec) -> list[str]:
+        """Why a cluster does not fit: fewer nodes than needed, or another setting."""
+        wanted = self.spec(spec.name).model_dump(by_alias=True)
+        given = self.needs.keys() | {"controlPlanes", "workers"}
+        there = spec.model_dump(by_alias=True)
+        reasons = []
+        for key in sorted(given):
+            if key in ("controlPlanes", "workers"):
+                if there[key] < wanted[key]:
+                    reasons.append(f"{key}: {there[key]}, at least {wanted[key]} needed")
+            elif not _contains(there[key], wanted[key]):
+                reasons.append(f"{key}: {there[key]}, needed {wanted[key]}")
+        return reasons
+
+
+def scenario(
+    *, control_planes: int = 1, workers: int = 2, slow: bool = False, **settings: Any
+) -> Callable[[Callable[[Lab], None]], Scenario]:
+    """Declare a drill.
+
+    Args:
+        control_planes: how many it needs at least.
+        workers: how many it needs at least.
+        slow: whether it takes so long that it must be asked for.
+        settings: further keys of a cluster's configuration, as in its file (extraArgs, proxyMode).
+    """
+
+    def declare(body: Callable[[Lab], None]) -> Scenario:
+        title, _, text = (body.__doc__ or "").strip().partition("\n")
+        needs = {"controlPlanes": control_planes, "workers": workers, **settings}
+        return Scenario(body.__name__.replace("_", "-"), title, text.strip(), body, needs, slow)
+
+    return declare
+
+
+def _contains(there: Any, wanted: Any) -> bool:
+    """Whether a setting holds what is wanted; of mappings, each wanted key."""
+    if isinstance(wanted, Mapping) and isinstance(there, Mapping):
+        return all(key in there and _contains(there[key], value) for key, value in wanted.items())
+    return bool(there == wanted)
