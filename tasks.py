@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import signal
 import sys
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import task
 from invoke.context import Context
+from invoke.parser import Argument
+from invoke.tasks import Task
 
 if TYPE_CHECKING:
     from kubedrill.console import Console
@@ -18,7 +21,7 @@ NAME = "which cluster (default: lab)"
 
 
 def _friendly(body: Callable[..., int | None]) -> Callable[..., None]:
-    """Errors for people, and exit statuses: 0 done, 1 failed, 130 interrupted, 143 told to end (which cleans up, too)."""
+    """Errors for people, and exit statuses: 0 done, 1 failed, 130 interrupted, 143 told to end (both clean up)."""
 
     @functools.wraps(body)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -40,6 +43,23 @@ def _friendly(body: Callable[..., int | None]) -> Callable[..., None]:
             sys.exit(status)
 
     return wrapped
+
+
+class _Drills(Task):  # type: ignore[type-arg]
+    """A task that takes any number of names; invoke itself knows only a fixed number of positional arguments."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """One positional argument for each word that follows the task's name."""
+        words = sys.argv[sys.argv.index(self.name) + 1 :] if self.name in sys.argv else []
+        names = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+        more = [Argument(f"drill_{number}", positional=True) for number in range(len(names))]
+        return [*more, *super().get_arguments(ignore_unknown_help)]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Gather the names."""
+        more = [kwargs.pop(key) for key in sorted(kwargs) if key.startswith("drill_")]
+        kwargs["drill"] = [*kwargs.get("drill", []), *more]
+        return super().__call__(*args, **kwargs)
 
 
 def _console(show_commands: bool = False) -> Console:
@@ -175,6 +195,15 @@ def load(c: Context, image: str, name: str = "lab") -> None:
     commands.load(_console(), name, image)
 
 
+@task(help={"name": NAME})
+@_friendly
+def heal(c: Context, name: str = "lab") -> None:
+    """Undo what a killed run left broken in a cluster."""
+    from kubedrill import commands
+
+    commands.heal(_console(), name)
+
+
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
 @_friendly
 def down(c: Context, name: str = "lab", all: bool = False) -> None:
@@ -182,6 +211,43 @@ def down(c: Context, name: str = "lab", all: bool = False) -> None:
     from kubedrill import commands
 
     commands.down(_console(), None if all else name)
+
+
+@task(
+    klass=_Drills,
+    iterable=["drill"],
+    help={
+        "drill": "a drill's name, as the words before all flags; may be given again",
+        "all": "every drill, slow ones with --slow",
+        "list": "list the drills and what they need",
+        "name": "the cluster to run on (default: any that fits and is healthy, else one is brought up)",
+        "fresh": "bring up a new cluster, even where one fits",
+        "keep": "leave the cluster that was brought up",
+        "slow": "run slow drills, too",
+        "show_commands": "print every command run in a node",
+    },
+)
+@_friendly
+def scenario(
+    c: Context, drill: list[str], all: bool = False, list: bool = False, name: str = "", fresh: bool = False,
+    keep: bool = False, slow: bool = False, show_commands: bool = False,
+) -> int:  # fmt: skip
+    """Run drills: invoke scenario ha-failover; exit status 0 passed, 1 failed, 3 inconclusive."""
+    from kubedrill import commands
+
+    if list:
+        return commands.list_drills(_console())
+    flags = {"fresh": fresh, "keep": keep, "slow": slow, "show-commands": show_commands}
+    return commands.scenario(_console(), drill, everything=all, name=name, flags=flags)
+
+
+@task(help={"drill": "of this drill (default: the newest of all)", "list": "write and name the index of all runs"})
+@_friendly
+def report(c: Context, drill: str = "", list: bool = False) -> None:
+    """Name the newest report, and open it where there is a browser."""
+    from kubedrill import commands
+
+    commands.report(_console(), drill, index=list)
 
 
 @task(help={"unit": "only what needs no engine, in seconds", "keyword": "only tests that match, as pytest's -k"})

@@ -20,6 +20,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kubedrill.history import Lane, LaneFigures, Outcome, Sample
 
@@ -87,9 +88,7 @@ def error_share(figures: LaneFigures) -> float:
     return (figures.failed + figures.unknown) / figures.samples if figures.samples else 0.0
 
 
-def judgeable(
-    figures: LaneFigures, lane: Lane, minimum_samples: int, max_stall: float, max_overhead: float
-) -> Verdict:
+def judgeable(figures: LaneFigures, lane: Lane, minimum_samples: int, max_stall: float, max_overhead: float) -> Verdict:
     """Whether the figures of a lane can carry a verdict; a run that rests on one that cannot is inconclusive.
 
     Args:
@@ -106,7 +105,7 @@ def judgeable(
     if figures.samples < minimum_samples:
         against.append(f"{figures.samples} samples, {minimum_samples} are needed")
     if figures.stalled > max_stall:
-        against.append(f"asked nothing for {lane.interval + figures.stalled:.2f} s, at most {max_stall:g} s late is allowed")
+        against.append(f"a question was {figures.stalled:.2f} s late, at most {max_stall:g} s is allowed")
     if figures.overhead > max_overhead:
         against.append(f"the sampler used {figures.overhead:.0%} of a core, at most {max_overhead:.0%} is allowed")
     if against:
@@ -161,15 +160,15 @@ class WritesCheck:
         return not (self.lost or self.reordered or self.undead)
 
 
-def lost_writes(acknowledged: Iterable[Write], found: Mapping[str, Sequence[int]]) -> WritesCheck:
+def lost_writes(writes: Iterable[Write], found: Mapping[str, Sequence[int]]) -> WritesCheck:
     """Hold the ledger of writes against what the store has at the end.
 
     Args:
-        acknowledged: the ledger: all writes of the run, whatever their outcome.
+        writes: the ledger: all writes of the run, whatever their outcome.
         found: what was read back after the drill: for each object the numbers in it, in its order. Each write
             appended its number to one object, on the condition that nobody had changed it.
     """
-    ledger = {write.number: write for write in acknowledged}
+    ledger = {write.number: write for write in writes}
     there = {number for numbers in found.values() for number in numbers}
     by_outcome: dict[Outcome, set[int]] = {"ok": set(), "failed": set(), "unknown": set()}
     for write in ledger.values():
@@ -187,16 +186,21 @@ def lost_writes(acknowledged: Iterable[Write], found: Mapping[str, Sequence[int]
 
 
 def _swapped(numbers: Sequence[int], ledger: Mapping[int, Write]) -> Iterable[tuple[int, int]]:
-    """Pairs of one object that stand the other way round than they were written, and numbers that are in it twice.
+    """Pairs of one object in which a write stands after one that began when it was over already; numbers twice in it.
 
-    A number was begun after the one before it had been answered or given up, and a write that was given up cannot be
-    done once a later one was: the object has changed since. So all of them stand in the order of their starts.
+    That holds for unknown ones too: once a later write was done, the object has changed, and a write that was given
+    up before can no longer meet its condition.
     """
     latest: Write | None = None
-    for write in (ledger[number] for number in numbers if number in ledger):
-        if latest is not None and write.start <= latest.start:
+    for position, number in enumerate(numbers):
+        if number in numbers[:position]:
+            yield (number, number)
+        write = ledger.get(number)
+        if write is None:
+            continue
+        if latest is not None and write.number != latest.number and write.end <= latest.start:
             yield (write.number, latest.number)
-        else:
+        if latest is None or write.start > latest.start:
             latest = write
 
 
@@ -253,5 +257,5 @@ def _stalled(ordered: Sequence[Sample], interval: float, run_end: float) -> floa
     if not ordered:
         return 0.0
     starts = [*(sample.start for sample in ordered), max(run_end, ordered[-1].start)]
-    gap = max(later - earlier for earlier, later in zip(starts, starts[1:], strict=False))
+    gap = max(later - earlier for earlier, later in pairwise(starts))
     return max(0.0, gap - interval)

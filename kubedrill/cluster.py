@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kubedrill import doctor, host, kubeadm, kubeconfig, logs, network, paths, versions
+from kubedrill import doctor, host, journal, kubeadm, kubeconfig, logs, network, paths, versions
 from kubedrill.bringup import JOINED, READY, BringUp, Made, forget_member, has_file
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
@@ -182,6 +182,7 @@ def down(provider: Provider, name: str, console: Reporter) -> bool:
     with only_one(name):
         removed = provider.remove_cluster(name)
         kubeconfig.remove_from(kubeconfig.path(), name)
+        journal.forget(name)
     for thing in removed:
         console.say(f"removed {thing}")
     return bool(removed)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+import webbrowser
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kubedrill import bench as benchmark
-from kubedrill import cluster, install, paths, shell, spec
+from kubedrill import cluster, faults, install, journal, paths, shell, spec
 from kubedrill import doctor as examination
 from kubedrill import kubeconfig as user_config
 from kubedrill import load as loading
 from kubedrill import logs as collecting
+from kubedrill import report as reports
 from kubedrill import status as state
 from kubedrill.console import Console, fail, raw
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build as building
+from kubedrill.journal import Journal
+from kubedrill.scenario import registry
 from kubedrill.spec import ClusterSpec
 
 
@@ -127,6 +131,26 @@ def load(console: Console, name: str, image: str) -> None:
         loading.load(place.engine, image, there.nodes)
 
 
+def heal(console: Console, name: str) -> None:
+    """Undo what killed runs left of faults; says so where there is nothing."""
+    try:
+        notes = Journal.of(name)
+    except ValueError as error:
+        raise InvalidSpec(str(error)) from None
+    if notes.is_empty():
+        console.say(f"nothing to undo in {name}")
+        return
+    place = cluster.lab(console)
+    place.provider.check()
+    with cluster.only_one(name):
+        if name not in place.provider.clusters():
+            journal.forget(name)
+            console.say(f"{name} is gone, and with it all that was broken")
+            return
+        for line in faults.heal(cluster.attach(place.provider, name), notes):
+            console.say(line)
+
+
 def down(console: Console, name: str | None) -> None:
     """Remove a cluster, or (without a name) all, and what killed runs left."""
     place = cluster.lab(console)
@@ -141,6 +165,61 @@ def down(console: Console, name: str | None) -> None:
     else:
         others = ", ".join(place.provider.clusters()) or "none"
         raise NotFound(f"there is no cluster '{name}'", evidence=[f"clusters: {others}"])
+
+
+def list_drills(console: Console) -> int:
+    """Print the drills and what they need."""
+    drills = registry.drills(paths.repository() / "scenarios")
+    rows = [
+        (one.name, f"{one.needs['controlPlanes']}+{one.needs['workers']}{', slow' if one.slow else ''}", one.title)
+        for one in drills
+    ]
+    console.table(("drill", "needs", "what it does"), rows)
+    return 0
+
+
+def scenario(console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool]) -> int:
+    """Run drills through pytest; the status is 0, 1 (one failed) or 3 (none failed, one inconclusive).
+
+    Raises:
+        InvalidSpec: there is no such drill, or none was named.
+    """
+    folder = paths.repository() / "scenarios"
+    known = [drill.name for drill in registry.drills(folder)]
+    unknown = [f"'{one}'{spec.nearest(one, known)}" for one in names if one not in known]
+    if unknown or (not names and not everything):
+        raise InvalidSpec(
+            "which drill?", evidence=unknown or ["none was named"], todo=["invoke scenario --list", "or: --all"]
+        )
+    arguments = [f"--drill={one}" for one in names] + [f"--{flag}" for flag, on in flags.items() if on]
+    arguments += [f"--cluster={name}"] if name else []
+    return shell.interactive(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--capture=no",
+            "-q",
+            f"--rootdir={paths.repository()}",
+            str(folder),
+            *arguments,
+        ]
+    )
+
+
+def report(console: Console, drill: str, *, index: bool) -> None:
+    """Name the newest report, or the index, and open it where there is a browser.
+
+    Raises:
+        NotFound: no drill was run yet.
+    """
+    runs = paths.state() / "runs"
+    found = sorted(folder for folder in runs.glob(f"*-{drill or '*'}") if (folder / "index.html").exists())
+    if not found:
+        raise NotFound(f"there is no report{f' of {drill}' if drill else ''}", todo=["run: invoke scenario --list"])
+    page = reports.index(runs) if index else found[-1] / "index.html"
+    console.line(str(page))
+    webbrowser.open(page.as_uri())
 
 
 def test(console: Console, *, unit: bool, keyword: str) -> int:

@@ -57,6 +57,16 @@ class WorkloadSnapshot:
 
 
 @dataclass(frozen=True)
+class EventSnapshot:
+    """An Event: `at` is when it was last seen, in seconds since 1970."""
+
+    at: float
+    subject: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class ClusterSnapshot:
     """What `up` waits for, as it was at one moment."""
 
@@ -140,6 +150,16 @@ class Kube:
             items = self._core.list_node(_request_timeout=self._timeout).items
         return tuple(sorted((_node(item) for item in items), key=lambda node: node.name))
 
+    def events(self) -> tuple[EventSnapshot, ...]:
+        """All Events of the cluster.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        with _translated():
+            items = self._core.list_event_for_all_namespaces(_request_timeout=self._timeout).items
+        return tuple(_event(item) for item in items)
+
     def pods(self, namespace: str | None = None, selector: str = "") -> tuple[PodSnapshot, ...]:
         """Pods of a namespace, or of all.
 
@@ -195,6 +215,12 @@ def _pod(item: Any) -> PodSnapshot:
         deleting=item.metadata.deletion_timestamp is not None,
         labels=dict(item.metadata.labels or {}),
     )
+
+
+def _event(item: Any) -> EventSnapshot:
+    moment = item.last_timestamp or item.event_time or item.first_timestamp or item.metadata.creation_timestamp
+    subject = f"{item.involved_object.kind} {item.involved_object.name}"
+    return EventSnapshot(moment.timestamp(), subject, item.reason or "", (item.message or "").strip())
 
 
 def _daemon_set(item: Any) -> WorkloadSnapshot:

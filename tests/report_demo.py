@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from kubedrill.history import (
-    ClusterEvent, FaultSpan, Lane, LaneFigures, Outcome, Phase, Requirement, Run, Sample, Step,
+    ClusterEvent,
+    FaultSpan,
+    Lane,
+    LaneFigures,
+    Outcome,
+    Phase,
+    Requirement,
+    Run,
+    Sample,
+    Step,
 )  # fmt: skip
 
 Samples = Mapping[str, Sequence[Sample]]
@@ -63,7 +72,8 @@ def failover() -> tuple[Run, Samples]:
         reason="All 4 requirements were met; the API could not be read for 2.4 s.",
         started="2026-11-24T19:56:16+00:00",
         duration=END,
-        cluster={"control planes": 3, "workers": 2, "network": "flannel", "provider": "docker", "subnets": ["10.244.0.0/16"]},
+        cluster={"control planes": 3, "workers": 2, "network": "flannel", "provider": "docker",
+                 "subnets": ["10.244.0.0/16"]},
         kubernetes="v1.34.2",
         machine="2 cores, 8 GB, Linux 6.1",
         phases=tuple(

@@ -198,7 +198,7 @@ def _plan(
         oci.Image(flannel, {"/opt/bin/flanneld": built["flannel"] / "flanneld"}, ["/opt/bin/flanneld"], firewall),
         oci.Image(sandbox, {"/pause": built["kubedrill"] / "pause"}, ["/pause"]),
         program(f"{registry}/e2e-test-images/agnhost:{_agnhost_version(kubernetes)}", kube, "agnhost"),
-        program(HELLO, "kubedrill", "hello", base=bases["diagnosis"]),
+        program(HELLO, "kubedrill", "hello", "probe", base=bases["diagnosis"]),
     ]
     names = tuple(image.name for image in images)
     return Store(volume, version, etcd_tag, dns_tag, flannel, sandbox, names), images

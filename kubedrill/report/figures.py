@@ -56,7 +56,13 @@ def worst(run: Run) -> LaneFigures | None:
 
 
 def headline(run: Run) -> str:
-    """The one figure of a run: 'API read: 2.4 s down'."""
+    """The one figure of a run: what the drill requires first (first of all what is not met), as it was measured.
+
+    Without requirements it is the lane that was down longest; which lanes matter is for the drill to say.
+    """
+    required = next((item for item in run.requirements if not item.ok), next(iter(run.requirements), None))
+    if required:
+        return f"{required.measured} ({required.text})"
     item = worst(run)
     if item is None:
         return "nothing was sampled"

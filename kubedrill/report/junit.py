@@ -17,12 +17,16 @@ ELEMENT = {"failed": "failure", "inconclusive": "error"}
 
 def xml(run: Run) -> bytes:
     """The document: failed is a <failure>, inconclusive an <error>, the figures are properties (seconds, counts)."""
-    verdict = {
-        kind: str(int(run.verdict == name)) for name, kind in (("failed", "failures"), ("inconclusive", "errors"))
-    }
     suites = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(
-        suites, "testsuite", name="kubedrill", tests="1", skipped="0", time=f"{run.duration:.3f}", **verdict
+        suites,
+        "testsuite",
+        name="kubedrill",
+        tests="1",
+        failures=str(int(run.verdict == "failed")),
+        errors=str(int(run.verdict == "inconclusive")),
+        skipped="0",
+        time=f"{run.duration:.3f}",
     )
     if when := parsed(run.started):
         suite.set("timestamp", when.isoformat(timespec="seconds"))
@@ -39,7 +43,8 @@ def xml(run: Run) -> bytes:
         problem.text = _clean("\n".join([run.reason, *unmet]))
     ElementTree.SubElement(case, "system-out").text = _clean("\n".join(map(_line, run.steps)))
     ElementTree.indent(suites, " ")
-    return ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n"
+    document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
 
 
 def _properties(run: Run) -> Iterator[tuple[str, str]]:

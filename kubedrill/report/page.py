@@ -7,9 +7,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -67,7 +66,7 @@ def _environment() -> Environment:
     return environment
 
 
-def template(name: str) -> Any:
+def template(name: str) -> Template:
     """A template of ours, by its name; all that it puts into a page is escaped."""
     return _environment().get_template(name)
 

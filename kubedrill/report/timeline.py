@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubedrill.history import FaultSpan, Lane, Outcome, Run, Sample
+from kubedrill.history import FaultSpan, Lane, LaneFigures, Outcome, Run, Sample
 from kubedrill.report.figures import paired
 from kubedrill.report.segments import WORST, Segment, segments
 from kubedrill.report.words import milliseconds, moment, seconds, shortened
 
 ROW = 46
 MARGIN = {"l": 8, "r": 8, "t": 22, "b": 44}
-# Where in a row (1 high, downwards) its label and its bar are, and how high a bar is: trouble is higher than its absence.
+# Where in a row (1 high, downwards) its label and its bar are, and how high a bar is: trouble is higher than the rest.
 LABEL, BAR = 0.2, 0.66
 HEIGHT: dict[Outcome, float] = {"ok": 0.32, "failed": 0.54, "unknown": 0.54}
 PATTERN: dict[Outcome, str] = {"ok": "", "failed": "/", "unknown": "."}
@@ -61,7 +61,7 @@ def timeline(run: Run, samples: Mapping[str, Sequence[Sample]]) -> Timeline:
         traces += [_lane(title, lane, stretches, outcome, len(labels)) for outcome in WORST]
         if any(len(stretch.counts) > 1 for stretch in stretches):
             merged.append(title)
-        said = "no samples" if not stretches else f"down {seconds(figures.downtime)}" if figures else "no figures"
+        said = _said(stretches, figures)
         labels.append((f"{title}: {said}", f"{shortened(title, 44 - len(said))}: {said}"))
     traces.append(_events(run, len(labels)))
     events = f"Cluster events: {len(run.events) or 'none recorded'}"
@@ -120,8 +120,17 @@ def _lane(title: str, lane: Lane | None, stretches: Sequence[Segment], outcome: 
     # A line around it, so that 0.1 s of trouble in 4 minutes are still to be seen.
     part["marker"]["line"] = {"color": f"${outcome}", "width": 1 if outcome == "ok" else 2}
     if PATTERN[outcome]:
-        part["marker"]["pattern"] = {"shape": PATTERN[outcome], "fgcolor": "$pattern", "size": 6, "solidity": 0.35}
+        part["marker"]["pattern"] = {"shape": PATTERN[outcome], "fgcolor": "$pattern", "size": 7, "solidity": 0.2}
+        part["marker"]["pattern"]["bgcolor"] = f"${outcome}"
     return part
+
+
+def _said(stretches: Sequence[Segment], figures: LaneFigures | None) -> str:
+    if not stretches:
+        return "no samples"
+    if figures is None:
+        return "no figures"
+    return f"down {seconds(figures.downtime)}" if figures.downtime else "never down"
 
 
 def _hover(title: str, stretch: Segment) -> list[str]:
@@ -169,7 +178,8 @@ def _label(text: str, row: int) -> Part:
     return {
         "text": _safe(shortened(text, 110)), "x": 0, "xref": "paper", "xanchor": "left",
         "y": row + LABEL, "yref": "y", "yanchor": "middle",
-        "showarrow": False, "borderpad": 1, "bgcolor": "$paper", "opacity": 0.95, "font": {"color": "$text", "size": 12},
+        "showarrow": False, "borderpad": 1, "bgcolor": "$paper", "opacity": 0.95,
+        "font": {"color": "$text", "size": 12},
     }  # fmt: skip
 
 
@@ -183,7 +193,8 @@ def _marks(run: Run, end: float) -> list[Part]:
     return [
         {
             "text": f"<b>{' '.join(names)}</b>", "x": time, "xref": "x", "xanchor": "left",
-            "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "font": {"color": "$fault-text", "size": 12},
+            "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+            "font": {"color": "$fault-text", "size": 12},
         }
         for time, names in groups
     ]  # fmt: skip
@@ -202,7 +213,7 @@ def _layout(run: Run, rows: int, end: float, annotations: list[Part]) -> Part:
         {
             "type": "line", "layer": "below", "xref": "x", "yref": "paper", "y0": 0, "y1": 1,
             "x0": phase.start, "x1": phase.start, "line": {"color": "$rule", "width": 1, "dash": "dot"},
-            "name": f"phase {phase.name}",
+            "name": "phase",
         }
         for phase in run.phases
     ]  # fmt: skip
@@ -211,7 +222,9 @@ def _layout(run: Run, rows: int, end: float, annotations: list[Part]) -> Part:
         "margin": MARGIN, "barmode": "overlay", "showlegend": False, "hovermode": "closest",
         "paper_bgcolor": "$paper", "plot_bgcolor": "$paper",
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": "$text"},
-        "hoverlabel": {"align": "left", "bgcolor": "$hover", "bordercolor": "$rule", "font": {"color": "$text", "size": 12}},
+        "hoverlabel": {
+            "align": "left", "bgcolor": "$hover", "bordercolor": "$rule", "font": {"color": "$text", "size": 12},
+        },
         # Text that does not fit into its bar is left out, not shrunk.
         "uniformtext": {"mode": "hide", "minsize": 11},
         "xaxis": {

@@ -27,7 +27,7 @@ def seconds(value: float | None) -> str:
     if abs(value) < 119.95:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def moment(value: float) -> str:

@@ -29,9 +29,7 @@ class Ending:
     untrustworthy: bool = False
 
 
-def verdict(
-    ending: Ending, requirements: Sequence[Requirement], doubts: Sequence[str]
-) -> tuple[Verdict, str]:
+def verdict(ending: Ending, requirements: Sequence[Requirement], doubts: Sequence[str]) -> tuple[Verdict, str]:
     """Passed, failed or inconclusive, and why.
 
     What makes a run worthless comes first: a failure that a broken probe measured is no failure.

@@ -28,7 +28,11 @@ def deployment(
     labels = {"app": name}
     env: list[dict[str, Any]] = [
         {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-        for variable, path in (("POD_NAME", "metadata.name"), ("POD_IP", "status.podIP"), ("NODE_NAME", "spec.nodeName"))
+        for variable, path in (
+            ("POD_NAME", "metadata.name"),
+            ("POD_IP", "status.podIP"),
+            ("NODE_NAME", "spec.nodeName"),
+        )
     ]
     env.append({"name": "HELLO_LINGER", "value": linger})
     pod: dict[str, Any] = {
@@ -46,7 +50,12 @@ def deployment(
     }
     if tolerate is not None:
         pod["tolerations"] = [
-            {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": tolerate}
+            {
+                "key": f"node.kubernetes.io/{why}",
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": tolerate,
+            }
             for why in ("not-ready", "unreachable")
         ]
     if spread:

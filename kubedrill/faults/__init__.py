@@ -1,0 +1,18 @@
+"""Break a cluster on purpose, and mend it whatever happens.
+
+A fault is data (`ways`: what to do, what undoes it, what it needs). `inject` writes the undo into the journal, breaks
+things, and heals; `heal` undoes what a killed run left; targets.py finds who plays a role.
+"""
+
+from kubedrill.faults.actions import Fault, Plan, Target
+from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode, RemoveStaticPod, StopNode, StopUnit
+from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
+from kubedrill.faults.injection import Faults, heal, inject
+from kubedrill.faults.scheduling import Cordon, Drain
+from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
+
+__all__ = [
+    "BrokenJournal", "Cordon", "Drain", "DropForward", "Fault", "FaultRefused", "Faults", "HealFailed", "KillNode",
+    "KillProcess", "LeftOut", "PacketLoss", "Partition", "PauseNode", "Plan", "RemoveStaticPod", "StopNode", "StopUnit",
+    "Target", "heal", "inject",
+]  # fmt: skip

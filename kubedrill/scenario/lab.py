@@ -1,0 +1,297 @@
+"""What a drill gets: the cluster, its targets, faults, and words for what it expects and requires."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from kubedrill import availability, kube
+from kubedrill.cluster import Cluster
+from kubedrill.errors import CommandFailed, NotFound, TimedOut
+from kubedrill.faults import Fault, Target
+from kubedrill.faults.injection import inject
+from kubedrill.history import FaultSpan, LaneFigures, Requirement
+from kubedrill.journal import Journal
+from kubedrill.kube import Kube
+from kubedrill.providers.base import Node
+from kubedrill.scenario import workload
+from kubedrill.scenario.judge import Unmet, Untrustworthy
+from kubedrill.scenario.monitor import Monitor
+from kubedrill.scenario.narrator import Narrator
+from kubedrill.shell import Result
+from kubedrill.wait import Verdict, until
+
+T = TypeVar("T")
+# What only means "not yet" while a cluster is broken on purpose.
+_TRANSIENT = (kube.ApiUnavailable, CommandFailed, NotFound)
+
+
+class Lab:
+    """A cluster under a drill.
+
+    Args:
+        cluster: the cluster.
+        monitor: samples what users would feel.
+        journal: has the undo of each fault before it is injected.
+        narrator: tells the story.
+        now: seconds since the start of the run.
+        slow: whether slow variants are asked for.
+    """
+
+    def __init__(
+        self, cluster: Cluster, monitor: Monitor, journal: Journal, narrator: Narrator, now: Callable[[], float],
+        *, slow: bool = False,
+    ) -> None:  # fmt: skip
+        self.cluster = cluster
+        self.api = Kube(cluster.admin_conf(), timeout=2)
+        self.monitor = monitor
+        self.slow = slow
+        self.now = now
+        self._journal = journal
+        self._narrator = narrator
+        self._reference = 0.0
+        self.requirements: list[Requirement] = []
+        self.spans: list[FaultSpan] = []
+        self.targets: dict[str, str] = {}
+        self.facts: dict[str, str] = {}
+
+    # --- the story
+
+    def say(self, text: str) -> None:
+        """Tell something."""
+        self._narrator.step(text)
+
+    def fact(self, name: str, value: object) -> None:
+        """Keep something for the report."""
+        self.facts[name] = str(value)
+
+    # --- the cluster
+
+    def node(self, name: str) -> Node:
+        """A node by its name."""
+        return self.cluster.node(name)
+
+    def workers(self) -> list[Node]:
+        """The workers, in their order."""
+        return [node for node in self.cluster.nodes if node.role == "worker"]
+
+    def control_planes(self) -> list[Node]:
+        """The control planes, in their order."""
+        return [node for node in self.cluster.nodes if node.role == "control-plane"]
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 90) -> Result:
+        """kubectl on a control plane that runs.
+
+        Raises:
+            CommandFailed: its status was not 0 (with check).
+            NotFound: no control plane runs.
+        """
+        running = next((node for node in self.control_planes() if node.state() == "running"), None)
+        if running is None:
+            raise NotFound("no control plane runs")
+        return running.run(["kubectl", *arguments], stdin=stdin, check=check, timeout=timeout)
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply objects in the drill's namespace, which is removed at the end."""
+        self.kubectl("apply", "-f", "-", stdin=workload.manifest(*objects))
+
+    def in_pod(self, pod: str, command: str, *, check: bool = True) -> Result:
+        """A command line in a pod of the drill's namespace."""
+        return self.kubectl("exec", "--namespace", workload.NAMESPACE, pod, "--", "sh", "-c", command, check=check)
+
+    def pods(self, name: str) -> tuple[kube.PodSnapshot, ...]:
+        """The pods of a workload of the drill."""
+        return self.api.pods(workload.NAMESPACE, f"app={name}")
+
+    def target(self, found: Target) -> Target:
+        """Record what was chosen, and why."""
+        self.targets[found.node] = f"{found.role}{f' ({found.why})' if found.why else ''}"
+        self.say(f"{found.role}: {found.node}{f' ({found.why})' if found.why else ''}")
+        return found
+
+    # --- phases, expectations, requirements
+
+    def baseline(self, seconds: float, *, inside: str = "") -> None:
+        """Sample the healthy cluster for a while.
+
+        Args:
+            seconds: how long, once every lane has answered.
+            inside: the node whose pod asks from inside; the last worker without it.
+
+        Raises:
+            Untrustworthy: what is sampled does not work even now.
+        """
+        self._narrator.enter("baseline")
+        self.monitor.start(inside or self.workers()[-1].name)
+        self.say(f"sampling {', '.join(self.monitor.names())} for {seconds:g} s before anything is broken")
+        self.hold(seconds)
+        silent = [name for name in self.monitor.names() if not self.monitor.works(name)]
+        if silent:
+            raise Untrustworthy(f"before any fault nothing succeeded on: {', '.join(silent)}")
+
+    def hold(self, seconds: float) -> None:
+        """Let time pass while the sampling goes on."""
+        began = self.now()
+        until(lambda: self.now() - began, lambda passed: (passed >= seconds, f"{passed:.0f} s"),
+              within=seconds + 30, every=0.1, what="the time that was to pass")  # fmt: skip
+
+    @contextlib.contextmanager
+    def fault(self, *faults: Fault, role: str = "") -> Iterator[None]:
+        """Break something, and mend it at the end of the block whatever happens.
+
+        Raises:
+            FaultRefused: this machine cannot do it.
+            HealFailed: it could not be mended.
+        """
+        self._narrator.enter("fault")
+        began: list[tuple[str, str, float]] = []
+        with contextlib.ExitStack() as stack:
+            for fault in faults:
+                entry = stack.enter_context(inject(fault, self.cluster, self._journal))
+                began.append((fault.name, fault.subject, self.now()))
+                self._narrator.step(f"{entry.fault}{f' (by {entry.means})' if entry.means else ''}", "fault")
+            self._reference = self.now()
+            try:
+                yield
+            finally:
+                self._narrator.enter("heal")
+                healed: float | None = None
+                try:
+                    stack.close()
+                    healed = self.now()
+                    self._narrator.step("undone: " + ", ".join(name for name, _, _ in began), "heal")
+                finally:
+                    self.spans += [FaultSpan(name, subject, role, start, healed) for name, subject, start in began]
+                    self._reference = self.now()
+        self._narrator.enter("converge")
+
+    def expect(
+        self, what: str, read: Callable[[], T], check: Callable[[T], Verdict], *, within: float,
+        predicted: float | None = None, every: float = 0.2,
+    ) -> T:  # fmt: skip
+        """Wait for something to be seen, and say how long it took since the last fault or heal.
+
+        Args:
+            what: what is expected, as a sentence's beginning: 'the API answers'.
+            read: gives the present state; an API that does not answer counts as 'not yet'.
+            check: says (True, why) when it is as it should be.
+            within: seconds from now.
+            predicted: seconds after the fault or heal at which it should be seen, from the settings.
+            every: seconds between two reads.
+
+        Raises:
+            Unmet: it was not seen in time.
+            Untrustworthy: it was not seen, and nothing had been broken yet.
+        """
+        told = [self.now()]
+
+        def waiting(seen: str) -> None:
+            # A line each few seconds tells that something is going on; each change would be too many.
+            if self.now() - told[0] > 5:
+                told[0] = self.now()
+                self._narrator.waiting(what, seen)
+
+        try:
+            state = until(read, check, within=within, every=every, what=what, transient=_TRANSIENT, seen=waiting)
+        except TimedOut as error:
+            self._narrator.step(f"{what}: not seen within {within:g} s; {'; '.join(error.evidence)}", "fail")
+            reason = f"{error.what}; {'; '.join(error.evidence)}"
+            if self._narrator.phase in ("assumptions", "baseline"):
+                raise Untrustworthy(reason) from error
+            raise Unmet(reason) from error
+        self._narrator.step(what, "wait", predicted, self.now() - self._reference)
+        return state
+
+    def assume(self, what: str, read: Callable[[], T], check: Callable[[T], Verdict], *, within: float = 60) -> T:
+        """Wait for something that must hold before the drill can say anything."""
+        return self.expect(what, read, check, within=within)
+
+    def assume_true(self, what: str, ok: bool, measured: object) -> None:
+        """What must hold before the drill can say anything, and can be said at once.
+
+        Raises:
+            Untrustworthy: it does not hold.
+        """
+        self._narrator.step(f"{what}: {measured}", "say" if ok else "fail")
+        if not ok:
+            raise Untrustworthy(f"{what}: {measured}")
+
+    def expect_quietly(self, read: Callable[[], T], check: Callable[[T], Verdict], *, within: float) -> T:
+        """Wait without a word.
+
+        Raises:
+            TimedOut: it was not seen in time.
+        """
+        return until(read, check, within=within, every=0.5, what="a settled cluster", transient=_TRANSIENT)
+
+    def verify(self) -> None:
+        """All is mended and settled: what follows is checked at leisure. Sampling ends here."""
+        self._narrator.enter("verify")
+        self.monitor.stop()
+
+    def require(self, text: str, ok: bool, measured: object) -> None:
+        """Require something of the run; the verdict depends on it.
+
+        Args:
+            text: what is required: 'no acknowledged write is lost'.
+            ok: whether it holds.
+            measured: what was measured.
+        """
+        self.requirements.append(Requirement(text, str(measured), ok))
+        self._narrator.step(f"{'met' if ok else 'NOT MET'}: {text} ({measured})", "say" if ok else "fail")
+
+    def figures(self, lane: str) -> LaneFigures:
+        """What a lane's samples add up to, once sampling has ended."""
+        return self.monitor.figures(lane, self.windows())
+
+    def windows(self) -> list[tuple[float, float]]:
+        """When something was broken: (start, end)."""
+        return [(span.injected, span.healed if span.healed is not None else self.now()) for span in self.spans]
+
+    def require_downtime(self, lane: str, at_most: float, *, between: tuple[float, float] | None = None) -> None:
+        """Require that a lane had no longer gap than so many seconds.
+
+        Args:
+            lane: its name.
+            at_most: seconds.
+            between: only the gaps that begin in this part of the run.
+        """
+        figures = self.figures(lane)
+        gaps = [end - start for start, end in figures.windows if between is None or between[0] <= start < between[1]]
+        longest = max(gaps, default=0.0)
+        title = self.monitor.lane(lane).title
+        self.require(f"{title}: no gap longer than {at_most:g} s", longest <= at_most, f"longest gap {longest:.2f} s")
+
+    def require_no_failure(self, lane: str) -> None:
+        """Require that every question of a lane was answered well."""
+        figures = self.figures(lane)
+        share = availability.error_share(figures)
+        bad = figures.failed + figures.unknown
+        self.require(f"{self.monitor.lane(lane).title}: no failed request", bad == 0,
+                     f"{bad} of {figures.samples} ({share:.2%})")  # fmt: skip
+
+    def require_writes(self) -> None:
+        """Require that every acknowledged write is there, in order."""
+        check = self.monitor.writes_check()
+        self.require(
+            "every acknowledged write is there, in order", check.intact,
+            f"{check.acknowledged} acknowledged, {len(check.lost)} lost, {len(check.reordered)} out of order, "
+            f"{check.unknown} of unknown outcome ({check.unknown_found} of them found)",
+        )  # fmt: skip
+
+
+def every(*checks: Callable[[Any], Verdict]) -> Callable[[Any], Verdict]:
+    """A check that holds when all of them do."""
+
+    def check(state: Any) -> Verdict:
+        verdicts = [one(state) for one in checks]
+        failing = [why for ok, why in verdicts if not ok]
+        return not failing, "; ".join(failing or [why for _, why in verdicts])
+
+    return check
+
+
+def names(nodes: Sequence[Node]) -> list[str]:
+    """The names of nodes."""
+    return [node.name for node in nodes]

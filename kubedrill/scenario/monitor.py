@@ -1,0 +1,198 @@
+"""All samplers of a run: what is asked, from where, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kubedrill import availability
+from kubedrill.availability import WritesCheck
+from kubedrill.cluster import Cluster
+from kubedrill.errors import KubedrillError
+from kubedrill.history import Lane, LaneFigures, Sample, write_samples
+from kubedrill.probes import inpod, manifest
+from kubedrill.probes.access import access
+from kubedrill.probes.base import Probe
+from kubedrill.probes.read import ApiRead, HttpService
+from kubedrill.probes.sampler import Recording, RunPace, Sampler
+from kubedrill.probes.watch import Watch
+from kubedrill.probes.write import ApiWrite, ledger, save_found
+from kubedrill.scenario import workload
+
+INTERVAL = 0.1
+# Fewer samples say nothing; a sampler that was later than this may have missed what it is there to see.
+MINIMUM_SAMPLES = 30
+MAX_STALL = 1.0
+# Share of a core that a lane may use; more may be felt by the cluster that it measures.
+MAX_OVERHEAD = 0.10
+POD = "probe"
+INSIDE = ("pod-service", "pod-dns")
+
+
+class Monitor:
+    """Samples a cluster from outside, and from a pod inside it.
+
+    Args:
+        cluster: what is sampled.
+        run: names the run's objects in the cluster: lower-case letters, digits, dashes.
+        now: seconds since the start of the run.
+        started: calendar time of the start of the run, seconds since 1970.
+        folder: gets the samples.
+        kubectl: applies a manifest in the cluster.
+    """
+
+    def __init__(
+        self, cluster: Cluster, run: str, now: Callable[[], float], started: float, folder: Path,
+        kubectl: Callable[..., object],
+    ) -> None:  # fmt: skip
+        self._cluster, self._run, self._now, self._started = cluster, run, now, started
+        self._folder, self._kubectl = folder, kubectl
+        self._samplers: dict[str, Sampler] = {}
+        self._recordings: dict[str, Recording] = {}
+        self._inside = ""
+        self._end = 0.0
+        self._writer: ApiWrite | None = None
+        self._check: WritesCheck | None = None
+        self._doubts: list[str] = []
+
+    def names(self) -> list[str]:
+        """The lanes that this process asks; those of the pod are known only at the end."""
+        return list(self._samplers)
+
+    def lanes(self) -> list[Lane]:
+        """All lanes, in the order of the report."""
+        return [sampler.lane for sampler in self._samplers.values()] + [one.lane for one in self._pod_lanes()]
+
+    def lane(self, name: str) -> Lane:
+        """A lane by its name."""
+        return next(lane for lane in self.lanes() if lane.name == name)
+
+    def start(self, inside: str) -> None:
+        """Make what the probes need in the cluster, and begin.
+
+        Args:
+            inside: the node of the pod that asks from inside.
+        """
+        self._inside = inside
+        lanes = self._pod_lanes()
+        self._kubectl("apply", "-f", "-", stdin=manifest.manifest() + "---\n" + inpod.pod_manifest(POD, inside, lanes))
+        way = access(self._cluster.admin_conf())
+        for probe in self._probes(way):
+            file = self._folder / "samples" / f"{probe.lane.name}.jsonl"
+            self._samplers[probe.lane.name] = Sampler(probe, RunPace(self._now), file)
+        for sampler in self._samplers.values():
+            sampler.start()
+
+    def stop(self) -> None:
+        """End all sampling, read back what was written, and take the pod's samples from its node. Twice is harmless."""
+        if self._recordings or not self._samplers:
+            return
+        self._end = self._now()
+        self._recordings = {name: sampler.stop() for name, sampler in self._samplers.items()}
+        for name, recording in self._recordings.items():
+            self._doubts += [f"the probe of {name} broke: {what}" for what in recording.broken]
+        self._take_from_the_pod()
+        if self._writer is not None:
+            try:
+                found = self._writer.read_back()
+                save_found(found, self._folder / "writes-found.json")
+                writes = ledger(self._recordings["api-write"].samples)
+                self._check = availability.lost_writes(writes, found)
+            except KubedrillError as error:
+                self._doubts.append(f"what was written could not be read back: {error.what}")
+
+    def works(self, name: str) -> bool:
+        """Whether the newest samples of a lane succeed."""
+        newest = self._samplers[name].samples()[-5:]
+        return any(sample.outcome == "ok" for sample in newest)
+
+    def silent_for(self, name: str) -> float:
+        """Seconds since a question of a lane was last answered well."""
+        answered = [sample.end for sample in self._samplers[name].samples()[-200:] if sample.outcome == "ok"]
+        return self._now() - max(answered, default=0.0)
+
+    def samples(self) -> dict[str, Sequence[Sample]]:
+        """All samples, by lane."""
+        return {name: recording.samples for name, recording in self._recordings.items()}
+
+    def figures(self, name: str, faults: Sequence[tuple[float, float]]) -> LaneFigures:
+        """What a lane's samples add up to.
+
+        Raises:
+            KubedrillError: nothing was sampled on it.
+        """
+        recording = self._recordings.get(name)
+        if recording is None:
+            raise KubedrillError(f"nothing was sampled on the lane {name}")
+        return availability.figures(self.lane(name), recording.samples, faults, self._end, overhead=recording.overhead)
+
+    def writes_check(self) -> WritesCheck:
+        """What became of the numbered writes.
+
+        Raises:
+            KubedrillError: it is not known.
+        """
+        if self._check is None:
+            raise KubedrillError("what was written could not be read back")
+        return self._check
+
+    def doubts(self) -> list[str]:
+        """Why what was measured cannot carry a verdict."""
+        if not self._recordings:
+            return ["nothing was sampled"]
+        weak = []
+        for lane in self.lanes():
+            if lane.name in self._recordings:
+                ok, why = availability.judgeable(
+                    self.figures(lane.name, ()), lane, MINIMUM_SAMPLES, MAX_STALL, MAX_OVERHEAD
+                )
+                weak += [] if ok else [why]
+            else:
+                weak.append(f"{lane.name}: no samples")
+        return [*self._doubts, *weak]
+
+    def _probes(self, way) -> list[Probe]:  # type: ignore[no-untyped-def]
+        def api(name: str, title: str, kind: str = "read", connection: str = "new") -> Lane:
+            return Lane(name, title, INTERVAL, kind, connection)  # type: ignore[arg-type]
+
+        self._writer = ApiWrite(api("api-write", "API write through the entrance", "write"), way.endpoint(), self._run)
+        control_planes = [node for node in self._cluster.nodes if node.role == "control-plane"]
+        workers = [node for node in self._cluster.nodes if node.role == "worker"] or control_planes
+        urls = [f"http://{node.address}:{workload.NODE_PORT}/" for node in workers]
+        probes: list[Probe] = [
+            ApiRead(api("api-read", "API read through the entrance, each on a new connection"), way.endpoint()),
+            ApiRead(api("api-read-kept", "API read, one kept connection", connection="kept"), way.endpoint()),
+            self._writer,
+            Watch(api("watch", "Watch: events of acknowledged writes", "watch", "kept"), way.endpoint(), self._run,
+                  self._writer.newest),
+            HttpService(api("service", "Service from outside (node port, workers in turn)", "service"), urls),
+        ]  # fmt: skip
+        if len(control_planes) > 1:
+            for node in control_planes:
+                short = node.name.removeprefix(f"{self._cluster.spec.name}-control-plane-")
+                lane = api(f"cp-{short}", f"API of {node.name} itself")
+                probes.append(ApiRead(lane, way.endpoint(f"https://{node.address}:6443")))
+        return probes
+
+    def _pod_lanes(self) -> list[inpod.PodLane]:
+        host = f"hello.{workload.NAMESPACE}.svc.cluster.local."
+        return [
+            inpod.PodLane(
+                Lane("pod-service", "Service from inside a pod", INTERVAL, "service", "new"), f"http://{host[:-1]}/"
+            ),
+            inpod.PodLane(Lane("pod-dns", "DNS from inside a pod", INTERVAL, "dns", "new"), host),
+        ]
+
+    def _take_from_the_pod(self) -> None:
+        try:
+            tree = self._cluster.node(self._inside).read_tree(inpod.LOGS)
+        except KubedrillError as error:
+            self._doubts.append(f"the samples from inside could not be had: {error.what}")
+            return
+        taken = inpod.parse(inpod.log_lines(tree, POD), self._started)
+        self._doubts += [f"the probe in the pod said: {line}" for line in taken.noise[:3]]
+        for name, samples in taken.lanes.items():
+            # Of an earlier run's pod nothing is left, but what was asked after the end does not count.
+            mine = tuple(sample for sample in samples if 0 <= sample.start <= self._end)
+            self._recordings[name] = Recording(mine, taken.overhead, 0, ())
+            write_samples(mine, self._folder, name)

@@ -1,0 +1,79 @@
+"""The clusters of a session of drills: one that fits and is healthy is used, else one is brought up."""
+
+from __future__ import annotations
+
+import os
+
+from kubedrill import cluster as clusters
+from kubedrill import status
+from kubedrill.cluster import Cluster, Lab
+from kubedrill.console import Console
+from kubedrill.errors import KubedrillError, MissingPrerequisite
+from kubedrill.scenario import Scenario
+
+
+class Pool:
+    """Clusters for drills.
+
+    Args:
+        name: use the cluster of this name and no other; '' for any that fits.
+        fresh: bring a new one up for the first drill that needs it, even where one fits.
+        keep: leave what was brought up.
+        show_commands: whether every command in a node is printed.
+    """
+
+    def __init__(self, *, name: str = "", fresh: bool = False, keep: bool = False, show_commands: bool = False) -> None:
+        self.console = Console(show_commands=show_commands)
+        self._name, self._fresh, self._keep = name, fresh, keep
+        self._place: Lab | None = None
+        self._made: list[str] = []
+
+    def cluster(self, drill: Scenario) -> Cluster:
+        """A healthy cluster that fits a drill.
+
+        Raises:
+            MissingPrerequisite: the cluster that was named does not fit, or is not healthy.
+            KubedrillError: none can be brought up.
+        """
+        if self._place is None:
+            self._place = clusters.lab(self.console)
+        for name in self._candidates(self._place):
+            found = self._attach(self._place, name)
+            against = self._against(drill, found) if found else ["it was not made by `invoke up`"]
+            if found and not against:
+                self.console.say(f"drill {drill.name} runs on the cluster {name}")
+                return found
+            if self._name:
+                raise MissingPrerequisite(
+                    f"the cluster '{name}' cannot be used for {drill.name}", evidence=against,
+                    todo=["leave --name out to have one brought up", "see `invoke status`"],
+                )  # fmt: skip
+        name = f"drill-{os.getpid()}-{len(self._made) + 1}"
+        self._made.append(name)
+        return clusters.up(self._place, drill.spec(name), self.console, merge=self._keep)
+
+    def close(self) -> None:
+        """Take down what was brought up, unless it is to be kept."""
+        if self._place is None or self._keep:
+            return
+        for name in self._made:
+            clusters.down(self._place.provider, name, self.console)
+
+    def _candidates(self, place: Lab) -> list[str]:
+        if self._name:
+            return [self._name]
+        if self._fresh:
+            return list(self._made)
+        return sorted(place.provider.clusters(), key=lambda name: name not in self._made)
+
+    def _attach(self, place: Lab, name: str) -> Cluster | None:
+        try:
+            return clusters.attach(place.provider, name)
+        except KubedrillError:
+            if self._name:
+                raise
+            return None
+
+    def _against(self, drill: Scenario, found: Cluster) -> list[str]:
+        against = drill.misfits(found.spec)
+        return against or ([] if status.of(found).healthy else ["it is not healthy"])

@@ -1,0 +1,156 @@
+"""Runs a drill on a cluster: sampling, verdict, report, and a cluster that is left as it was found."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kubedrill import bench, history, logs, paths, report, status
+from kubedrill.cluster import Cluster
+from kubedrill.console import Console
+from kubedrill.errors import KubedrillError
+from kubedrill.faults.errors import FaultRefused, HealFailed
+from kubedrill.history import ClusterEvent, Run
+from kubedrill.journal import Journal
+from kubedrill.kube import ApiUnavailable, Kube
+from kubedrill.probes import manifest
+from kubedrill.scenario import Scenario, workload
+from kubedrill.scenario.judge import Ending, Unmet, Untrustworthy, verdict
+from kubedrill.scenario.lab import Lab
+from kubedrill.scenario.monitor import Monitor
+from kubedrill.scenario.narrator import Narrator
+
+
+def runs() -> Path:
+    """The folder of all runs."""
+    return paths.state() / "runs"
+
+
+def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = False) -> tuple[Run, Path]:
+    """Run a drill.
+
+    Args:
+        drill: the drill.
+        cluster: a healthy cluster that fits it.
+        console: told the story as it goes.
+        slow: whether slow variants are asked for.
+
+    Returns:
+        The run and its folder, with report.json, samples, junit.xml and index.html in it.
+
+    Raises:
+        KeyboardInterrupt: the user ended it; what was broken is mended.
+    """
+    began, started = time.monotonic(), time.time()
+    folder = runs() / f"{time.strftime('%Y%m%d-%H%M%S')}-{drill.name}"
+    folder.mkdir(parents=True)
+
+    def now() -> float:
+        return time.monotonic() - began
+
+    narrator = Narrator(now, console.say)
+    console.say(f"drill {drill.name}: {drill.title}")
+    lab_box: list[Lab] = []
+
+    def kubectl(*arguments: str, stdin: str | None = None) -> object:
+        return lab_box[0].kubectl(*arguments, stdin=stdin)
+
+    monitor = Monitor(cluster, f"{drill.name}-{int(started)}", now, started, folder, kubectl)
+    lab = Lab(cluster, monitor, Journal.of(cluster.spec.name), narrator, now, slow=slow)
+    lab_box.append(lab)
+    ending, doubts = Ending(), list[str]()
+    try:
+        ending = _body(drill, lab)
+    finally:
+        monitor.stop()
+        doubts += [] if ending.untrustworthy and not monitor.names() else monitor.doubts()
+        doubts += _settled(cluster, lab)
+        narrator.end()
+    judged, reason = verdict(ending, lab.requirements, doubts)
+    if judged != "passed":
+        logs.collect(cluster.nodes, folder / "logs")
+    done = Run(
+        drill=drill.name,
+        title=drill.title,
+        verdict=judged,
+        reason=reason,
+        started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        duration=round(now(), 1),
+        cluster=cluster.spec.model_dump(by_alias=True),
+        kubernetes=cluster.spec.version(),
+        machine=bench.machine(),
+        phases=tuple(narrator.phases),
+        steps=tuple(narrator.steps),
+        faults=tuple(lab.spans),
+        events=_events(lab.api, started),
+        lanes=tuple(monitor.lanes()) if monitor.names() else (),
+        figures=tuple(monitor.figures(name, lab.windows()) for name in monitor.samples()),
+        requirements=tuple(lab.requirements),
+        targets=lab.targets,
+        facts=lab.facts,
+    )
+    history.save(done, folder)
+    report.write(done, monitor.samples(), folder)
+    report.index(runs())
+    _clear(lab, console)
+    _summary(done, folder, console)
+    return done, folder
+
+
+def _body(drill: Scenario, lab: Lab) -> Ending:
+    try:
+        drill.body(lab)
+    except Unmet as error:
+        return Ending(str(error))
+    except Untrustworthy as error:
+        return Ending(str(error), untrustworthy=True)
+    except FaultRefused as error:
+        return Ending(f"refused: {error}", untrustworthy=True)
+    except HealFailed as error:
+        return Ending(f"the heal failed: {error}", untrustworthy=True)
+    except KubedrillError as error:
+        return Ending(f"the drill broke off: {error}", untrustworthy=True)
+    return Ending()
+
+
+def _settled(cluster: Cluster, lab: Lab) -> list[str]:
+    """Why the cluster is not as it was found; empty where it is."""
+    try:
+        lab.expect_quietly(lambda: status.of(cluster), lambda found: (found.healthy, found.api), within=60)
+    except KubedrillError as error:
+        return [f"the cluster is not healthy after the drill: {'; '.join(error.evidence)}"]
+    return []
+
+
+def _events(api: Kube, since: float) -> tuple[ClusterEvent, ...]:
+    try:
+        found = api.events()
+    except ApiUnavailable:
+        return ()
+    events = [
+        ClusterEvent(round(event.at - since, 1), event.subject, event.reason, event.message)
+        for event in found
+        if event.at >= since - 1
+    ]
+    return tuple(sorted(events, key=lambda event: event.time))
+
+
+def _clear(lab: Lab, console: Console) -> None:
+    """Take away what the drill made; the next one must find nothing of it."""
+    try:
+        lab.kubectl("delete", "namespace", workload.NAMESPACE, manifest.NAMESPACE, "--ignore-not-found",
+                    "--timeout=60s", timeout=90)  # fmt: skip
+    except KubedrillError as error:
+        console.say(f"what the drill made could not be removed: {error.what}")
+
+
+def _summary(done: Run, folder: Path, console: Console) -> None:
+    rows = [
+        (one.lane, str(one.samples), str(one.failed), str(one.unknown), f"{one.downtime:.2f} s", f"{one.longest:.2f} s",
+         f"{one.latency.get('before', {}).get('p50', 0) * 1000:.0f} ms", f"{one.overhead:.1%}")
+        for one in done.figures
+    ]  # fmt: skip
+    console.table(("lane", "samples", "failed", "unknown", "down", "longest", "p50 before", "cost"), rows)
+    console.line(f"{done.drill}: {done.verdict.upper()} in {done.duration:.0f} s: {done.reason}")
+    console.line(f"report: {folder / 'index.html'}")

@@ -1,0 +1,94 @@
+"""The control plane loses members: first one, then its majority."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from kubedrill import checks
+from kubedrill.faults import KillNode, targets
+from kubedrill.scenario import etcd, scenario, workload
+from kubedrill.scenario.lab import Lab, names
+from kubedrill.wait import Verdict
+
+# etcd's election timeout is 1 s; a lease of scheduler and controller manager lasts 15 s and is asked for each 2 s
+# (their defaults: --leader-elect-lease-duration, --leader-elect-retry-period); HAProxy takes a server out after 2
+# failed checks, 0.5 s apart.
+ELECTION, LEASE, RETRY, BALANCER = 1.5, 15, 2, 1.5
+
+
+@scenario(control_planes=3, workers=2)
+def ha_failover(lab: Lab) -> None:
+    """Kill the control plane that leads etcd, then two of three: no acknowledged write may be lost."""
+    lab.apply(workload.deployment("hello", 2), workload.service("hello", workload.NODE_PORT))
+    lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60)
+    leader = lab.target(targets.etcd_leader(lab.cluster))
+    for component in ("kube-scheduler", "kube-controller-manager"):
+        lab.target(targets.lease_holder(lab.cluster, component))
+    lab.baseline(8)
+
+    with lab.fault(KillNode(leader), role=leader.role):
+        killed = lab.now()
+        lab.expect("the API answers through the balancer", lab.api.readyz, lambda answer: (answer == "ok", answer),
+                   within=30, predicted=BALANCER)  # fmt: skip
+        lab.expect(
+            "etcd has another leader", lambda: targets.etcd_leader(lab.cluster),
+            lambda found: (found.node != leader.node, str(found)), within=30, predicted=ELECTION,
+        )  # fmt: skip
+        for component in ("kube-scheduler", "kube-controller-manager"):
+            lab.expect(
+                f"another {component} holds the lease", partial(targets.lease_holder, lab.cluster, component),
+                lambda found: (found.node != leader.node, str(found)), within=60, predicted=LEASE + RETRY,
+            )  # fmt: skip
+        lab.expect(
+            "a new pod is scheduled and runs", lambda: _scale(lab, 3), lambda pods: checks.pods_running(pods, 3),
+            within=60, predicted=LEASE + RETRY + 3, every=1,
+        )  # fmt: skip
+        one_down = (killed, lab.now())
+    _whole_again(lab)
+
+    pair = [node.name for node in lab.control_planes() if node.name != targets.etcd_leader(lab.cluster).node]
+    lab.say(f"now two of three: {', '.join(pair)}; etcd has no majority left, so reads and writes must stop")
+    before = lab.now()
+    with lab.fault(*(KillNode(name) for name in pair), role="two of three"):
+        lab.expect("writes stop", partial(lab.monitor.silent_for, "api-write"), _at_least(3),
+                   within=30, predicted=3)  # fmt: skip
+        lab.expect("reads stop", partial(lab.monitor.silent_for, "api-read"), _at_least(3),
+                   within=30, predicted=3)  # fmt: skip
+        stopped = lab.now()
+        lab.hold(5)
+        lab.require("without a majority no write is acknowledged", lab.monitor.silent_for("api-write") > 5,
+                    f"none for {lab.monitor.silent_for('api-write'):.1f} s")  # fmt: skip
+    lab.expect("reads succeed again", partial(lab.monitor.silent_for, "api-read"), _below(1),
+               within=90, predicted=8)  # fmt: skip
+    _whole_again(lab)
+    lab.hold(3)
+
+    lab.verify()
+    lab.fact("two of three: from the kill to the last success", f"{stopped - before:.1f} s at most")
+    lab.require_downtime("api-read", 3, between=one_down)
+    lab.require_downtime("api-write", 6, between=one_down)
+    lab.require_downtime("service", 2, between=one_down)
+    lab.require_writes()
+
+
+def _scale(lab: Lab, replicas: int):  # type: ignore[no-untyped-def]
+    lab.apply(workload.deployment("hello", replicas))
+    return lab.pods("hello")
+
+
+def _whole_again(lab: Lab) -> None:
+    wanted = names([*lab.control_planes(), *lab.workers()])
+    lab.expect("all nodes are Ready", lab.api.nodes, lambda nodes: checks.nodes_ready(nodes, wanted), within=180,
+               predicted=20)  # fmt: skip
+    lab.expect("all members of etcd are healthy", lambda: etcd.healthy(lab.cluster),
+               lambda healthy: (len(healthy) == len(lab.control_planes()), f"healthy: {', '.join(healthy) or 'none'}"),
+               within=90, predicted=20)  # fmt: skip
+
+
+def _at_least(seconds: float) -> Callable[[float], Verdict]:
+    return lambda quiet: (quiet >= seconds, f"silent for {quiet:.1f} s")
+
+
+def _below(seconds: float) -> Callable[[float], Verdict]:
+    return lambda quiet: (quiet < seconds, f"silent for {quiet:.1f} s")
