@@ -30,7 +30,7 @@ def run(lab: Lab, *, replicas: int, at_least: int) -> None:
         lambda pods: checks.pods_running(pods, replicas), within=60,
     )  # fmt: skip
     node = pods[0].node
-    lab.baseline(5, inside=next(worker.name for worker in lab.workers() if worker.name != node))
+    lab.baseline(5, inside=lab.control_planes()[-1].name)
 
     with lab.fault(Drain(node), role="runs a pod of hello"):
         lab.expect(
@@ -54,7 +54,7 @@ def _beyond_the_budget(lab: Lab, drained: str, replicas: int) -> None:
     lab.apply(workload.budget("hello", replicas))
     other = next(worker.name for worker in lab.workers() if worker.name != drained)
     try:
-        lab.kubectl("drain", other, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=8s", timeout=30)
+        lab.kubectl("drain", other, "--ignore-daemonsets", "--pod-selector=app=hello", "--timeout=8s", timeout=30)
         waited = "it was drained all the same"
     except CommandFailed as error:
         waited = error.output

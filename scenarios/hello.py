@@ -24,9 +24,9 @@ def hello(lab: Lab) -> None:
     lab.require("nping from pod to pod across nodes loses nothing", "Lost: 0 (0.00%)" in pinged, _lost(pinged))
     answer = lab.in_pod(first.name, f"curl -sS -m 5 http://{second.ip}:{workload.PORT}/", check=False).stdout
     lab.require("an HTTP request from pod to pod is answered by that pod", second.name in answer, answer.strip())
-    version = lab.in_pod(first.name, "curl -sS -k -m 5 https://kubernetes/version", check=False).stdout
+    version = lab.in_pod(first.name, "curl -sS -k -m 5 https://kubernetes.default/version", check=False).stdout
     lab.require(
-        "a pod reaches the API: curl -k https://kubernetes", lab.cluster.spec.version() in version, _version(version)
+        "a pod reaches the API: curl -k https://kubernetes.default", lab.cluster.spec.version() in version, _version(version)
     )
     address = lab.kubectl(
         "get", "service", "hello", "--namespace", workload.NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"

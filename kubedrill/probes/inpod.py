@@ -105,7 +105,8 @@ def log_lines(tree: bytes, pod: str, namespace: str = NAMESPACE) -> list[str]:
     """The lines that the containers of a pod printed, of all its restarts, rotated files too.
 
     Args:
-        tree: a tar of /var/log/pods of its node: `node.read_tree(LOGS)`.
+        tree: a tar of /var/log/pods of its node: `node.read_tree(LOGS)`, read a timeout after the end of the run or
+            later: what is still asked has no line yet.
         pod: its name.
         namespace: its namespace.
     """

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from kubedrill.history import Lane
 from kubedrill.probes.base import Answered, brief, unanswered_read
+from kubedrill.probes.http1 import Answer
 from kubedrill.probes.manifest import CONFIG_MAPS, READ
-from kubedrill.probes.wire import Answer, Endpoint, Link, Unanswered, ask_once
+from kubedrill.probes.wire import Endpoint, Link, Unanswered, ask_once
 
 
 class ApiRead:

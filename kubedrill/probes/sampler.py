@@ -13,7 +13,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,6 +136,10 @@ class Sampler:
         with self._lock:
             return tuple(self._samples)
 
+    def halt(self) -> None:
+        """Ask no more; what is asked is still answered. `stop` does the rest."""
+        self._stop.set()
+
     def stop(self) -> Recording:
         """Ask no more, wait for the open questions, close the probe and the file.
 
@@ -144,7 +148,7 @@ class Sampler:
         """
         if self._thread.ident is None:
             raise KubedrillError(f"the sampler of {self.lane.name} was never started")
-        self._stop.set()
+        self.halt()
         self._thread.join(self._timeout + _GRACE)
         _, late = concurrent.futures.wait(tuple(self._open), timeout=self._timeout + _GRACE)
         if self._thread.is_alive() or late:
@@ -228,3 +232,17 @@ class Sampler:
         self._sink.write("".join(f"{json.dumps(asdict(sample))}\n" for sample in new))
         self._sink.flush()
         self._written += len(new)
+
+
+def stop_all(samplers: Sequence[Sampler]) -> dict[str, Recording]:
+    """Stop samplers, all at the same moment: a watch must not outlive the writes that it is measured by.
+
+    Returns:
+        The recording of each lane, by its name.
+
+    Raises:
+        KubedrillError: one was never started.
+    """
+    for sampler in samplers:
+        sampler.halt()
+    return {sampler.lane.name: sampler.stop() for sampler in samplers}

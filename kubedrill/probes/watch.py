@@ -4,7 +4,8 @@ At each question take the newest acknowledged write. The watch is alive (ok) whe
 number came, or comes, within the timeout after its acknowledgement; the detail is the delay from the one to the other.
 It is not (failed) when the event does not come. Where no write was acknowledged lately there is nothing to see, and the
 watch is not proved to be alive: unknown, hence downtime too. So a watch is never reported better than it was, and the
-downtime of a watch contains that of the writes; what the watch adds is the difference.
+downtime of a watch contains that of the writes; what the watch adds is the difference. (The very first acknowledgement
+is waited for, so that a run does not begin with downtime.)
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from urllib.parse import quote
 from kubedrill.errors import KubedrillError
 from kubedrill.history import Lane
 from kubedrill.probes.base import Answered, brief
+from kubedrill.probes.http1 import dechunk, parse_head
 from kubedrill.probes.manifest import CONFIG_MAPS, RUN_LABEL
-from kubedrill.probes.wire import Endpoint, Link, Unanswered, dechunk, parse_head
+from kubedrill.probes.wire import Endpoint, Link, Unanswered
 from kubedrill.probes.write import Ack, numbers_of
 
 _PAUSE = 0.1
@@ -67,7 +69,7 @@ class Watch:
         """
         if not self._reader.is_alive():
             raise KubedrillError("the thread that reads the watch has died", evidence=[self._state])
-        ack = self._newest()
+        ack = self._newest() or self._first(timeout)
         if ack is None or time.monotonic() - ack.at > self._recent:
             return "unknown", f"no write was acknowledged in the last {self._recent:g} s: nothing to see"
         with self._news:
@@ -77,6 +79,11 @@ class Watch:
         if seen is None or seen > ack.at + timeout:
             return "failed", f"write {ack.number} not seen {timeout:g} s after its acknowledgement ({state})"
         return "ok", f"write {ack.number} seen after {max(seen - ack.at, 0):.3f} s"
+
+    def _first(self, timeout: float) -> Ack | None:
+        """Wait for the first acknowledgement of all: a run does not begin with downtime of what nobody could see."""
+        with self._news:
+            return self._news.wait_for(self._newest, timeout)
 
     def own_cpu(self) -> float:
         """What reading the watch took."""

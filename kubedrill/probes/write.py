@@ -32,8 +32,9 @@ from kubedrill.availability import Write
 from kubedrill.errors import KubedrillError
 from kubedrill.history import Lane, Sample
 from kubedrill.probes.base import Answered, brief
+from kubedrill.probes.http1 import Answer
 from kubedrill.probes.manifest import CONFIG_MAPS, NAMESPACE, RUN_LABEL
-from kubedrill.probes.wire import Answer, Endpoint, Link, Unanswered, WrongAnswer
+from kubedrill.probes.wire import Endpoint, Link, Unanswered, WrongAnswer
 
 # After so many conflicts in a row somebody else writes too.
 _TRIES = 3
@@ -56,6 +57,8 @@ class _Slot:
     # None: to be read first. Empty: it is not there yet.
     version: str | None = None
     numbers: tuple[int, ...] = ()
+    # Whether this run has ever tried to make it.
+    begun: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -68,7 +71,7 @@ class ApiWrite:
     Args:
         lane: name, interval.
         endpoint: the API.
-        run: names the run's objects: lower-case letters, digits, dashes.
+        run: names the run's objects, and is used once: lower-case letters, digits, dashes.
         timeout: seconds that the sampler gives each write; decides how many lists there are.
     """
 
@@ -82,7 +85,11 @@ class ApiWrite:
         self._slots = [_Slot(f"probe-{run}-{n:02d}") for n in range(math.ceil(timeout / lane.interval) + 3)]
 
     def ask(self, timeout: float) -> Answered:
-        """Write the next number; see Probe. The detail is '#NUMBER @REVISION' or '#NUMBER: what went wrong'."""
+        """Write the next number; see Probe. The detail is '#NUMBER @REVISION' or '#NUMBER: what went wrong'.
+
+        Raises:
+            KubedrillError: there are lists of another run of the same name, so that nothing could be told by them.
+        """
         deadline = time.monotonic() + timeout
         with self._lock:
             self._last += 1
@@ -177,6 +184,11 @@ class ApiWrite:
             if answer.status == 404:
                 slot.version, slot.numbers = "", ()
             elif answer.status == 200:
+                if not slot.begun:
+                    raise KubedrillError(
+                        f"the ConfigMap {slot.name} is there before this run wrote it",
+                        todo=["give each run a name of its own", f"kubectl delete namespace {NAMESPACE}"],
+                    )
                 slot.version, slot.numbers = _content(answer)
             else:
                 return f"reading it before: answered {answer.status}: {brief(answer.body)}"
@@ -196,6 +208,7 @@ class ApiWrite:
                 "data": {"numbers": " ".join(map(str, (*slot.numbers, number)))},
             }
         ).encode()
+        slot.begun = True
         method, path = ("PUT", f"{CONFIG_MAPS}/{slot.name}") if slot.version else ("POST", CONFIG_MAPS)
         return link.ask(method, path, deadline, body, {"Content-Type": "application/json"})
 

@@ -148,8 +148,9 @@ class Lab:
         began: list[tuple[str, str, float]] = []
         with contextlib.ExitStack() as stack:
             for fault in faults:
+                start = self.now()
                 entry = stack.enter_context(inject(fault, self.cluster, self._journal))
-                began.append((fault.name, fault.subject, self.now()))
+                began.append((fault.name, fault.subject, start))
                 self._narrator.step(f"{entry.fault}{f' (by {entry.means})' if entry.means else ''}", "fault")
             self._reference = self.now()
             try:

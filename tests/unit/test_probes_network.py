@@ -379,6 +379,21 @@ def test_a_write_that_lands_late_meets_a_conflict_which_a_read_resolves(server: 
     assert probe.read_back()[name] == (1, 5)
 
 
+def test_a_second_run_of_the_same_name_is_an_error_not_a_success(server: Server, way: Access) -> None:
+    assert ApiWrite(lane("write"), way.endpoint(), "r").ask(PLENTY)[0] == "ok"
+    with pytest.raises(KubedrillError, match="before this run wrote it"):
+        ApiWrite(lane("write"), way.endpoint(), "r").ask(PLENTY)
+
+
+def test_a_first_write_whose_answer_is_lost_is_taken_up(server: Server, way: Access) -> None:
+    probe = ApiWrite(lane("write", interval=10), way.endpoint(), "r")
+    server.after_put = cut
+    assert probe.ask(PLENTY)[0] == "unknown"
+    server.after_put = lambda handler: True
+    assert [probe.ask(PLENTY)[0] for _ in range(4)] == ["ok"] * 4
+    assert probe.read_back()["probe-r-01"] == (1, 5)
+
+
 def sampled(probe: Probe, seconds: float, during: Callable[[], None], timeout: float = 1.0) -> Any:
     """Sample for real while `during` runs, and some time before and after it."""
     origin = time.monotonic()

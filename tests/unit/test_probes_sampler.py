@@ -14,7 +14,7 @@ from kubedrill import history
 from kubedrill.errors import KubedrillError
 from kubedrill.history import Lane, Sample
 from kubedrill.probes.base import Answered
-from kubedrill.probes.sampler import RunPace, Sampler, next_number
+from kubedrill.probes.sampler import RunPace, Sampler, next_number, stop_all
 
 LANE = Lane("x", "X", 0.1, "read", "new")
 
@@ -191,3 +191,11 @@ def test_slow_answers_do_not_stop_those_after_them() -> None:
     recording = sampler.stop()
     assert "0" in {sample.detail for sample in recording.samples}
     assert list(recording.samples) == sorted(recording.samples, key=lambda sample: sample.start)
+
+
+def test_all_stop_at_once() -> None:
+    other = Lane("y", "Y", 0.1, "read", "new")
+    samplers = [Sampler(probe, FakePace(until=5.95), asker=Inline()) for probe in (FakeProbe(), FakeProbe(lane=other))]
+    for sampler in samplers:
+        sampler.start()
+    assert {name: len(recording.samples) for name, recording in stop_all(samplers).items()} == {"x": 10, "y": 10}

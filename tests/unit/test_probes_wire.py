@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubedrill.probes.wire import Endpoint, dechunk, parse_head
+from kubedrill.probes.http1 import dechunk, parse_head
+from kubedrill.probes.wire import Endpoint
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: a:b\r\n\r\n"
 
