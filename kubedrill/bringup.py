@@ -140,6 +140,8 @@ class BringUp:
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
+        if others and workers:
+            joining.append(pool.submit(self._spread_dns, api, leader, list(joining)))
         for key in others:
             join = pool.submit(self._join, nodes[key], key, discovery)
             self._etcd_member_serves(leader, key, join)
@@ -224,6 +226,25 @@ class BringUp:
         self.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
         with self._step(f"{node.name}: kubeadm join"):
             self._kubeadm(node, ["kubeadm", "join", "--config", kubeadm.JOIN_CONFIG])
+
+    def _spread_dns(self, api: Kube, leader: Node, joins: list[Future[None]]) -> None:
+        """Move CoreDNS off the first control plane, as kubeadm's documentation advises once other nodes are there.
+
+        All its pods run where init ran; with that node names would be lost for five minutes, in a cluster that is to
+        bear the loss of a node.
+        https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/create-cluster-kubeadm/
+        """
+        for join in joins:
+            join.result()
+        if self._joined(leader):
+            return
+        workers = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys() if key.startswith("worker")]
+        until(
+            api.cluster, self._alive(lambda seen: checks.nodes_ready(seen.nodes, workers)), within=_READY, every=0.5,
+            what="workers to spread CoreDNS over", transient=(kube.ApiUnavailable,),
+        )  # fmt: skip
+        with self._step("CoreDNS spread over the workers"):
+            leader.run(["kubectl", "--namespace", "kube-system", "rollout", "restart", "deployment", "coredns"])
 
     def _etcd_member_serves(self, leader: Node, key: str, join: Future[None]) -> None:
         """Wait until etcd's new member takes part; only then may the next one join.

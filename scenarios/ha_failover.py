@@ -28,7 +28,6 @@ def ha_failover(lab: Lab) -> None:
     lab.baseline(8)
 
     with lab.fault(KillNode(leader), role=leader.role):
-        killed = lab.now()
         lab.expect("the API answers through the balancer", lab.api.readyz, lambda answer: (answer == "ok", answer),
                    within=30, predicted=BALANCER)  # fmt: skip
         lab.expect(
@@ -44,28 +43,25 @@ def ha_failover(lab: Lab) -> None:
             "a new pod is scheduled and runs", lambda: _scale(lab, 3), lambda pods: checks.pods_running(pods, 3),
             within=60, predicted=LEASE + RETRY + 3, every=1,
         )  # fmt: skip
-        one_down = (killed, lab.now())
+    one_down = lab.span()
     _whole_again(lab)
 
     pair = [node.name for node in lab.control_planes() if node.name != targets.etcd_leader(lab.cluster).node]
     lab.say(f"now two of three: {', '.join(pair)}; etcd has no majority left, so reads and writes must stop")
-    before = lab.now()
     with lab.fault(*(KillNode(name) for name in pair), role="two of three"):
         lab.expect("writes stop", partial(lab.monitor.silent_for, "api-write"), _at_least(3),
                    within=30, predicted=3)  # fmt: skip
         lab.expect("reads stop", partial(lab.monitor.silent_for, "api-read"), _at_least(3),
                    within=30, predicted=3)  # fmt: skip
-        stopped = lab.now()
         lab.hold(5)
         lab.require("without a majority no write is acknowledged", lab.monitor.silent_for("api-write") > 5,
                     f"none for {lab.monitor.silent_for('api-write'):.1f} s")  # fmt: skip
     lab.expect("reads succeed again", partial(lab.monitor.silent_for, "api-read"), _below(1),
-               within=90, predicted=8)  # fmt: skip
+               within=90, predicted=15)  # fmt: skip
     _whole_again(lab)
     lab.hold(3)
 
     lab.verify()
-    lab.fact("two of three: from the kill to the last success", f"{stopped - before:.1f} s at most")
     lab.require_downtime("api-read", 3, between=one_down)
     lab.require_downtime("api-write", 6, between=one_down)
     lab.require_downtime("service", 2, between=one_down)
@@ -81,6 +77,9 @@ def _whole_again(lab: Lab) -> None:
     wanted = names([*lab.control_planes(), *lab.workers()])
     lab.expect("all nodes are Ready", lab.api.nodes, lambda nodes: checks.nodes_ready(nodes, wanted), within=180,
                predicted=20)  # fmt: skip
+    lanes = [name for name in lab.monitor.names() if name.startswith("cp-")]
+    lab.expect("the API of every control plane answers", lambda: max(map(lab.monitor.silent_for, lanes)), _below(1),
+               within=120, predicted=15)  # fmt: skip
     lab.expect("all members of etcd are healthy", lambda: etcd.healthy(lab.cluster),
                lambda healthy: (len(healthy) == len(lab.control_planes()), f"healthy: {', '.join(healthy) or 'none'}"),
                within=90, predicted=20)  # fmt: skip

@@ -26,7 +26,9 @@ def hello(lab: Lab) -> None:
     lab.require("an HTTP request from pod to pod is answered by that pod", second.name in answer, answer.strip())
     version = lab.in_pod(first.name, "curl -sS -k -m 5 https://kubernetes.default/version", check=False).stdout
     lab.require(
-        "a pod reaches the API: curl -k https://kubernetes.default", lab.cluster.spec.version() in version, _version(version)
+        "a pod reaches the API: curl -k https://kubernetes.default",
+        lab.cluster.spec.version() in version,
+        _version(version),
     )
     address = lab.kubectl(
         "get", "service", "hello", "--namespace", workload.NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"

@@ -52,8 +52,8 @@ def run(lab: Lab, *, grace: int, tolerate: int, replicas: int = 2) -> None:
     victim = lab.target(Target(pods[0].node, "runs a pod of hello", "kubectl get pods"))
     lab.baseline(5, inside=next(worker.name for worker in lab.workers() if worker.name != victim.node))
 
+    killed = lab.now()
     with lab.fault(KillNode(victim), role=victim.role):
-        killed = lab.now()
         lab.expect(
             f"{victim.node} is NotReady", lab.api.nodes, lambda nodes: _gone(nodes, victim.node),
             within=2 * detect + 20, predicted=detect,

@@ -68,6 +68,8 @@ class FakeKubernetes:
                 self.applied.append(call.stdin or "")
                 self.flannel.set()
                 return OK
+            case ("kubectl", "--namespace", "kube-system", "rollout", "restart", "deployment", "coredns"):
+                return OK
             case ("kubectl", "delete", "node", name, *_):
                 self.registered.discard(name)
                 return OK

@@ -246,6 +246,10 @@ class Lab:
         """What a lane's samples add up to, once sampling has ended."""
         return self.monitor.figures(lane, self.windows())
 
+    def span(self) -> tuple[float, float]:
+        """The newest fault, from just before it was injected until it was undone."""
+        return self.windows()[-1]
+
     def windows(self) -> list[tuple[float, float]]:
         """When something was broken: (start, end)."""
         return [(span.injected, span.healed if span.healed is not None else self.now()) for span in self.spans]

@@ -14,7 +14,7 @@ from kubedrill.probes import inpod, manifest
 from kubedrill.probes.access import access
 from kubedrill.probes.base import Probe
 from kubedrill.probes.read import ApiRead, HttpService
-from kubedrill.probes.sampler import Recording, RunPace, Sampler
+from kubedrill.probes.sampler import Recording, RunPace, Sampler, stop_all
 from kubedrill.probes.watch import Watch
 from kubedrill.probes.write import ApiWrite, ledger, save_found
 from kubedrill.scenario import workload
@@ -88,7 +88,7 @@ class Monitor:
         if self._recordings or not self._samplers:
             return
         self._end = self._now()
-        self._recordings = {name: sampler.stop() for name, sampler in self._samplers.items()}
+        self._recordings = stop_all(list(self._samplers.values()))
         for name, recording in self._recordings.items():
             self._doubts += [f"the probe of {name} broke: {what}" for what in recording.broken]
         self._take_from_the_pod()
@@ -108,8 +108,10 @@ class Monitor:
 
     def silent_for(self, name: str) -> float:
         """Seconds since a question of a lane was last answered well."""
-        answered = [sample.end for sample in self._samplers[name].samples()[-200:] if sample.outcome == "ok"]
-        return self._now() - max(answered, default=0.0)
+        for sample in reversed(self._samplers[name].samples()):
+            if sample.outcome == "ok":
+                return self._now() - sample.end
+        return self._now()
 
     def samples(self) -> dict[str, Sequence[Sample]]:
         """All samples, by lane."""

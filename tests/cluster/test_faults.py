@@ -213,20 +213,6 @@ def test_units(lab: Cluster, notes: Journal, pods: tuple[PodSnapshot, PodSnapsho
     soon(lambda: node.run(["crictl", "ps"], check=False).status == 0, "containerd")
 
 
-def test_static_pods_and_processes(lab: Cluster, notes: Journal) -> None:
-    node = lab.node("control-plane-1")
-    with inject(RemoveStaticPod("control-plane-1", "kube-scheduler"), lab, notes):
-        soon(lambda: not pid(node, "kube-scheduler"), "the end of the scheduler")
-    soon(lambda: bool(pid(node, "kube-scheduler")), "the scheduler")
-    assert node.run(["ls", "/etc/kubernetes/kubedrill-removed"]).stdout == ""
-    before = {program: pid(node, program) for program in ("kube-controller-manager", "etcd", "kube-apiserver")}
-    with inject(KillProcess("control-plane-1", "kube-controller-manager"), lab, notes):
-        pass
-    after = {program: pid(node, program) for program in before}
-    changed = [program for program in before if before[program] != after[program]]
-    assert changed == ["kube-controller-manager"]
-
-
 def test_a_cordon_and_a_drain(lab: Cluster, api: Kube, notes: Journal) -> None:
     def cordoned() -> list[str]:
         return [node.name.removeprefix(f"{lab.spec.name}-") for node in api.nodes() if node.unschedulable]
@@ -244,6 +230,21 @@ def test_a_cordon_and_a_drain(lab: Cluster, api: Kube, notes: Journal) -> None:
         assert [pod.labels["app"] for pod in there] == ["hello"], "a DaemonSet's pod is left"
     assert cordoned() == []
     kubectl(lab, "delete", "deployment", "web", "--wait=false")
+
+
+def test_static_pods_and_processes(lab: Cluster, notes: Journal) -> None:
+    """After this the controller manager waits for the lease of its predecessor: what needs it comes before."""
+    node = lab.node("control-plane-1")
+    with inject(RemoveStaticPod("control-plane-1", "kube-scheduler"), lab, notes):
+        soon(lambda: not pid(node, "kube-scheduler"), "the end of the scheduler")
+    soon(lambda: bool(pid(node, "kube-scheduler")), "the scheduler")
+    assert node.run(["ls", "/etc/kubernetes/kubedrill-removed"]).stdout == ""
+    before = {program: pid(node, program) for program in ("kube-controller-manager", "etcd", "kube-apiserver")}
+    with inject(KillProcess("control-plane-1", "kube-controller-manager"), lab, notes):
+        pass
+    after = {program: pid(node, program) for program in before}
+    changed = [program for program in before if before[program] != after[program]]
+    assert changed == ["kube-controller-manager"]
 
 
 @pytest.mark.parametrize(("fault", "state"), [(PauseNode, "paused"), (StopNode, "stopped"), (KillNode, "stopped")])
