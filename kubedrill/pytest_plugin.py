@@ -79,19 +79,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--drill", action="append", default=[], help="run this drill only; may be given again")
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    """Files of a folder named scenarios hold drills."""
-    if file_path.suffix == ".py" and file_path.parent.name == FOLDER and not file_path.name.startswith("test_"):
-        return pytest.Module.from_parent(parent, path=file_path)
-    return None
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Files of a folder named scenarios hold drills; pytest itself takes those that are named on its command line."""
+    found = yield
+    if _of_drills(file_path) and not any(type(one) is pytest.Module for one in found):
+        return [*found, pytest.Module.from_parent(parent, path=file_path)]
+    return found
 
 
 def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> list[pytest.Item] | None:
     """Each drill that a module declares is an item."""
     if not isinstance(obj, Scenario):
         return None
-    # A drill that is imported from elsewhere is collected there.
-    if obj.body.__module__ != collector.obj.__name__:
+    # A drill that is imported from elsewhere is collected there; one in a test is the test's own.
+    if obj.body.__module__ != collector.obj.__name__ or not _of_drills(collector.path):
         return []
     wanted = collector.config.getoption("--drill")
     if wanted and obj.name not in wanted:
@@ -99,8 +103,10 @@ def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) 
     return [DrillItem.from_parent(collector, name=obj.name, drill=obj)]
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """The clusters of the session."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The clusters of a session that has drills."""
+    if not _has_drills(session):
+        return
     from kubedrill.scenario.pool import Pool
 
     option = session.config.getoption
@@ -112,29 +118,35 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     )
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
-    """An inconclusive drill is an error in JUnit, not a failure."""
-    outcome = yield
-    report = outcome.get_result()
-    call_failed = report.when == "call" and report.failed
-    if isinstance(item, DrillItem) and call_failed and "DrillInconclusive" in _kind(item, report):
-        report.when = "setup"
-
-
-def _kind(item: pytest.Item, report: Any) -> str:
-    return DrillInconclusive.__name__ if str(report.longrepr).startswith(str(DrillInconclusive.__doc__)) else ""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A drill that failed is a failure; one that is inconclusive, or has a bug, is an error, in JUnit too."""
+    report = yield
+    if isinstance(item, DrillItem) and report.when == "call" and report.failed:
+        failed = call.excinfo is not None and isinstance(call.excinfo.value, DrillFailed)
+        report.when = "call" if failed else "setup"
+    return report
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Take down what was brought up; the status tells failed from inconclusive."""
     result = yield
-    session.stash[_POOL].close()
+    if _POOL in session.stash:
+        session.stash[_POOL].close()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    drills = any(isinstance(item, DrillItem) for item in getattr(session, "items", []))
-    if drills and reporter is not None and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+    if _has_drills(session) and reporter is not None and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
         failed, errors = (len(reporter.stats.get(kind, [])) for kind in ("failed", "error"))
         if errors and not failed:
             session.exitstatus = INCONCLUSIVE
     return result
+
+
+def _has_drills(session: pytest.Session) -> bool:
+    return any(isinstance(item, DrillItem) for item in getattr(session, "items", []))
+
+
+def _of_drills(file: Path) -> bool:
+    return file.suffix == ".py" and file.parent.name == FOLDER and file.name not in ("conftest.py", "__init__.py")

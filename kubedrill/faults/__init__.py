@@ -7,12 +7,12 @@ things, and heals; `heal` undoes what a killed run left; targets.py finds who pl
 from kubedrill.faults.actions import Fault, Plan, Target
 from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode, RemoveStaticPod, StopNode, StopUnit
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
-from kubedrill.faults.injection import Faults, heal, inject
+from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.scheduling import Cordon, Drain
 from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
-    "BrokenJournal", "Cordon", "Drain", "DropForward", "Fault", "FaultRefused", "Faults", "HealFailed", "KillNode",
+    "BrokenJournal", "Cordon", "Drain", "DropForward", "Fault", "FaultRefused", "HealFailed", "KillNode",
     "KillProcess", "LeftOut", "PacketLoss", "Partition", "PauseNode", "Plan", "RemoveStaticPod", "StopNode", "StopUnit",
     "Target", "heal", "inject",
 ]  # fmt: skip

@@ -15,7 +15,6 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -111,27 +110,6 @@ def heal(cluster: Computers, journal: Journal, tell: Tell = lambda _: None) -> l
             todo=["remove the cluster (invoke down), or look at it, mend it and remove the files"],
         )
     return healed
-
-
-@dataclass(frozen=True)
-class Faults:
-    """The faults of one run.
-
-    Args:
-        journal: where their undo is kept.
-        tell: told in a sentence what is injected and healed.
-    """
-
-    journal: Journal
-    tell: Tell = lambda _: None
-
-    def inject(self, fault: Fault, cluster: Computers) -> contextlib.AbstractContextManager[Entry]:
-        """As the function of that name."""
-        return inject(fault, cluster, self.journal, self.tell)
-
-    def heal(self, cluster: Computers) -> list[str]:
-        """Undo what was left out, as the function of that name."""
-        return heal(cluster, self.journal, self.tell)
 
 
 def _only_mine(journal: Journal) -> None:

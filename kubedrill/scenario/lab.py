@@ -11,8 +11,10 @@ from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
 from kubedrill.faults import Fault, Target
 from kubedrill.faults.injection import inject
+from kubedrill.faults.perform import NoControlPlane
+from kubedrill.faults.targets import NoTarget
 from kubedrill.history import FaultSpan, LaneFigures, Requirement
-from kubedrill.journal import Journal
+from kubedrill.journal import Entry, Journal
 from kubedrill.kube import Kube
 from kubedrill.providers.base import Node
 from kubedrill.scenario import workload
@@ -24,7 +26,7 @@ from kubedrill.wait import Verdict, until
 
 T = TypeVar("T")
 # What only means "not yet" while a cluster is broken on purpose.
-_TRANSIENT = (kube.ApiUnavailable, CommandFailed, NotFound)
+_TRANSIENT = (kube.ApiUnavailable, CommandFailed, NotFound, NoControlPlane, NoTarget)
 
 
 class Lab:
@@ -117,13 +119,13 @@ class Lab:
 
         Args:
             seconds: how long, once every lane has answered.
-            inside: the node whose pod asks from inside; the last worker without it.
+            inside: the node whose pod asks from inside; the last worker (or control plane) without it.
 
         Raises:
             Untrustworthy: what is sampled does not work even now.
         """
         self._narrator.enter("baseline")
-        self.monitor.start(inside or self.workers()[-1].name)
+        self.monitor.start(inside or (self.workers() or self.control_planes())[-1].name)
         self.say(f"sampling {', '.join(self.monitor.names())} for {seconds:g} s before anything is broken")
         self.hold(seconds)
         silent = [name for name in self.monitor.names() if not self.monitor.works(name)]
@@ -145,26 +147,21 @@ class Lab:
             HealFailed: it could not be mended.
         """
         self._narrator.enter("fault")
-        began: list[tuple[str, str, float]] = []
-        with contextlib.ExitStack() as stack:
-            for fault in faults:
-                start = self.now()
-                entry = stack.enter_context(inject(fault, self.cluster, self._journal))
-                began.append((fault.name, fault.subject, start))
-                self._narrator.step(f"{entry.fault}{f' (by {entry.means})' if entry.means else ''}", "fault")
-            self._reference = self.now()
-            try:
-                yield
-            finally:
-                self._narrator.enter("heal")
-                healed: float | None = None
+        began: list[tuple[Fault, Entry, float]] = []
+        try:
+            with contextlib.ExitStack() as stack:
+                for fault in faults:
+                    start = self.now()
+                    entry = stack.enter_context(inject(fault, self.cluster, self._journal))
+                    began.append((fault, entry, start))
+                    self._narrator.step(f"{entry.fault}{f' (by {entry.means})' if entry.means else ''}", "fault")
+                self._reference = self.now()
                 try:
-                    stack.close()
-                    healed = self.now()
-                    self._narrator.step("undone: " + ", ".join(name for name, _, _ in began), "heal")
+                    yield
                 finally:
-                    self.spans += [FaultSpan(name, subject, role, start, healed) for name, subject, start in began]
-                    self._reference = self.now()
+                    self._narrator.enter("heal")
+        finally:  # also where the inject of a later fault failed
+            self._ended(began, role)
         self._narrator.enter("converge")
 
     def expect(
@@ -205,8 +202,15 @@ class Lab:
         return state
 
     def assume(self, what: str, read: Callable[[], T], check: Callable[[T], Verdict], *, within: float = 60) -> T:
-        """Wait for something that must hold before the drill can say anything."""
-        return self.expect(what, read, check, within=within)
+        """Wait for something that must hold before the drill can say anything.
+
+        Raises:
+            Untrustworthy: it was not seen in time.
+        """
+        try:
+            return self.expect(what, read, check, within=within)
+        except Unmet as error:
+            raise Untrustworthy(str(error)) from error
 
     def assume_true(self, what: str, ok: bool, measured: object) -> None:
         """What must hold before the drill can say anything, and can be said at once.
@@ -282,8 +286,19 @@ class Lab:
         self.require(
             "every acknowledged write is there, in order", check.intact,
             f"{check.acknowledged} acknowledged, {len(check.lost)} lost, {len(check.reordered)} out of order, "
-            f"{check.unknown} of unknown outcome ({check.unknown_found} of them found)",
+            f"{check.unknown} of unknown outcome ({check.unknown_found} of them found)"
+            + (f", {len(check.undead)} there although refused" if check.undead else ""),
         )  # fmt: skip
+
+    def _ended(self, began: Sequence[tuple[Fault, Entry, float]], role: str) -> None:
+        """Keep the faults of a block; one whose undo failed, or was left out, is still in the journal."""
+        self._reference = self.now()
+        for fault, entry, start in began:
+            healed = None if self._journal.has(entry) else self._reference
+            self.spans.append(FaultSpan(fault.name, fault.subject, role, start, healed))
+        undone = [span.name for span in self.spans[len(self.spans) - len(began) :] if span.healed is not None]
+        if undone:
+            self._narrator.step("undone: " + ", ".join(undone), "heal")
 
 
 def every(*checks: Callable[[Any], Verdict]) -> Callable[[Any], Verdict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 from kubedrill.errors import KubedrillError
@@ -21,6 +22,7 @@ def drills(folder: Path) -> list[Scenario]:
         if spec is None or spec.loader is None:
             continue
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up there
         try:
             spec.loader.exec_module(module)
         except (ImportError, SyntaxError) as error:

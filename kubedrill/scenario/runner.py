@@ -59,14 +59,16 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
     monitor = Monitor(cluster, f"{drill.name}-{int(started)}", now, started, folder, kubectl)
     lab = Lab(cluster, monitor, Journal.of(cluster.spec.name), narrator, now, slow=slow)
     lab_box.append(lab)
-    ending, doubts = Ending(), list[str]()
     try:
         ending = _body(drill, lab)
-    finally:
+    except BaseException:  # Ctrl-C, or a bug of the drill: no report, but the cluster is left as it was found
         monitor.stop()
-        doubts += [] if ending.untrustworthy and not monitor.names() else monitor.doubts()
-        doubts += _settled(cluster, lab)
-        narrator.end()
+        _clear(lab, console)
+        raise
+    monitor.stop()
+    doubts = [] if ending.untrustworthy and not monitor.names() else monitor.doubts()
+    doubts += _settled(cluster, lab)
+    narrator.end()
     judged, reason = verdict(ending, lab.requirements, doubts)
     if judged != "passed":
         logs.collect(cluster.nodes, folder / "logs")
@@ -108,6 +110,9 @@ def _body(drill: Scenario, lab: Lab) -> Ending:
     except FaultRefused as error:
         return Ending(f"refused: {error}", untrustworthy=True)
     except HealFailed as error:
+        if isinstance(error.during, KeyboardInterrupt):
+            lab.say(f"the heal failed: {error}")
+            raise error.during from error
         return Ending(f"the heal failed: {error}", untrustworthy=True)
     except KubedrillError as error:
         return Ending(f"the drill broke off: {error}", untrustworthy=True)

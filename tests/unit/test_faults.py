@@ -26,7 +26,6 @@ from kubedrill.faults import (
     DropForward,
     Fault,
     FaultRefused,
-    Faults,
     HealFailed,
     KillNode,
     KillProcess,
@@ -356,9 +355,8 @@ class TestInject:
 
     def test_several_are_healed_in_reverse(self, world: World) -> None:
         with ExitStack() as stack:
-            faults = Faults(world.journal)
             for fault in (KillNode("worker-1"), PauseNode("worker-2")):
-                stack.enter_context(faults.inject(fault, world.cluster))
+                stack.enter_context(inject(fault, world.cluster, world.journal))
             assert [entry.fault for entry in world.journal.read()[0]] == [
                 "kill the node worker-1", "pause the node worker-2"
             ]  # fmt: skip
@@ -633,7 +631,7 @@ class TestHeal:
             pass
         assert world.provider.node("lab-worker-1").state() == "stopped"
         assert told[-1] == "left as it is: kill the node worker-1 (not healed, on purpose)"
-        assert Faults(world.journal, told.append).heal(world.cluster) != []
+        assert heal(world.cluster, world.journal, told.append) != []
         assert world.provider.node("lab-worker-1").state() == "running"
 
     def test_half_of_what_is_left_out_is_healed(self, world: World) -> None:

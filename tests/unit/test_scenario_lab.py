@@ -1,0 +1,556 @@
+"""What a drill gets: expectations, faults and requirements, on nodes and with a clock that live in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from fake_kubernetes import ADMIN, FakeKubernetes
+from fakes import Call, FakeNode, FakeProvider
+
+from kubedrill.availability import WritesCheck
+from kubedrill.cluster import Cluster
+from kubedrill.errors import CommandFailed, KubedrillError, NotFound
+from kubedrill.faults import FaultRefused, HealFailed, KillNode, LeftOut, StopUnit, Target
+from kubedrill.faults.perform import NoControlPlane
+from kubedrill.faults.targets import NoTarget
+from kubedrill.history import FaultSpan, Lane, LaneFigures, Requirement
+from kubedrill.journal import Journal
+from kubedrill.kube import ApiUnavailable
+from kubedrill.providers.base import NetworkSpec, NodeSpec, Role
+from kubedrill.scenario import lab as module
+from kubedrill.scenario import workload
+from kubedrill.scenario.judge import Unmet, Untrustworthy
+from kubedrill.scenario.lab import Lab, every, names
+from kubedrill.scenario.monitor import Monitor
+from kubedrill.scenario.narrator import Narrator
+from kubedrill.shell import Result
+from kubedrill.spec import ClusterSpec
+from kubedrill.wait import until
+
+OK = Result(0, "", "")
+NO = Result(3, "inactive\n", "")
+WORKER = StopUnit("worker-1", "kubelet")
+OTHER = StopUnit("worker-2", "containerd")
+TOUCHES = ("systemctl", "kubectl")
+
+
+class Clock:
+    """Time that passes only where somebody waits."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def monotonic(self) -> float:
+        """Now."""
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.time += seconds
+
+
+class FakeMonitor:
+    """Lanes whose figures a test sets."""
+
+    def __init__(self) -> None:
+        self.inside: list[str] = []
+        self.stops = 0
+        self.silent: set[str] = set()
+        self.gaps: tuple[tuple[float, float], ...] = ()
+        self.bad = (0, 0)
+        self.check = WritesCheck(9, (), (), 2, 1)
+        self.faults: Sequence[tuple[float, float]] = ()
+
+    def start(self, inside: str) -> None:
+        """Begin."""
+        self.inside.append(inside)
+
+    def stop(self) -> None:
+        """End."""
+        self.stops += 1
+
+    def names(self) -> list[str]:
+        """The lanes."""
+        return ["api-read", "service"]
+
+    def works(self, name: str) -> bool:
+        """Whether it succeeds."""
+        return name not in self.silent
+
+    def lane(self, name: str) -> Lane:
+        """A lane."""
+        return Lane(name, f"The {name}", 0.1, "read", "new")
+
+    def figures(self, name: str, faults: Sequence[tuple[float, float]]) -> LaneFigures:
+        """What the test says."""
+        self.faults = faults
+        failed, unknown = self.bad
+        longest = max((end - start for start, end in self.gaps), default=0)
+        return LaneFigures(name, 200, failed, unknown, 0, longest, self.gaps)
+
+    def writes_check(self) -> WritesCheck:
+        """What the test says."""
+        return self.check
+
+
+class FakeKube:
+    """An API that nobody asks."""
+
+    def __init__(self, text: str, *, timeout: float) -> None:
+        assert "127.0.0.1:6443" in text
+        self.timeout = timeout
+        self.asked: list[tuple[str, str]] = []
+
+    def pods(self, namespace: str, selector: str) -> tuple[()]:
+        """None."""
+        self.asked.append((namespace, selector))
+        return ()
+
+
+class World:
+    """A lab with all that it touches."""
+
+    def __init__(self, folder: Path, workers: int = 2, control_planes: int = 1) -> None:
+        self.clock = Clock()
+        self.provider = FakeProvider(script=self.answer)
+        self.provider.create_network("lab", NetworkSpec("172.28.0.0/24", {}))
+        kinds: list[tuple[Role, int, int]] = [
+            *(("control-plane", n, 10 + n) for n in range(1, control_planes + 1)),
+            *(("worker", n, 100 + n) for n in range(1, workers + 1)),
+        ]  # fmt: skip
+        for role, number, last in kinds:
+            self.provider.create_node("lab", NodeSpec(f"lab-{role}-{number}", role, f"172.28.0.{last}", "an image"))
+        FakeKubernetes.put(self.provider.node("lab-control-plane-1"), "/etc/kubernetes/admin.conf", ADMIN)
+        self.journal = Journal.of("lab")
+        self.stopped: set[str] = set()
+        self.broken: Callable[[Call], Result | None] = lambda _call: None
+        self.in_journal: list[tuple[str, int]] = []
+        self.monitor = FakeMonitor()
+        self.told: list[str] = []
+        self.narrator = Narrator(self.clock.monotonic, self.told.append)
+        nodes = tuple(self.provider.nodes("lab"))
+        self.lab = Lab(
+            Cluster(ClusterSpec(workers=workers, control_planes=control_planes), nodes, 6443),
+            cast(Monitor, self.monitor), self.journal, self.narrator, self.clock.monotonic,
+        )  # fmt: skip
+
+    def answer(self, node: FakeNode, call: Call) -> Result | None:
+        """Answer a command: to stop a unit takes 1 s, to start it 2 s."""
+        said = self.broken(call)
+        if said is not None:
+            return said
+        match call.argv:
+            case ("systemctl", "stop", _):
+                self.in_journal.append((node.name, len(self.journal.read()[0])))
+                self.stopped.add(node.name)
+                self.clock.sleep(1)
+            case ("systemctl", "start", _):
+                self.stopped.discard(node.name)
+                self.clock.sleep(2)
+            case ("systemctl", "is-active", _):
+                return NO if node.name in self.stopped else OK
+        return OK
+
+    def cannot_start(self, node_unit: str) -> None:
+        """Let the start of a unit be refused, for good."""
+
+        def refuse(call: Call) -> Result | None:
+            if call.line == f"systemctl start {node_unit}":
+                raise KubedrillError("the engine is gone")
+            return None
+
+        self.broken = refuse
+
+    def lines(self, word: str) -> list[str]:
+        """The commands with a word in them, as 'node: line'."""
+        return [f"{event[1]}: {event[2]}" for event in self.provider.events if event[0] == "run" and word in event[2]]
+
+    def kinds(self) -> list[tuple[str, str, str]]:
+        """The story: (phase, kind, text)."""
+        return [(step.phase, step.kind, step.text) for step in self.narrator.steps]
+
+
+Make = Callable[..., World]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Makes worlds."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(module, "Kube", FakeKube)
+
+    def made(**counts: int) -> World:
+        world = World(tmp_path, **counts)
+        monkeypatch.setattr(module, "until", partial(until, clock=world.clock))
+        return world
+
+    return made
+
+
+@pytest.fixture
+def world(make: Make) -> World:
+    """One control plane, two workers."""
+    return make()
+
+
+def at_least(wanted: float) -> Callable[[float], tuple[bool, str]]:
+    """A check of a number."""
+    return lambda found: (found >= wanted, f"{found:.0f}")
+
+
+class TestExpect:
+    def test_gives_what_was_read_and_tells_how_long_it_took(self, world: World) -> None:
+        world.clock.time = 3
+        with world.lab.fault(WORKER):
+            began = world.clock.time
+            found = world.lab.expect("it is late", world.clock.monotonic, at_least(9), within=20, predicted=4)
+        assert found >= 9
+        step = next(step for step in world.narrator.steps if step.kind == "wait")
+        assert (step.phase, step.text, step.expected) == ("fault", "it is late", 4)
+        assert step.measured == pytest.approx(found - began)
+        assert step.measured == pytest.approx(5, abs=0.21)
+
+    def test_after_the_heal_time_counts_from_its_end(self, world: World) -> None:
+        with world.lab.fault(WORKER):
+            world.clock.sleep(50)
+        world.clock.sleep(3)
+        world.lab.expect("all is well", lambda: 1, at_least(1), within=1)
+        assert [step.measured for step in world.narrator.steps if step.kind == "wait"] == [3]
+
+    @pytest.mark.parametrize(
+        ("phase", "error"),
+        [("assumptions", Untrustworthy), ("baseline", Untrustworthy), ("fault", Unmet), ("converge", Unmet)],
+    )
+    def test_what_it_means_when_it_is_not_seen(self, world: World, phase: str, error: type[Exception]) -> None:
+        world.narrator.enter(phase)
+        with pytest.raises(error, match=r"^the API answers: not within 5 s .*last seen: 0$"):
+            world.lab.expect("the API answers", lambda: 0, at_least(1), within=5)
+        assert world.kinds()[-1] == (phase, "fail", "the API answers: not seen within 5 s; last seen: 0")
+        assert world.clock.time == pytest.approx(5)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ApiUnavailable("refused"),
+            CommandFailed("kubectl get pods", 1, "refused", "lab-control-plane-1"),
+            NotFound("no control plane runs"),
+            NoControlPlane("no control plane runs"),
+            NoTarget("etcd names no leader"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_what_a_broken_cluster_answers_means_not_yet(self, world: World, error: KubedrillError) -> None:
+        answers: list[KubedrillError | int] = [error, error, 7]
+
+        def read() -> int:
+            answer = answers.pop(0)
+            if isinstance(answer, KubedrillError):
+                raise answer
+            return answer
+
+        assert world.lab.expect("it answers", read, at_least(7), within=5) == 7
+        assert answers == []
+
+    def test_an_error_of_another_kind_is_not_waited_for(self, world: World) -> None:
+        def read() -> int:
+            raise KubedrillError("the engine is gone")
+
+        with pytest.raises(KubedrillError, match="the engine is gone"):
+            world.lab.expect("it answers", read, at_least(7), within=5)
+        assert world.clock.time == 0
+
+    def test_a_line_now_and_then_while_it_waits(self, world: World) -> None:
+        world.narrator.enter("fault")
+        world.lab.expect("it is late", world.clock.monotonic, at_least(14), within=20)
+        waiting = [line for line in world.told if "..." in line]
+        assert waiting == ["   ... it is late: 6", "   ... it is late: 12"] or len(waiting) == 2
+
+    @pytest.mark.parametrize("phase", ["assumptions", "fault", "converge"])
+    def test_an_assumption_says_nothing_of_the_cluster_in_any_phase(self, world: World, phase: str) -> None:
+        world.narrator.enter(phase)
+        with pytest.raises(Untrustworthy, match="two pods: not within 5 s"):
+            world.lab.assume("two pods", lambda: 1, at_least(2), within=5)
+        assert world.lab.assume("two pods", lambda: 2, at_least(2)) == 2
+
+    def test_assume_true(self, world: World) -> None:
+        world.lab.assume_true("different nodes", True, "a, b")
+        with pytest.raises(Untrustworthy, match="^different nodes: a, a$"):
+            world.lab.assume_true("different nodes", False, "a, a")
+        assert world.kinds() == [
+            ("assumptions", "say", "different nodes: a, b"), ("assumptions", "fail", "different nodes: a, a"),
+        ]  # fmt: skip
+
+
+class TestFault:
+    def test_the_undo_is_on_disk_before_anything_breaks(self, world: World) -> None:
+        with world.lab.fault(WORKER, role="runs a pod"):
+            assert world.stopped == {"lab-worker-1"}
+            assert not world.journal.is_empty()
+        assert world.in_journal == [("lab-worker-1", 1)]
+        assert world.journal.is_empty()
+        assert world.stopped == set()
+
+    def test_the_span_begins_before_the_inject_and_ends_after_the_heal(self, world: World) -> None:
+        world.clock.time = 10
+        with world.lab.fault(WORKER, role="runs a pod"):
+            world.clock.sleep(9)
+        assert world.lab.spans == [FaultSpan("stop kubelet", "worker-1", "runs a pod", 10, 22)]
+        assert world.lab.windows() == [(10, 22)]
+
+    def test_the_story(self, world: World) -> None:
+        with world.lab.fault(WORKER):
+            world.lab.say("something happens")
+        world.lab.say("and then")
+        assert world.kinds() == [
+            ("fault", "fault", "stop kubelet on worker-1"), ("fault", "say", "something happens"),
+            ("heal", "heal", "undone: stop kubelet"), ("converge", "say", "and then"),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "error", [Unmet("no answer"), IndexError("a bug"), KeyboardInterrupt()], ids=lambda error: type(error).__name__
+    )
+    def test_an_exception_in_the_block_heals_too(self, world: World, error: BaseException) -> None:
+        with pytest.raises(type(error)) as raised, world.lab.fault(WORKER):
+            raise error
+        assert raised.value is error
+        assert world.stopped == set()
+        assert world.journal.is_empty()
+        assert [span.healed for span in world.lab.spans] == [3]
+        assert world.narrator.phase == "heal"
+
+    def test_two_faults_heal_in_reverse_order(self, world: World) -> None:
+        with world.lab.fault(WORKER, OTHER):
+            assert world.stopped == {"lab-worker-1", "lab-worker-2"}
+        assert world.in_journal == [("lab-worker-1", 1), ("lab-worker-2", 2)]
+        assert world.lines("start") == [
+            "lab-worker-2: systemctl start containerd", "lab-worker-1: systemctl start kubelet",
+        ]  # fmt: skip
+        assert world.lab.spans == [
+            FaultSpan("stop kubelet", "worker-1", "", 0, 6), FaultSpan("stop containerd", "worker-2", "", 1, 6),
+        ]  # fmt: skip
+
+    def test_a_heal_that_fails(self, world: World) -> None:
+        world.cannot_start("kubelet")
+        with pytest.raises(HealFailed, match="the engine is gone"), world.lab.fault(WORKER):
+            world.clock.sleep(5)
+        assert world.lab.spans == [FaultSpan("stop kubelet", "worker-1", "", 0, None)]
+        assert not world.journal.is_empty()
+        assert not [text for _, kind, text in world.kinds() if kind == "heal"]
+        world.clock.time = 40
+        assert world.lab.windows() == [(0, 40)]
+
+    def test_of_two_heals_one_fails(self, world: World) -> None:
+        world.cannot_start("containerd")
+        with pytest.raises(HealFailed), world.lab.fault(WORKER, OTHER):
+            pass
+        assert [(span.target, span.healed) for span in world.lab.spans] == [("worker-1", 4), ("worker-2", None)]
+        assert world.stopped == {"lab-worker-2"}
+        assert ("heal", "heal", "undone: stop kubelet") in world.kinds()
+
+    def test_a_heal_that_fails_does_not_hide_what_ended_the_block(self, world: World) -> None:
+        world.cannot_start("kubelet")
+        unmet = Unmet("the API answers: not within 5 s")
+        with pytest.raises(HealFailed, match="the API answers: not within 5 s") as raised, world.lab.fault(WORKER):
+            raise unmet
+        assert raised.value.during is unmet
+
+    def test_a_second_fault_that_is_refused_heals_the_first(self, world: World) -> None:
+        world.stopped.add("lab-worker-2")
+        reached = []
+        with pytest.raises(FaultRefused), world.lab.fault(WORKER, OTHER):
+            reached.append("the block")
+        assert reached == []
+        assert world.lab.spans == [FaultSpan("stop kubelet", "worker-1", "", 0, 3)]
+        assert world.journal.is_empty()
+        assert world.stopped == {"lab-worker-2"}
+
+    def test_one_whose_heal_is_left_out_is_not_called_healed(self, world: World) -> None:
+        with world.lab.fault(LeftOut(WORKER)):
+            pass
+        assert world.lab.spans == [FaultSpan("stop kubelet", "worker-1", "", 0, None)]
+        assert not [text for _, kind, text in world.kinds() if kind == "heal"]
+
+    def test_a_computer(self, world: World) -> None:
+        with world.lab.fault(KillNode("worker-2")):
+            assert world.provider.node("lab-worker-2").state() == "stopped"
+        assert world.provider.node("lab-worker-2").state() == "running"
+
+
+class TestRequire:
+    def test_require(self, world: World) -> None:
+        world.lab.require("no failed request", True, 0)
+        world.lab.require("no lost write", False, "2 lost")
+        assert world.lab.requirements == [
+            Requirement("no failed request", "0", True), Requirement("no lost write", "2 lost", False),
+        ]  # fmt: skip
+        assert world.kinds() == [
+            ("assumptions", "say", "met: no failed request (0)"),
+            ("assumptions", "fail", "NOT MET: no lost write (2 lost)"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("gaps", "between", "longest", "ok"),
+        [
+            ((), None, "0.00", True),
+            (((10, 12),), None, "2.00", True),
+            (((10, 13),), None, "3.00", True),
+            (((10, 13.01),), None, "3.01", False),
+            (((1, 2), (10, 17), (20, 21)), None, "7.00", False),
+            (((1, 2), (10, 17), (20, 21)), (0, 10), "1.00", True),
+            (((1, 2), (10, 17), (20, 21)), (10, 20), "7.00", False),
+            (((1, 2), (10, 17), (20, 21)), (17, 30), "1.00", True),
+            (((1, 2), (10, 17)), (50, 60), "0.00", True),
+        ],
+    )
+    def test_downtime(
+        self, world: World, gaps: tuple[tuple[float, float], ...], between: tuple[float, float] | None, longest: str,
+        ok: bool,
+    ) -> None:  # fmt: skip
+        world.monitor.gaps = gaps
+        world.lab.require_downtime("api-read", 3, between=between)
+        assert world.lab.requirements == [
+            Requirement("The api-read: no gap longer than 3 s", f"longest gap {longest} s", ok)
+        ]
+
+    @pytest.mark.parametrize(
+        ("bad", "measured", "ok"),
+        [
+            ((0, 0), "0 of 200 (0.00%)", True), ((1, 0), "1 of 200 (0.50%)", False),
+            ((0, 1), "1 of 200 (0.50%)", False), ((3, 1), "4 of 200 (2.00%)", False),
+        ],
+    )  # fmt: skip
+    def test_no_failure(self, world: World, bad: tuple[int, int], measured: str, ok: bool) -> None:
+        world.monitor.bad = bad
+        world.lab.require_no_failure("service")
+        assert world.lab.requirements == [Requirement("The service: no failed request", measured, ok)]
+
+    @pytest.mark.parametrize(
+        ("check", "measured", "ok"),
+        [
+            (WritesCheck(9, (), (), 2, 1),
+             "9 acknowledged, 0 lost, 0 out of order, 2 of unknown outcome (1 of them found)", True),
+            (WritesCheck(9, (4, 5), (), 0, 0),
+             "9 acknowledged, 2 lost, 0 out of order, 0 of unknown outcome (0 of them found)", False),
+            (WritesCheck(9, (), ((1, 2),), 0, 0),
+             "9 acknowledged, 0 lost, 1 out of order, 0 of unknown outcome (0 of them found)", False),
+            (WritesCheck(9, (), (), 0, 0, undead=(3,)),
+             "9 acknowledged, 0 lost, 0 out of order, 0 of unknown outcome (0 of them found), 1 there although refused",
+             False),
+        ],
+    )  # fmt: skip
+    def test_writes(self, world: World, check: WritesCheck, measured: str, ok: bool) -> None:
+        world.monitor.check = check
+        world.lab.require_writes()
+        assert world.lab.requirements == [Requirement("every acknowledged write is there, in order", measured, ok)]
+
+    def test_figures_know_when_something_was_broken(self, world: World) -> None:
+        with world.lab.fault(WORKER):
+            pass
+        world.lab.figures("service")
+        assert world.monitor.faults == [(0, 3)]
+
+
+class TestPhases:
+    def test_baseline(self, world: World) -> None:
+        world.clock.time = 2
+        world.lab.baseline(5)
+        assert world.monitor.inside == ["lab-worker-2"]
+        assert world.narrator.phase == "baseline"
+        assert world.clock.time == pytest.approx(7, abs=0.11)
+
+    @pytest.mark.parametrize(
+        ("workers", "inside", "chosen"),
+        [(2, "lab-worker-1", "lab-worker-1"), (1, "", "lab-worker-1"), (0, "", "lab-control-plane-3")],
+    )
+    def test_where_the_pod_asks_from(self, make: Make, workers: int, inside: str, chosen: str) -> None:
+        world = make(workers=workers, control_planes=3)
+        world.lab.baseline(0, inside=inside)
+        assert world.monitor.inside == [chosen]
+
+    def test_a_lane_that_never_works_says_nothing_of_the_cluster(self, world: World) -> None:
+        world.monitor.silent = {"service"}
+        with pytest.raises(Untrustworthy, match="^before any fault nothing succeeded on: service$"):
+            world.lab.baseline(1)
+
+    def test_verify_ends_the_sampling(self, world: World) -> None:
+        world.lab.verify()
+        assert (world.monitor.stops, world.narrator.phase) == (1, "verify")
+
+    def test_quietly(self, world: World) -> None:
+        assert world.lab.expect_quietly(lambda: 5, at_least(5), within=1) == 5
+        with suppress(KubedrillError):
+            world.lab.expect_quietly(lambda: 4, at_least(5), within=3)
+        assert world.clock.time == pytest.approx(3)
+        assert world.told == []
+
+
+class TestCluster:
+    def test_targets_are_recorded(self, world: World) -> None:
+        leader = Target("lab-control-plane-1", "etcd leader", "etcdctl says so")
+        assert world.lab.target(leader) is leader
+        world.lab.target(Target("lab-worker-1", "runs a pod"))
+        assert world.lab.targets == {
+            "lab-control-plane-1": "etcd leader (etcdctl says so)", "lab-worker-1": "runs a pod",
+        }  # fmt: skip
+        assert "etcd leader: lab-control-plane-1 (etcdctl says so)" in world.told
+
+    def test_facts_are_texts(self, world: World) -> None:
+        world.lab.fact("replaced after", 3.5)
+        assert world.lab.facts == {"replaced after": "3.5"}
+
+    def test_nodes(self, make: Make) -> None:
+        lab = make(control_planes=3, workers=1).lab
+        assert names(lab.control_planes()) == [f"lab-control-plane-{n}" for n in (1, 2, 3)]
+        assert names(lab.workers()) == ["lab-worker-1"]
+        assert lab.node("worker-1").name == "lab-worker-1"
+
+    def test_kubectl_runs_on_a_control_plane_that_runs(self, make: Make) -> None:
+        world = make(control_planes=3)
+        world.lab.kubectl("get", "nodes")
+        world.provider.node("lab-control-plane-1").kill()
+        world.lab.kubectl("get", "pods")
+        assert world.lines("kubectl") == [
+            "lab-control-plane-1: kubectl get nodes", "lab-control-plane-2: kubectl get pods",
+        ]  # fmt: skip
+        for number in (2, 3):
+            world.provider.node(f"lab-control-plane-{number}").kill()
+        with pytest.raises(NotFound, match="no control plane runs"):
+            world.lab.kubectl("get", "pods")
+
+    def test_a_status(self, world: World) -> None:
+        world.broken = lambda call: Result(1, "", "no such pod") if "exec" in call.line else None
+        with pytest.raises(CommandFailed, match="no such pod"):
+            world.lab.in_pod("hello-1", "true")
+        assert world.lab.in_pod("hello-1", "true", check=False).status == 1
+        assert world.lines("exec")[-1].endswith(f"exec --namespace {workload.NAMESPACE} hello-1 -- sh -c true")
+
+    def test_apply(self, world: World) -> None:
+        world.lab.apply(workload.service("hello"))
+        call = world.provider.node("lab-control-plane-1").calls[-1]
+        assert call.line == "kubectl apply -f -"
+        assert call.stdin is not None
+        assert [line for line in call.stdin.splitlines() if line.startswith("kind:")] == [
+            "kind: Namespace", "kind: Service",
+        ]  # fmt: skip
+
+    def test_pods_are_those_of_the_drill(self, world: World) -> None:
+        assert world.lab.pods("hello") == ()
+        assert cast(Any, world.lab.api).asked == [("drill", "app=hello")]
+        assert cast(Any, world.lab.api).timeout == 2
+
+    @pytest.mark.parametrize(
+        ("state", "verdict"),
+        [
+            (6, (True, "even; small")), (5, (False, "odd")), (20, (False, "large")), (21, (False, "odd; large")),
+        ],
+    )  # fmt: skip
+    def test_every(self, state: int, verdict: tuple[bool, str]) -> None:
+        check = every(
+            lambda n: (n % 2 == 0, "odd" if n % 2 else "even"), lambda n: (n < 10, "small" if n < 10 else "large")
+        )
+        assert check(state) == verdict
