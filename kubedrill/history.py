@@ -115,11 +115,20 @@ class Phase:
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing that the drill requires: 'API reads were down for at most 15 s'."""
+    """One thing that the drill requires: 'API reads were down for at most 15 s'.
+
+    Args:
+        text: what is required.
+        measured: what was measured.
+        ok: whether it holds.
+        rule: how it follows from the samples, so that it can be judged again (scenario/rules.py): {'kind': 'gap',
+            'lane', 'at_most', 'between'}, {'kind': 'no-failure', 'lane'}, {'kind': 'writes'}; empty where it does not.
+    """
 
     text: str
     measured: str
     ok: bool
+    rule: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

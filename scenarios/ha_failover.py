@@ -20,6 +20,11 @@ ELECTION, LEASE, RETRY, BALANCER = 1.5, 15, 2, 1.5
 @scenario(control_planes=3, workers=2)
 def ha_failover(lab: Lab) -> None:
     """Kill the control plane that leads etcd, then two of three: no acknowledged write may be lost."""
+    run(lab)
+
+
+def run(lab: Lab, *, balanced: bool = True) -> None:
+    """The drill; its negative control asks the killed control plane itself instead of the balancer, and ends there."""
     lab.apply(workload.deployment("hello", 2), workload.service("hello", workload.NODE_PORT))
     lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60)
     leader = lab.target(targets.etcd_leader(lab.cluster))
@@ -45,6 +50,10 @@ def ha_failover(lab: Lab) -> None:
         )  # fmt: skip
     one_down = lab.span()
     _whole_again(lab)
+    if not balanced:
+        lab.verify()
+        lab.require_downtime(f"cp-{leader.node.rpartition('-')[2]}", 3, between=one_down)
+        return
 
     pair = [node.name for node in lab.control_planes() if node.name != targets.etcd_leader(lab.cluster).node]
     lab.say(f"now two of three: {', '.join(pair)}; etcd has no majority left, so reads and writes must stop")

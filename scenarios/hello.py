@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 from kubedrill import checks
+from kubedrill.faults import Fault
+from kubedrill.kube import PodSnapshot
 from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab
 
@@ -12,15 +15,33 @@ from kubedrill.scenario.lab import Lab
 @scenario(workers=2)
 def hello(lab: Lab) -> None:
     """Deploy hello; its pods must reach each other across nodes, the API, the Service, and find names."""
+    run(lab)
+
+
+def run(lab: Lab, broken: Fault | None = None) -> None:
+    """The drill; its negative control breaks the pod network before it looks.
+
+    Args:
+        lab: the lab.
+        broken: what is broken while it looks; nothing in the drill itself.
+    """
     lab.apply(workload.deployment("hello", 2), workload.service("hello", workload.NODE_PORT))
     first, second = lab.expect(
         "two pods of hello are ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60
     )
     lab.assume_true("the pods are on different nodes", first.node != second.node, f"{first.node}, {second.node}")
     lab.baseline(5)
-
-    pinged = lab.in_pod(first.name, f"nping --tcp -c 3 -p {workload.PORT} {second.ip}", check=False).stdout
+    with lab.fault(broken) if broken else contextlib.nullcontext():
+        _look(lab, first, second)
     lab.verify()
+    lab.require_no_failure("service")
+    lab.require_no_failure("pod-service")
+    lab.require_no_failure("pod-dns")
+
+
+def _look(lab: Lab, first: PodSnapshot, second: PodSnapshot) -> None:
+    """As the course does it, by hand."""
+    pinged = lab.in_pod(first.name, f"nping --tcp -c 3 -p {workload.PORT} {second.ip}", check=False).stdout
     lab.require("nping from pod to pod across nodes loses nothing", "Lost: 0 (0.00%)" in pinged, _lost(pinged))
     answer = lab.in_pod(first.name, f"curl -sS -m 5 http://{second.ip}:{workload.PORT}/", check=False).stdout
     lab.require("an HTTP request from pod to pod is answered by that pod", second.name in answer, answer.strip())
@@ -37,9 +58,6 @@ def hello(lab: Lab) -> None:
     lab.require(
         "DNS gives a pod the Service's address", found.split() == [address], f"{found.strip()}, it is {address}"
     )
-    lab.require_no_failure("service")
-    lab.require_no_failure("pod-service")
-    lab.require_no_failure("pod-dns")
 
 
 def _lost(output: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubedrill import checks
-from kubedrill.faults import DropForward
+from kubedrill.faults import DropForward, Fault
 from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab, names
 
@@ -11,6 +11,11 @@ from kubedrill.scenario.lab import Lab, names
 @scenario(workers=2)
 def pod_network(lab: Lab) -> None:
     """Let the FORWARD chain of the workers drop; pods of different nodes must lose each other, and be found again."""
+    run(lab, DropForward(tuple(names(lab.workers()))))
+
+
+def run(lab: Lab, fault: Fault) -> None:
+    """The drill, with its fault as an argument, so that its negative control can leave the heal out."""
     lab.apply(workload.deployment("hello", 2), workload.service("hello", workload.NODE_PORT))
     first, second = lab.expect(
         "two pods on different nodes", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60
@@ -19,7 +24,7 @@ def pod_network(lab: Lab) -> None:
     lab.assume_true("pod reaches pod before", lab.in_pod(first.name, ask, check=False).status == 0, ask)
     lab.baseline(5, inside=first.node)
 
-    with lab.fault(DropForward(tuple(names(lab.workers())))):
+    with lab.fault(fault):
         lab.expect("pod no longer reaches pod", lambda: lab.in_pod(first.name, ask, check=False),
                    lambda result: (result.status != 0, f"status {result.status}"), within=15, predicted=1)  # fmt: skip
         nodes = lab.api.nodes()

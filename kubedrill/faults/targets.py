@@ -26,7 +26,9 @@ def etcd_leader(cluster: Computers) -> Target:
     """
     said: list[str] = []
     for node in running_control_planes(cluster):
-        command = ["sh", "-c", f"{ETCDCTL} endpoint status --cluster -w json"]
+        # A member that is dead costs the whole of its limit, which is 5 s without one.
+        limit = "--dial-timeout=1s --command-timeout=2s"
+        command = ["sh", "-c", f"{ETCDCTL} endpoint status --cluster {limit} -w json"]
         try:
             # Its status is 1 as soon as one member does not answer; what the others say is printed all the same.
             result = node.run(command, check=False, timeout=30, show=False)

@@ -19,7 +19,12 @@ def healthy(cluster: Cluster) -> list[str]:
     if node is None:
         raise NotFound("no control plane runs")
     # Its status is 1 as soon as one member is unhealthy; the answer tells which.
-    answer = node.run(["sh", "-c", f"{ETCDCTL} endpoint health --cluster -w json"], check=False, timeout=20, show=False)
+    answer = node.run(
+        ["sh", "-c", f"{ETCDCTL} endpoint health --cluster --command-timeout=2s -w json"],
+        check=False,
+        timeout=20,
+        show=False,
+    )
     try:
         members = json.loads(answer.stdout)
     except ValueError:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from kubedrill import availability, kube
+from kubedrill import kube
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
 from kubedrill.faults import Fault, Target
@@ -17,7 +17,7 @@ from kubedrill.history import FaultSpan, LaneFigures, Requirement
 from kubedrill.journal import Entry, Journal
 from kubedrill.kube import Kube
 from kubedrill.providers.base import Node
-from kubedrill.scenario import workload
+from kubedrill.scenario import rules, workload
 from kubedrill.scenario.judge import Unmet, Untrustworthy
 from kubedrill.scenario.monitor import Monitor
 from kubedrill.scenario.narrator import Narrator
@@ -243,8 +243,7 @@ class Lab:
             ok: whether it holds.
             measured: what was measured.
         """
-        self.requirements.append(Requirement(text, str(measured), ok))
-        self._narrator.step(f"{'met' if ok else 'NOT MET'}: {text} ({measured})", "say" if ok else "fail")
+        self._add(Requirement(text, str(measured), ok))
 
     def figures(self, lane: str) -> LaneFigures:
         """What a lane's samples add up to, once sampling has ended."""
@@ -266,29 +265,15 @@ class Lab:
             at_most: seconds.
             between: only the gaps that begin in this part of the run.
         """
-        figures = self.figures(lane)
-        gaps = [end - start for start, end in figures.windows if between is None or between[0] <= start < between[1]]
-        longest = max(gaps, default=0.0)
-        title = self.monitor.lane(lane).title
-        self.require(f"{title}: no gap longer than {at_most:g} s", longest <= at_most, f"longest gap {longest:.2f} s")
+        self._add(rules.gap(self.monitor.lane(lane).title, self.figures(lane), at_most, between))
 
     def require_no_failure(self, lane: str) -> None:
         """Require that every question of a lane was answered well."""
-        figures = self.figures(lane)
-        share = availability.error_share(figures)
-        bad = figures.failed + figures.unknown
-        self.require(f"{self.monitor.lane(lane).title}: no failed request", bad == 0,
-                     f"{bad} of {figures.samples} ({share:.2%})")  # fmt: skip
+        self._add(rules.no_failure(self.monitor.lane(lane).title, self.figures(lane)))
 
     def require_writes(self) -> None:
         """Require that every acknowledged write is there, in order."""
-        check = self.monitor.writes_check()
-        self.require(
-            "every acknowledged write is there, in order", check.intact,
-            f"{check.acknowledged} acknowledged, {len(check.lost)} lost, {len(check.reordered)} out of order, "
-            f"{check.unknown} of unknown outcome ({check.unknown_found} of them found)"
-            + (f", {len(check.undead)} there although refused" if check.undead else ""),
-        )  # fmt: skip
+        self._add(rules.writes(self.monitor.writes_check()))
 
     def _ended(self, began: Sequence[tuple[Fault, Entry, float]], role: str) -> None:
         """Keep the faults of a block; one whose undo failed, or was left out, is still in the journal."""
@@ -299,6 +284,12 @@ class Lab:
         undone = [span.name for span in self.spans[len(self.spans) - len(began) :] if span.healed is not None]
         if undone:
             self._narrator.step("undone: " + ", ".join(undone), "heal")
+
+    def _add(self, one: Requirement) -> None:
+        self.requirements.append(one)
+        self._narrator.step(
+            f"{'met' if one.ok else 'NOT MET'}: {one.text} ({one.measured})", "say" if one.ok else "fail"
+        )
 
 
 def every(*checks: Callable[[Any], Verdict]) -> Callable[[Any], Verdict]:

@@ -11,6 +11,7 @@ from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
 from kubedrill.faults.errors import FaultRefused, HealFailed
+from kubedrill.faults.injection import heal
 from kubedrill.history import ClusterEvent, Run
 from kubedrill.journal import Journal
 from kubedrill.kube import ApiUnavailable, Kube
@@ -56,17 +57,20 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
     def kubectl(*arguments: str, stdin: str | None = None) -> object:
         return lab_box[0].kubectl(*arguments, stdin=stdin)
 
+    journal = Journal.of(cluster.spec.name)
     monitor = Monitor(cluster, f"{drill.name}-{int(started)}", now, started, folder, kubectl)
-    lab = Lab(cluster, monitor, Journal.of(cluster.spec.name), narrator, now, slow=slow)
+    lab = Lab(cluster, monitor, journal, narrator, now, slow=slow)
     lab_box.append(lab)
     try:
         ending = _body(drill, lab)
     except BaseException:  # Ctrl-C, or a bug of the drill: no report, but the cluster is left as it was found
         monitor.stop()
+        _healed(cluster, journal, console)
         _clear(lab, console)
         raise
     monitor.stop()
     doubts = [] if ending.untrustworthy and not monitor.names() else monitor.doubts()
+    doubts += _healed(cluster, journal, console)
     doubts += _settled(cluster, lab)
     narrator.end()
     judged, reason = verdict(ending, lab.requirements, doubts)
@@ -117,6 +121,16 @@ def _body(drill: Scenario, lab: Lab) -> Ending:
     except KubedrillError as error:
         return Ending(f"the drill broke off: {error}", untrustworthy=True)
     return Ending()
+
+
+def _healed(cluster: Cluster, journal: Journal, console: Console) -> list[str]:
+    """Undo what the drill left broken: a heal that was left out on purpose, or one that failed."""
+    try:
+        for line in [] if journal.is_empty() else heal(cluster, journal, console.say):
+            console.say(line)
+    except KubedrillError as error:
+        return [f"what was broken could not be mended: {error.what}"]
+    return []
 
 
 def _settled(cluster: Cluster, lab: Lab) -> list[str]:

@@ -1,0 +1,68 @@
+"""Requirements that follow from samples: pure, the same while a drill runs and when a saved run is judged again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kubedrill.availability import WritesCheck, error_share
+from kubedrill.history import LaneFigures, Requirement
+
+
+def gap(title: str, figures: LaneFigures, at_most: float, between: tuple[float, float] | None) -> Requirement:
+    """A lane had no longer gap than so many seconds.
+
+    Args:
+        title: the lane's, for people.
+        figures: the lane's.
+        at_most: seconds.
+        between: only gaps that begin in this part of the run; None for all.
+    """
+    gaps = [end - start for start, end in figures.windows if between is None or between[0] <= start < between[1]]
+    longest = max(gaps, default=0.0)
+    rule = {"kind": "gap", "lane": figures.lane, "at_most": at_most, "between": list(between) if between else None}
+    return Requirement(
+        f"{title}: no gap longer than {at_most:g} s", f"longest gap {longest:.2f} s", longest <= at_most, rule
+    )
+
+
+def no_failure(title: str, figures: LaneFigures) -> Requirement:
+    """Every question of a lane was answered well."""
+    bad = figures.failed + figures.unknown
+    measured = f"{bad} of {figures.samples} ({error_share(figures):.2%})"
+    rule = {"kind": "no-failure", "lane": figures.lane}
+    return Requirement(f"{title}: no failed request", measured, bad == 0 and figures.samples > 0, rule)
+
+
+def writes(check: WritesCheck) -> Requirement:
+    """Every acknowledged write is there, in order."""
+    measured = (
+        f"{check.acknowledged} acknowledged, {len(check.lost)} lost, {len(check.reordered)} out of order, "
+        f"{check.unknown} of unknown outcome ({check.unknown_found} of them found)"
+        + (f", {len(check.undead)} there although refused" if check.undead else "")
+    )
+    ok = check.intact and check.acknowledged > 0
+    return Requirement("every acknowledged write is there, in order", measured, ok, {"kind": "writes"})
+
+
+def again(
+    one: Requirement, titles: Mapping[str, str], figures: Mapping[str, LaneFigures], check: Callable[[], WritesCheck]
+) -> Requirement:
+    """The requirement, judged anew; as it was, where it does not follow from samples.
+
+    Args:
+        one: as it was saved.
+        titles: of each lane.
+        figures: of each lane, added up anew.
+        check: holds the saved writes against what was read back.
+    """
+    rule: Mapping[str, Any] = one.rule
+    match rule.get("kind"):
+        case "gap":
+            between = tuple(rule["between"]) if rule["between"] else None
+            return gap(titles[rule["lane"]], figures[rule["lane"]], rule["at_most"], between)
+        case "no-failure":
+            return no_failure(titles[rule["lane"]], figures[rule["lane"]])
+        case "writes":
+            return writes(check())
+    return one

@@ -1,0 +1,115 @@
+"""The drills on a real cluster, and for each its negative control: with the remedy taken away it must fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kubedrill import history, paths
+from kubedrill.cluster import Cluster
+from kubedrill.console import Console
+from kubedrill.faults import DropForward, LeftOut
+from kubedrill.history import Run
+from kubedrill.scenario import Scenario, registry, runner
+from kubedrill.scenario.lab import Lab, names
+from kubedrill.scenario.rejudge import rejudge
+
+pytestmark = [pytest.mark.engine, pytest.mark.cluster]
+DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
+# One cluster that fits all of them: three control planes, and the short grace period of node-failure.
+SPEC = {"controlPlanes": 3, "workers": 2, "extraArgs": DRILLS["node-failure"].needs["extraArgs"]}
+Drilled = Callable[[Scenario], tuple[Run, Path]]
+
+
+@pytest.fixture(scope="module")
+def drilled(lab: Cluster, console: Console) -> Drilled:
+    """Run a drill on the module's cluster."""
+    return lambda drill: runner.run(drill, lab, console)
+
+
+def variant(name: str, body: Callable[[Lab], None]) -> Scenario:
+    """The drill of that name with another body."""
+    drill = DRILLS[name]
+    return Scenario(f"{name}-control", f"{drill.title} (negative control)", "", body, drill.needs)
+
+
+def function(name: str) -> Callable[..., None]:
+    """The `run` of a drill's module."""
+    run: Callable[..., None] = DRILLS[name].body.__globals__["run"]
+    return run
+
+
+@pytest.mark.parametrize("name", ["hello", "drain", "node-failure", "pod-network", "ha-failover"])
+def test_the_drill_passes(drilled: Drilled, name: str) -> None:
+    run, folder = drilled(DRILLS[name])
+    assert run.verdict == "passed", run.reason
+    assert {phase.name for phase in run.phases} >= {"assumptions", "baseline", "verify"}
+    assert all(figures.samples > 30 for figures in run.figures)
+    assert history.load(folder) == run
+    assert (folder / "junit.xml").exists()
+    assert (folder / "index.html").stat().st_size > 100_000
+    assert "api-write" in {lane.name for lane in run.lanes}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "reason"),
+    [
+        pytest.param(
+            "hello", lambda lab: function("hello")(lab, DropForward(tuple(names(lab.workers())))),
+            "nping from pod to pod", id="hello: the pod network is broken",
+        ),
+        pytest.param(
+            "drain", lambda lab: function("drain")(lab, replicas=1, at_least=0),
+            "no failed request", id="drain: one replica and no budget",
+        ),
+        pytest.param(
+            "node-failure", lambda lab: function("node-failure")(lab, grace=20, tolerate=5, replicas=1),
+            "no gap longer than 5 s", id="node-failure: one replica",
+        ),
+        pytest.param(
+            "pod-network",
+            lambda lab: function("pod-network")(lab, LeftOut(DropForward(tuple(names(lab.workers()))))),
+            "pod reaches pod again", id="pod-network: the heal is left out",
+        ),
+        pytest.param(
+            "ha-failover", lambda lab: function("ha-failover")(lab, balanced=False),
+            "itself: no gap longer than 3 s", id="ha-failover: no balancer",
+        ),
+    ],
+)  # fmt: skip
+def test_without_its_remedy_it_fails(drilled: Drilled, name: str, body: Callable[[Lab], None], reason: str) -> None:
+    run, folder = drilled(variant(name, body))
+    assert run.verdict == "failed", f"{run.verdict}: {run.reason}"
+    assert reason in run.reason
+    assert list((folder / "logs").iterdir()), "the logs of all nodes are kept when it does not pass"
+
+
+def test_a_saved_run_is_judged_again_the_same(drilled: Drilled) -> None:
+    folder = sorted(runner.runs().glob("*-ha-failover"))[-1]
+    saved, again = rejudge(folder)
+    assert again.verdict == saved.verdict == "passed"
+    assert [one.measured for one in again.requirements] == [one.measured for one in saved.requirements]
+
+
+def test_a_lost_write_in_a_saved_run_is_noticed(tmp_path: Path, drilled: Drilled) -> None:
+    """The same run, with one acknowledged write taken out of what the store held at the end."""
+    source = sorted(runner.runs().glob("*-ha-failover"))[-1]
+    copy = tmp_path / "run"
+    (copy / "samples").mkdir(parents=True)
+    for file in [source / "report.json", source / "writes-found.json", *(source / "samples").iterdir()]:
+        (copy / file.relative_to(source)).write_bytes(file.read_bytes())
+    found = json.loads((copy / "writes-found.json").read_text())
+    acknowledged = {
+        int(sample.detail.split()[0].removeprefix("#"))
+        for sample in history.read_samples(copy, "api-write")
+        if sample.outcome == "ok"
+    }
+    slot = next(name for name, numbers in found.items() if set(numbers) & acknowledged)
+    found[slot].remove(next(number for number in found[slot] if number in acknowledged))
+    (copy / "writes-found.json").write_text(json.dumps(found))
+    _, again = rejudge(copy)
+    assert again.verdict == "failed"
+    assert "1 lost" in again.reason
