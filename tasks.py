@@ -241,22 +241,34 @@ def scenario(
     return commands.scenario(_console(), drill, everything=all, name=name, flags=flags)
 
 
-@task(help={"drill": "of this drill (default: the newest of all)", "list": "write and name the index of all runs"})
+@task(
+    help={
+        "drill": "of this drill (default: the newest of all)",
+        "list": "write and name the index of all runs",
+        "again": "judge the run again from its saved samples, and write its report anew",
+    }
+)
 @_friendly
-def report(c: Context, drill: str = "", list: bool = False) -> None:
+def report(c: Context, drill: str = "", list: bool = False, again: bool = False) -> None:
     """Name the newest report, and open it where there is a browser."""
     from kubedrill import commands
 
-    commands.report(_console(), drill, index=list)
+    commands.report(_console(), drill, index=list, again=again)
 
 
-@task(help={"unit": "only what needs no engine, in seconds", "keyword": "only tests that match, as pytest's -k"})
+@task(
+    help={
+        "unit": "only what needs no engine, in seconds",
+        "all": "slow ones, too",
+        "keyword": "only tests that match, as pytest's -k",
+    }
+)
 @_friendly
-def test(c: Context, unit: bool = False, keyword: str = "") -> int:
+def test(c: Context, unit: bool = False, all: bool = False, keyword: str = "") -> int:
     """Run the tests; sets up and builds first what they need."""
     from kubedrill import commands
 
-    return commands.test(_console(), unit=unit, keyword=keyword)
+    return commands.test(_console(), unit=unit, everything=all, keyword=keyword)
 
 
 @task(

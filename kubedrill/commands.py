@@ -23,6 +23,7 @@ from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
 from kubedrill.scenario import registry
+from kubedrill.scenario.rejudge import rejudge
 from kubedrill.spec import ClusterSpec
 
 
@@ -207,8 +208,8 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
     )
 
 
-def report(console: Console, drill: str, *, index: bool) -> None:
-    """Name the newest report, or the index, and open it where there is a browser.
+def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
+    """Name the newest report, or the index, and open it where there is a browser; judge it again first if asked.
 
     Raises:
         NotFound: no drill was run yet.
@@ -217,12 +218,15 @@ def report(console: Console, drill: str, *, index: bool) -> None:
     found = sorted(folder for folder in runs.glob(f"*-{drill or '*'}") if (folder / "index.html").exists())
     if not found:
         raise NotFound(f"there is no report{f' of {drill}' if drill else ''}", todo=["run: invoke scenario --list"])
+    if again:
+        saved, now = rejudge(found[-1])
+        console.line(f"{now.drill} of {now.started}: was {saved.verdict}, is {now.verdict}: {now.reason}")
     page = reports.index(runs) if index else found[-1] / "index.html"
     console.line(str(page))
     webbrowser.open(page.as_uri())
 
 
-def test(console: Console, *, unit: bool, keyword: str) -> int:
+def test(console: Console, *, unit: bool, everything: bool, keyword: str) -> int:
     """Run pytest; the status is pytest's."""
     root = paths.repository()
     folders = ["tests/unit"] if unit else ["tests"]
@@ -232,6 +236,7 @@ def test(console: Console, *, unit: bool, keyword: str) -> int:
         place = cluster.lab(console)
         building.ensure(place.engine, spec.load(None, {}).kubernetes, place.missing, console.say)
     arguments = ["-k", keyword] if keyword else []
+    arguments += [] if everything else ["-m", "not slow"]
     return shell.interactive(
         [sys.executable, "-m", "pytest", f"--rootdir={root}", *(str(root / each) for each in folders), *arguments]
     )

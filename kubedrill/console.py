@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TextIO
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
@@ -63,6 +64,7 @@ class Console:
         self._last: dict[str, str] = {}
         self._lock = threading.Lock()
         self._hidden: list[str] = []
+        self._sink: TextIO | None = None
 
     def say(self, text: str) -> None:
         """Print a line with the time since the start."""
@@ -72,15 +74,30 @@ class Console:
 
     def command(self, node: str, argv: Sequence[str], stdin: str | None) -> None:
         """Print a command that runs in a node, once where it is repeated."""
-        if not self._show_commands:
+        if not self._show_commands and self._sink is None:
             return
         line = self.redacted(_typed(argv, stdin))
         with self._lock:
             if self._last.get(node) == line:
                 return
             self._last[node] = line
+            if self._sink is not None:
+                self._sink.write(f"{node} # {line}\n")
+            if not self._show_commands:
+                return
             self._out.print(f"           {node} # ", style="cyan", end="")
             self._out.print(line, markup=False)
+
+    @contextlib.contextmanager
+    def keeping_commands(self, file: Path) -> Iterator[None]:
+        """Write every command that runs in a node to a file, too, whether it is printed or not."""
+        with file.open("w") as sink:
+            self._sink = sink
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._sink = None
 
     def wrote(self, node: str, path: str, content: str) -> None:
         """Print a file that was written in a node, as a person would type it there."""

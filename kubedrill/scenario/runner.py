@@ -62,7 +62,8 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
     lab = Lab(cluster, monitor, journal, narrator, now, slow=slow)
     lab_box.append(lab)
     try:
-        ending = _body(drill, lab)
+        with console.keeping_commands(folder / "commands.txt"):
+            ending = _body(drill, lab)
     except BaseException:  # Ctrl-C, or a bug of the drill: no report, but the cluster is left as it was found
         monitor.stop()
         _healed(cluster, journal, console)

@@ -61,6 +61,7 @@ class FakeMonitor:
         self.silent: set[str] = set()
         self.gaps: tuple[tuple[float, float], ...] = ()
         self.bad = (0, 0)
+        self.samples = 200
         self.check = WritesCheck(9, (), (), 2, 1)
         self.faults: Sequence[tuple[float, float]] = ()
 
@@ -89,7 +90,7 @@ class FakeMonitor:
         self.faults = faults
         failed, unknown = self.bad
         longest = max((end - start for start, end in self.gaps), default=0)
-        return LaneFigures(name, 200, failed, unknown, 0, longest, self.gaps)
+        return LaneFigures(name, self.samples, failed, unknown, 0, longest, self.gaps)
 
     def writes_check(self) -> WritesCheck:
         """What the test says."""
@@ -282,7 +283,7 @@ class TestExpect:
 
     def test_assume_true(self, world: World) -> None:
         world.lab.assume_true("different nodes", True, "a, b")
-        with pytest.raises(Untrustworthy, match="^different nodes: a, a$"):
+        with pytest.raises(Untrustworthy, match=r"^different nodes: a, a$"):
             world.lab.assume_true("different nodes", False, "a, a")
         assert world.kinds() == [
             ("assumptions", "say", "different nodes: a, b"), ("assumptions", "fail", "different nodes: a, a"),
@@ -304,6 +305,7 @@ class TestFault:
             world.clock.sleep(9)
         assert world.lab.spans == [FaultSpan("stop kubelet", "worker-1", "runs a pod", 10, 22)]
         assert world.lab.windows() == [(10, 22)]
+        assert world.lab.span() == (10, 22)
 
     def test_the_story(self, world: World) -> None:
         with world.lab.fault(WORKER):
@@ -436,6 +438,8 @@ class TestRequire:
         [
             (WritesCheck(9, (), (), 2, 1),
              "9 acknowledged, 0 lost, 0 out of order, 2 of unknown outcome (1 of them found)", True),
+            (WritesCheck(0, (), (), 0, 0),
+             "0 acknowledged, 0 lost, 0 out of order, 0 of unknown outcome (0 of them found)", False),
             (WritesCheck(9, (4, 5), (), 0, 0),
              "9 acknowledged, 2 lost, 0 out of order, 0 of unknown outcome (0 of them found)", False),
             (WritesCheck(9, (), ((1, 2),), 0, 0),
@@ -449,6 +453,11 @@ class TestRequire:
         world.monitor.check = check
         world.lab.require_writes()
         assert world.required() == [("every acknowledged write is there, in order", measured, ok, "writes")]
+
+    def test_a_lane_without_samples_is_not_without_failure(self, world: World) -> None:
+        world.monitor.samples = 0
+        world.lab.require_no_failure("service")
+        assert world.required() == [("The service: no failed request", "0 of 0 (0.00%)", False, "no-failure")]
 
     def test_figures_know_when_something_was_broken(self, world: World) -> None:
         with world.lab.fault(WORKER):
@@ -476,7 +485,7 @@ class TestPhases:
 
     def test_a_lane_that_never_works_says_nothing_of_the_cluster(self, world: World) -> None:
         world.monitor.silent = {"service"}
-        with pytest.raises(Untrustworthy, match="^before any fault nothing succeeded on: service$"):
+        with pytest.raises(Untrustworthy, match=r"^before any fault nothing succeeded on: service$"):
             world.lab.baseline(1)
 
     def test_verify_ends_the_sampling(self, world: World) -> None:

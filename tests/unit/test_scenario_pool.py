@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,9 +14,12 @@ from kubedrill.scenario.pool import Pool
 from kubedrill.spec import ClusterSpec, load, valid_name
 
 TUNED = {"controllerManager": {"node-monitor-grace-period": "20s"}}
-SMALL = Scenario("small", "", "", lambda lab: None, {"controlPlanes": 1, "workers": 2})
-LARGE = Scenario("large", "", "", lambda lab: None, {"controlPlanes": 3, "workers": 2})
-SPECIAL = Scenario("special", "", "", lambda lab: None, {"controlPlanes": 1, "workers": 2, "extraArgs": TUNED})
+# Not names of this module: nothing may ever take them for drills to be run.
+DRILLS = SimpleNamespace(
+    small=Scenario("small", "", "", lambda lab: None, {"controlPlanes": 1, "workers": 2}),
+    large=Scenario("large", "", "", lambda lab: None, {"controlPlanes": 3, "workers": 2}),
+    special=Scenario("special", "", "", lambda lab: None, {"controlPlanes": 1, "workers": 2, "extraArgs": TUNED}),
+)
 
 
 class Machine:
@@ -77,24 +79,25 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """An empty machine."""
     made = Machine()
     monkeypatch.setattr(pool, "clusters", made)
     monkeypatch.setattr(pool, "status", made)
-    yield made
+    return made
 
 
 class TestWhich:
     def test_a_healthy_one_that_fits_is_used(self, machine: Machine) -> None:
         machine.has("lab")
-        assert Pool().cluster(SMALL).spec.name == "lab"
+        assert Pool().cluster(DRILLS.small).spec.name == "lab"
         assert machine.ups == []
 
     @pytest.mark.parametrize(
         ("drill", "there", "sick"),
         [
-            (LARGE, {}, False), (SMALL, {"workers": 1}, False), (SPECIAL, {}, False), (SMALL, {}, True),
+            (DRILLS.large, {}, False), (DRILLS.small, {"workers": 1}, False), (DRILLS.special, {}, False),
+            (DRILLS.small, {}, True),
         ],
     )  # fmt: skip
     def test_one_is_brought_up_where_none_can_be_used(
@@ -113,20 +116,20 @@ class TestWhich:
         for name in ("c-sick", "d-large", "e-large"):
             machine.has(name, control_planes=3)
         machine.sick = {"c-sick"}
-        assert Pool().cluster(LARGE).spec.name == "d-large"
+        assert Pool().cluster(DRILLS.large).spec.name == "d-large"
 
     def test_on_an_empty_machine(self, machine: Machine) -> None:
-        assert Pool().cluster(LARGE).spec.control_planes == 3
+        assert Pool().cluster(DRILLS.large).spec.control_planes == 3
 
     def test_the_machine_is_looked_at_when_a_cluster_is_asked_for(self, machine: Machine) -> None:
         clusters = Pool()
         assert machine.labs == 0
-        clusters.cluster(SMALL)
-        clusters.cluster(SMALL)
+        clusters.cluster(DRILLS.small)
+        clusters.cluster(DRILLS.small)
         assert machine.labs == 1
 
     def test_one_that_was_kept_is_put_into_the_kubeconfig(self, machine: Machine) -> None:
-        Pool(keep=True).cluster(SMALL)
+        Pool(keep=True).cluster(DRILLS.small)
         assert [merge for _, merge in machine.ups] == [True]
 
 
@@ -134,11 +137,11 @@ class TestNamed:
     def test_no_other_is_used(self, machine: Machine) -> None:
         machine.has("a-lab")
         machine.has("mine")
-        assert Pool(name="mine").cluster(SMALL).spec.name == "mine"
+        assert Pool(name="mine").cluster(DRILLS.small).spec.name == "mine"
 
     @pytest.mark.parametrize(
         ("drill", "sick", "why"),
-        [(LARGE, False, "controlPlanes: 1, at least 3 needed"), (SMALL, True, "it is not healthy")],
+        [(DRILLS.large, False, "controlPlanes: 1, at least 3 needed"), (DRILLS.small, True, "it is not healthy")],
     )
     def test_one_that_cannot_be_used_is_an_error(
         self, machine: Machine, drill: Scenario, sick: bool, why: str
@@ -152,55 +155,55 @@ class TestNamed:
 
     def test_there_must_be_one(self, machine: Machine) -> None:
         with pytest.raises(NotFound, match="there is no cluster 'mine'"):
-            Pool(name="mine").cluster(SMALL)
+            Pool(name="mine").cluster(DRILLS.small)
         machine.foreign = {"mine"}
         with pytest.raises(KubedrillError, match="not made by"):
-            Pool(name="mine").cluster(SMALL)
+            Pool(name="mine").cluster(DRILLS.small)
 
 
 class TestSession:
     def test_one_that_was_brought_up_is_used_again(self, machine: Machine) -> None:
         clusters = Pool()
-        large = clusters.cluster(LARGE)
-        assert clusters.cluster(LARGE).spec == large.spec
-        assert clusters.cluster(SMALL).spec == large.spec
+        large = clusters.cluster(DRILLS.large)
+        assert clusters.cluster(DRILLS.large).spec == large.spec
+        assert clusters.cluster(DRILLS.small).spec == large.spec
         assert len(machine.ups) == 1
 
     def test_it_is_preferred_to_those_of_the_user(self, machine: Machine) -> None:
         machine.has("a-small-one")
         clusters = Pool()
-        large = clusters.cluster(LARGE)
-        assert clusters.cluster(SMALL).spec == large.spec
+        large = clusters.cluster(DRILLS.large)
+        assert clusters.cluster(DRILLS.small).spec == large.spec
 
     def test_one_that_a_drill_left_sick_is_not_used_again(self, machine: Machine) -> None:
         clusters = Pool()
-        first = clusters.cluster(SMALL).spec.name
+        first = clusters.cluster(DRILLS.small).spec.name
         machine.sick = {first}
-        second = clusters.cluster(SMALL).spec.name
+        second = clusters.cluster(DRILLS.small).spec.name
         assert [name for name, _ in machine.ups] == [first, second]
         assert first != second
 
     def test_fresh_takes_none_that_was_there_and_brings_up_one_for_all(self, machine: Machine) -> None:
         machine.has("lab")
         clusters = Pool(fresh=True)
-        first = clusters.cluster(SMALL).spec.name
+        first = clusters.cluster(DRILLS.small).spec.name
         assert first != "lab"
-        assert clusters.cluster(SMALL).spec.name == first
-        assert clusters.cluster(LARGE).spec.name not in (first, "lab")
+        assert clusters.cluster(DRILLS.small).spec.name == first
+        assert clusters.cluster(DRILLS.large).spec.name not in (first, "lab")
         assert len(machine.ups) == 2
 
     def test_close_takes_down_what_was_brought_up_and_nothing_else(self, machine: Machine) -> None:
         machine.has("lab")
         clusters = Pool()
-        clusters.cluster(SMALL)
-        made = [clusters.cluster(LARGE).spec.name, clusters.cluster(SPECIAL).spec.name]
+        clusters.cluster(DRILLS.small)
+        made = [clusters.cluster(DRILLS.large).spec.name, clusters.cluster(DRILLS.special).spec.name]
         clusters.close()
         assert machine.downs == made
         assert machine.clusters() == ["lab"]
 
     def test_keep(self, machine: Machine) -> None:
         clusters = Pool(keep=True)
-        name = clusters.cluster(SMALL).spec.name
+        name = clusters.cluster(DRILLS.small).spec.name
         clusters.close()
         assert machine.clusters() == [name]
 
@@ -212,6 +215,6 @@ class TestSession:
         machine.cannot = "no room"
         clusters = Pool()
         with pytest.raises(KubedrillError, match="no room"):
-            clusters.cluster(SMALL)
+            clusters.cluster(DRILLS.small)
         clusters.close()
         assert machine.downs == [name for name, _ in machine.ups]

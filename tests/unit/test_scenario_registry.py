@@ -43,7 +43,7 @@ class TestScenario:
 
         assert kill_the_leader.name == "kill-the-leader"
         assert kill_the_leader.title == "Kill the leader; the API comes back."
-        assert kill_the_leader.text.split() == "Twice, with care. And once more.".split()
+        assert kill_the_leader.text.split() == ["Twice,", "with", "care.", "And", "once", "more."]
         assert kill_the_leader.slow
         assert kill_the_leader.needs == {"controlPlanes": 3, "workers": 1, "proxyMode": "nftables"}
 
@@ -120,8 +120,9 @@ class TestRegistry:
             ape=HEADER + ONE.format(name="bee_two") + ONE.format(name="bee"),
         )  # fmt: skip
         (tmp_path / "notes.txt").write_text("no drill")
-        assert [one.name for one in registry.drills(tmp_path)] == ["ant", "bee", "bee-two"]
-        assert [one.title for one in registry.drills(tmp_path)][0] == "The drill ant."
+        found = registry.drills(tmp_path)
+        assert [one.name for one in found] == ["ant", "bee", "bee-two"]
+        assert found[0].title == "The drill ant."
 
     def test_a_folder_without_drills(self, tmp_path: Path) -> None:
         write(tmp_path, helper="LIMIT = 3\n")

@@ -16,7 +16,7 @@ from kubedrill import history, shell
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
-from kubedrill.faults import StopUnit
+from kubedrill.faults import LeftOut, StopUnit
 from kubedrill.history import ClusterEvent, Lane, LaneFigures, Run, Sample
 from kubedrill.journal import Journal
 from kubedrill.kube import ApiUnavailable, EventSnapshot
@@ -259,7 +259,6 @@ def engine_gone(call: Call) -> Result | None:
 
 class TestVerdicts:
     def test_a_drill_that_passes(self, world: World) -> None:
-        world.broken = lambda call: None
         done, folder = world.run(good)
         assert (done.verdict, done.reason) == ("passed", "1 requirements met")
         assert world.did == [
@@ -327,8 +326,21 @@ class TestVerdicts:
         done, _ = world.run(good)
         assert done.verdict == "inconclusive"
         assert done.reason.startswith("the heal failed: could not heal: stop kubelet on worker-1")
+        assert "the engine is gone" in done.reason
         assert [span.healed for span in done.faults] == [None]
         assert not Journal.of("lab").is_empty()
+
+    def test_a_heal_that_was_left_out_is_made_up_for_before_the_cluster_is_looked_at(self, world: World) -> None:
+        def body(lab: Lab) -> None:
+            lab.baseline(0)
+            with lab.fault(LeftOut(KUBELET)):
+                pass
+            lab.require("it is mended", not world.stopped, "it is not")
+
+        done, _ = world.run(body)
+        assert (done.verdict, done.reason) == ("failed", "not met: it is mended: it is not")
+        assert world.did[:5] == ["sample", "stop", "stop sampling", "start", "look"]
+        assert Journal.of("lab").is_empty()
 
     def test_what_cannot_be_cleared_costs_no_verdict(self, world: World) -> None:
         world.broken = lambda call: Result(1, "", "timed out") if "delete" in call.argv else None

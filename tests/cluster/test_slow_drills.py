@@ -1,0 +1,19 @@
+"""Drills that take minutes, with Kubernetes' default settings: only in `invoke test --all`."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubedrill import paths
+from kubedrill.cluster import Cluster
+from kubedrill.console import Console
+from kubedrill.scenario import registry, runner
+
+pytestmark = [pytest.mark.engine, pytest.mark.cluster, pytest.mark.slow]
+SPEC = {"workers": 2}
+
+
+def test_node_failure_with_the_defaults(lab: Cluster, console: Console) -> None:
+    drills = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
+    run, _ = runner.run(drills["node-failure-default"], lab, console)
+    assert run.verdict == "passed", run.reason

@@ -1,0 +1,288 @@
+"""Drills as pytest items: which are collected, what their verdicts become, and sessions that have none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from kubedrill import pytest_plugin
+from kubedrill.errors import KubedrillError, MissingPrerequisite
+from kubedrill.pytest_plugin import DrillItem
+from kubedrill.scenario import Scenario, pool, runner
+
+pytest_plugins = ["pytester"]
+
+HEADER = "from kubedrill.scenario import scenario\n"
+
+
+def drills(**titles: str) -> str:
+    """A file of drills. The title of each says how it ends; one that begins with 'slow' is slow."""
+    text = HEADER
+    for name, title in titles.items():
+        text += f'\n@scenario(slow={name.startswith("slow")})\ndef {name}(lab):\n    """{title}"""\n'
+    return text
+
+
+class Fakes:
+    """What stands for the pool and the runner: a drill ends as its title says."""
+
+    def __init__(self) -> None:
+        self.pools: list[dict[str, Any]] = []
+        self.closed = 0
+        self.ran: list[tuple[str, bool]] = []
+
+    def pool(self, **settings: Any) -> Any:
+        """A pool."""
+        self.pools.append(settings)
+        return SimpleNamespace(cluster=self.cluster, close=self.close, console="the console")
+
+    def cluster(self, drill: Scenario) -> str:
+        """A cluster, unless the title says that there is none."""
+        if drill.title == "no cluster":
+            raise MissingPrerequisite("the cluster 'mine' cannot be used")
+        return "the cluster"
+
+    def close(self) -> None:
+        """Take all down."""
+        self.closed += 1
+
+    def run(self, drill: Scenario, cluster: str, console: str, *, slow: bool) -> tuple[Any, Path]:
+        """Run a drill."""
+        assert (cluster, console) == ("the cluster", "the console")
+        self.ran.append((drill.name, slow))
+        match drill.title:
+            case "ctrl-c":
+                raise KeyboardInterrupt
+            case "bug":
+                raise IndexError("a bug of the drill")
+            case "no kubeconfig":
+                raise KubedrillError("no control plane has a kubeconfig")
+        return SimpleNamespace(verdict=drill.title, reason=f"why {drill.name}"), Path("/runs/one")
+
+    def names(self) -> list[str]:
+        """The drills that ran."""
+        return [name for name, _ in self.ran]
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> Fakes:
+    """No cluster is touched."""
+    made = Fakes()
+    monkeypatch.setattr(pool, "Pool", made.pool)
+    monkeypatch.setattr(runner, "run", made.run)
+    return made
+
+
+def write(pytester: pytest.Pytester, **files: str) -> None:
+    """Write files: `scenarios__a` is scenarios/a.py."""
+    for name, text in files.items():
+        file = pytester.path / f"{name.replace('__', '/')}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+class TestCollection:
+    def test_only_folders_named_scenarios(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(
+            pytester, scenarios__a=drills(one="passed"), deep__scenarios__b=drills(two="passed"),
+            other__c=drills(three="passed"), other__test_d=drills(four="passed") + "def test_it(): pass\n",
+            scenarios__sub__e=drills(five="passed"),
+        )  # fmt: skip
+        result = pytester.runpytest()
+        assert sorted(fakes.names()) == ["one", "two"]
+        result.assert_outcomes(passed=3)  # with test_it
+
+    @pytest.mark.parametrize("argument", [".", "scenarios", "scenarios/a.py"])
+    def test_each_once_however_it_is_asked_for(self, pytester: pytest.Pytester, fakes: Fakes, argument: str) -> None:
+        write(pytester, scenarios__a=drills(one="passed", two="passed"))
+        pytester.runpytest(argument).assert_outcomes(passed=2)
+        assert fakes.names() == ["one", "two"]
+
+    def test_by_its_id(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(pytester, scenarios__a=drills(one="passed", two_three="passed"))
+        pytester.runpytest("scenarios/a.py::two-three").assert_outcomes(passed=1)
+        assert fakes.names() == ["two-three"]
+
+    def test_a_file_that_pytest_takes_by_itself_is_not_taken_twice(
+        self, pytester: pytest.Pytester, fakes: Fakes
+    ) -> None:  # fmt: skip
+        write(pytester, scenarios__one_test=drills(one="passed"), scenarios__test_two=drills(two="passed"))
+        pytester.runpytest().assert_outcomes(passed=2)
+
+    def test_conftest_and_init_hold_no_drills(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(
+            pytester, scenarios__conftest=drills(one="passed"), scenarios____init__=drills(two="passed"),
+            scenarios__a=drills(three="passed"),
+        )  # fmt: skip
+        pytester.runpytest()
+        assert fakes.names() == ["three"]
+
+    def test_imported_ones_are_not_collected_again(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(pytester, scenarios__a=drills(one="passed"), scenarios__b="from a import one\n" + drills(two="passed"))
+        pytester.runpytest().assert_outcomes(passed=2)
+        assert fakes.names() == ["one", "two"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "ran"),
+        [
+            ([], ["one", "two", "three-four"]),
+            (["--drill=two"], ["two"]),
+            (["--drill=three-four", "--drill", "one"], ["one", "three-four"]),
+            (["--drill=nonsense"], []),
+        ],
+    )
+    def test_filter(self, pytester: pytest.Pytester, fakes: Fakes, arguments: list[str], ran: list[str]) -> None:
+        write(pytester, scenarios__a=drills(one="passed", two="passed"), scenarios__b=drills(three_four="passed"))
+        result = pytester.runpytest("scenarios", *arguments)
+        assert fakes.names() == ran
+        assert result.ret == (pytest.ExitCode.OK if ran else pytest.ExitCode.NO_TESTS_COLLECTED)
+
+    def test_a_file_that_cannot_be_imported_is_no_pass(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(pytester, scenarios__a=drills(one="passed"), scenarios__b="import there_is_no_such_module\n")
+        assert pytester.runpytest("scenarios").ret == pytest.ExitCode.INTERRUPTED
+        assert fakes.names() == []
+
+    def test_slow_ones_run_where_they_are_asked_for(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(pytester, scenarios__a=drills(one="passed", slow_one="passed"))
+        pytester.runpytest("scenarios").assert_outcomes(passed=1, skipped=1)
+        assert fakes.ran == [("one", False)]
+        fakes.ran.clear()
+        pytester.runpytest("scenarios", "--slow").assert_outcomes(passed=2)
+        assert fakes.ran == [("one", True), ("slow-one", True)]
+
+
+class TestVerdicts:
+    @pytest.mark.parametrize(
+        ("titles", "status"),
+        [
+            ({"a": "passed"}, 0),
+            ({"a": "passed", "b": "passed"}, 0),
+            ({"a": "failed"}, 1),
+            ({"a": "passed", "b": "failed"}, 1),
+            ({"a": "inconclusive"}, 3),
+            ({"a": "passed", "b": "inconclusive"}, 3),
+            ({"a": "inconclusive", "b": "failed"}, 1),
+            ({"a": "failed", "b": "inconclusive"}, 1),
+            ({"a": "no cluster"}, 3),
+            ({"a": "no kubeconfig", "b": "passed"}, 3),
+            ({"a": "bug"}, 3),
+            ({"a": "bug", "b": "failed"}, 1),
+            ({"slow_one": "failed"}, 0),
+            ({"a": "passed", "b": "ctrl-c", "c": "passed"}, 2),
+        ],
+        ids=lambda value: ",".join(value.values()) if isinstance(value, dict) else str(value),
+    )
+    def test_exit_status(
+        self, pytester: pytest.Pytester, fakes: Fakes, titles: dict[str, str], status: int
+    ) -> None:  # fmt: skip
+        write(pytester, scenarios__x=drills(**titles))
+        # in this process, with Ctrl-C left to pytest
+        result = pytester.runpytest_inprocess("scenarios", no_reraise_ctrlc=True)
+        assert result.ret == status
+        assert fakes.closed == 1
+
+    def test_junit(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(
+            pytester,
+            scenarios__x=drills(
+                good="passed",
+                bad="failed",
+                unclear="inconclusive",
+                nowhere="no cluster",
+                wrong="bug",
+                slow_one="passed",
+            ),
+        )
+        result = pytester.runpytest("scenarios", "--junitxml=out.xml")
+        result.assert_outcomes(passed=1, failed=1, errors=3, skipped=1)
+        root = ElementTree.parse(pytester.path / "out.xml").getroot()
+        cases = {case.get("name"): case for case in root.iter("testcase")}
+        assert {name: [part.tag for part in case] for name, case in cases.items()} == {
+            "good": [], "bad": ["failure"], "unclear": ["error"], "nowhere": ["error"], "wrong": ["error"],
+            "slow-one": ["skipped"],
+        }  # fmt: skip
+        for name, said in {
+            "bad": ["the cluster did not do what it requires", "why bad", "report: /runs/one/index.html"],
+            "unclear": ["says nothing about the cluster", "why unclear", "report: /runs/one/index.html"],
+            "nowhere": ["says nothing about the cluster", "no cluster to run it on: the cluster 'mine' cannot"],
+            "wrong": ["IndexError", "a bug of the drill"],
+        }.items():
+            text = cases[name][0].text or ""
+            assert not [part for part in said if part not in text], text
+        suite = next(root.iter("testsuite"))
+        assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("1", "3", "1")
+
+    def test_a_verdict_is_told_without_a_traceback(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(pytester, scenarios__x=drills(bad="failed", unclear="inconclusive"))
+        shown = pytester.runpytest("scenarios").stdout.str()
+        assert "why bad" in shown
+        assert "why unclear" in shown
+        assert "Traceback" not in shown
+        assert "pytest_plugin.py" not in shown
+
+    def test_a_failing_test_beside_drills_stays_a_failure(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(pytester, scenarios__x=drills(a="inconclusive"), test_y="def test_it():\n    assert False\n")
+        assert pytester.runpytest().ret == 1
+
+
+class TestPool:
+    @pytest.mark.parametrize(
+        ("arguments", "settings"),
+        [
+            ([], {}),
+            (["--cluster=mine"], {"name": "mine"}),
+            (["--fresh", "--keep"], {"fresh": True, "keep": True}),
+            (["--show-commands"], {"show_commands": True}),
+        ],
+    )
+    def test_one_for_the_session_with_the_options(
+        self, pytester: pytest.Pytester, fakes: Fakes, arguments: list[str], settings: dict[str, Any]
+    ) -> None:
+        write(pytester, scenarios__a=drills(one="passed"), scenarios__b=drills(two="passed"))
+        pytester.runpytest("scenarios", *arguments)
+        assert fakes.pools == [{"name": "", "fresh": False, "keep": False, "show_commands": False, **settings}]
+        assert fakes.closed == 1
+
+
+class Watch:
+    """A plugin that looks at the end of a session."""
+
+    def __init__(self) -> None:
+        self.stash: list[bool] = []
+        self.drills = 0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Look."""
+        self.stash.append(pytest_plugin._POOL in session.stash)
+        self.drills = sum(isinstance(item, DrillItem) for item in session.items)
+
+
+class TestWithoutDrills:
+    @pytest.mark.parametrize(
+        ("text", "status"),
+        [
+            ("def test_it(): pass\n", 0),
+            ("def test_it(): assert False\n", 1),
+            # pytest's own status of an error in a fixture: not one of ours
+            ("import pytest\n@pytest.fixture\ndef x(): raise OSError\ndef test_it(x): pass\n", 1),
+            ("", 5),
+        ],
+        ids=["passes", "fails", "error", "empty"],
+    )
+    def test_nothing_is_touched(self, pytester: pytest.Pytester, fakes: Fakes, text: str, status: int) -> None:
+        write(pytester, test_it=text)
+        watch = Watch()
+        assert pytester.inline_run(plugins=[watch]).ret == status
+        assert (watch.stash, watch.drills) == ([False], 0)
+        assert (fakes.pools, fakes.closed) == ([], 0)
+
+    def test_with_drills_it_is(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(pytester, scenarios__a=drills(one="passed"))
+        watch = Watch()
+        assert pytester.inline_run("scenarios", plugins=[watch]).ret == 0
+        assert (watch.stash, watch.drills) == ([True], 1)
