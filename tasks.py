@@ -45,6 +45,10 @@ def _friendly(body: Callable[..., int | None]) -> Callable[..., None]:
     return wrapped
 
 
+def _number(key: str) -> int:
+    return int(key.rpartition("_")[2]) if key.rpartition("_")[2].isdigit() else 0
+
+
 class _Drills(Task):  # type: ignore[type-arg]
     """A task that takes any number of names; invoke itself knows only a fixed number of positional arguments."""
 
@@ -57,7 +61,7 @@ class _Drills(Task):  # type: ignore[type-arg]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Gather the names."""
-        more = [kwargs.pop(key) for key in sorted(kwargs) if key.startswith("drill_")]
+        more = [kwargs.pop(key) for key in sorted(kwargs, key=_number) if key.startswith("drill_")]
         kwargs["drill"] = [*kwargs.get("drill", []), *more]
         return super().__call__(*args, **kwargs)
 

@@ -192,8 +192,8 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
         raise InvalidSpec(
             "which drill?", evidence=unknown or ["none was named"], todo=["invoke scenario --list", "or: --all"]
         )
-    arguments = [f"--drill={one}" for one in names] + [f"--{flag}" for flag, on in flags.items() if on]
-    arguments += [f"--cluster={name}"] if name else []
+    arguments = [f"--drill={one}" for one in names] + [f"--drill-{flag}" for flag, on in flags.items() if on]
+    arguments += [f"--drill-cluster={name}"] if name else []
     return shell.interactive(
         [
             sys.executable,

@@ -162,7 +162,7 @@ class LaneFigures:
 
 @dataclass(frozen=True)
 class Run:
-    """A whole run, but for its samples, which have a file a lane."""
+    """A whole run, but for its samples, which have a file a lane; `ended` says why the drill broke off, if it did."""
 
     drill: str
     title: str
@@ -180,6 +180,7 @@ class Run:
     lanes: tuple[Lane, ...] = ()
     figures: tuple[LaneFigures, ...] = ()
     requirements: tuple[Requirement, ...] = ()
+    ended: str = ""
     targets: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
 

@@ -42,13 +42,14 @@ class DrillItem(pytest.Item):
         from kubedrill.scenario import runner
 
         pool: Pool = self.session.stash[_POOL]
-        if self.drill.slow and not self.config.getoption("--slow"):
-            pytest.skip("slow: ask for it with --slow")
+        asked = self.config.getoption("--drill-slow") or self.drill.name in self.config.getoption("--drill")
+        if self.drill.slow and not asked:
+            pytest.skip("slow: ask for it by name, or with --drill-slow")
         try:
             cluster = pool.cluster(self.drill)
         except KubedrillError as error:
             raise DrillInconclusive(f"no cluster to run it on: {error}") from error
-        run, folder = runner.run(self.drill, cluster, pool.console, slow=self.config.getoption("--slow"))
+        run, folder = runner.run(self.drill, cluster, pool.console, slow=self.config.getoption("--drill-slow"))
         if run.verdict == "failed":
             raise DrillFailed(f"{run.reason}\nreport: {folder / 'index.html'}")
         if run.verdict == "inconclusive":
@@ -71,11 +72,11 @@ _POOL = pytest.StashKey["Pool"]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of drills."""
     group = parser.getgroup("kubedrill", "drills on real clusters")
-    group.addoption("--cluster", default="", help="run on the cluster of this name")
-    group.addoption("--fresh", action="store_true", help="bring up a new cluster, even where one fits")
-    group.addoption("--keep", action="store_true", help="leave the clusters that were brought up for drills")
-    group.addoption("--slow", action="store_true", help="run slow drills, too")
-    group.addoption("--show-commands", action="store_true", help="print every command that runs in a node")
+    group.addoption("--drill-cluster", default="", help="run on the cluster of this name")
+    group.addoption("--drill-fresh", action="store_true", help="bring up a new cluster, even where one fits")
+    group.addoption("--drill-keep", action="store_true", help="leave the clusters that were brought up for drills")
+    group.addoption("--drill-slow", action="store_true", help="run slow drills, too")
+    group.addoption("--drill-show-commands", action="store_true", help="print every command that runs in a node")
     group.addoption("--drill", action="append", default=[], help="run this drill only; may be given again")
 
 
@@ -111,10 +112,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     option = session.config.getoption
     session.stash[_POOL] = Pool(
-        name=option("--cluster"),
-        fresh=option("--fresh"),
-        keep=option("--keep"),
-        show_commands=option("--show-commands"),
+        name=option("--drill-cluster"),
+        fresh=option("--drill-fresh"),
+        keep=option("--drill-keep"),
+        show_commands=option("--drill-show-commands"),
     )
 
 

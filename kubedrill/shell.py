@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,8 +94,19 @@ def run(
 
 
 def interactive(argv: Sequence[str]) -> int:
-    """Run a command on the user's own terminal and return its exit status."""
-    return subprocess.run(list(argv)).returncode
+    """Run a command on the user's own terminal, and return its exit status once it has ended by itself.
+
+    Ctrl-C reaches the command, too, and it may have to clean up: it is waited for, not killed. SIGTERM to this process
+    is passed on as Ctrl-C.
+    """
+    process = subprocess.Popen(list(argv))
+    before = signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+    try:
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                return process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True)

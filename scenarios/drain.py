@@ -15,15 +15,19 @@ def drain(lab: Lab) -> None:
     run(lab, replicas=2, at_least=1)
 
 
-def run(lab: Lab, *, replicas: int, at_least: int) -> None:
+def run(lab: Lab, *, replicas: int, at_least: int, linger: str = "2s") -> None:
     """The drill, with the remedies as arguments, so that its negative controls can take them away.
 
     Args:
         lab: the lab.
         replicas: pods behind the Service.
         at_least: how many of them the disruption budget keeps available; 0 for no budget.
+        linger: how long a pod that is told to end goes on serving.
     """
-    objects = [workload.deployment("hello", replicas, spread=False), workload.service("hello", workload.NODE_PORT)]
+    objects = [
+        workload.deployment("hello", replicas, spread=False, linger=linger),
+        workload.service("hello", workload.NODE_PORT),
+    ]
     lab.apply(*objects, *([workload.budget("hello", at_least)] if at_least else []))
     pods = lab.expect(
         "the pods of hello are ready", lambda: lab.pods("hello"),

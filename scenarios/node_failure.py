@@ -21,7 +21,7 @@ def node_failure(lab: Lab) -> None:
     run(lab, grace=GRACE, tolerate=TOLERATE)
 
 
-@scenario(workers=2, slow=True)
+@scenario(workers=2, slow=True, extraArgs={"controllerManager": {"node-monitor-grace-period": f"{DEFAULT_GRACE}s"}})
 def node_failure_default(lab: Lab) -> None:
     """Kill a worker of a cluster with Kubernetes' defaults: replacing its pods takes about six minutes."""
     run(lab, grace=DEFAULT_GRACE, tolerate=DEFAULT_TOLERATE)

@@ -57,7 +57,10 @@ class Pool:
         if self._place is None or self._keep:
             return
         for name in self._made:
-            clusters.down(self._place.provider, name, self.console)
+            try:
+                clusters.down(self._place.provider, name, self.console)
+            except KubedrillError as error:
+                self.console.say(f"{name} could not be taken down: {error}")
 
     def _candidates(self, place: Lab) -> list[str]:
         if self._name:

@@ -44,8 +44,8 @@ def rejudge(folder: Path) -> tuple[Run, Run]:
     requirements = tuple(rules.again(one, titles, figures, check) for one in saved.requirements)
     judged, reason = saved.verdict, saved.reason
     # A run that broke off, or whose probes did, is not mended by adding up again.
-    if saved.verdict != "inconclusive" and all(one.ok for one in saved.requirements) == (saved.verdict == "passed"):
-        judged, reason = verdict(Ending(), requirements, ())
+    if saved.verdict != "inconclusive":
+        judged, reason = verdict(Ending(saved.ended), requirements, ())
     now = replace(saved, verdict=judged, reason=reason, requirements=requirements, figures=tuple(figures.values()))
     history.save(now, folder)
     report.write(now, samples, folder)

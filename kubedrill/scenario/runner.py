@@ -94,6 +94,7 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
         lanes=tuple(monitor.lanes()) if monitor.names() else (),
         figures=tuple(monitor.figures(name, lab.windows()) for name in monitor.samples()),
         requirements=tuple(lab.requirements),
+        ended=ending.error,
         targets=lab.targets,
         facts=lab.facts,
     )

@@ -62,8 +62,8 @@ def test_the_drill_passes(drilled: Drilled, name: str) -> None:
             "nping from pod to pod", id="hello: the pod network is broken",
         ),
         pytest.param(
-            "drain", lambda lab: function("drain")(lab, replicas=1, at_least=0),
-            "no failed request", id="drain: one replica and no budget",
+            "drain", lambda lab: function("drain")(lab, replicas=1, at_least=0, linger="0s"),
+            "no failed request", id="drain: one replica, no budget, and it ends at once",
         ),
         pytest.param(
             "node-failure", lambda lab: function("node-failure")(lab, grace=20, tolerate=5, replicas=1),

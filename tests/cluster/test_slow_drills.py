@@ -10,10 +10,10 @@ from kubedrill.console import Console
 from kubedrill.scenario import registry, runner
 
 pytestmark = [pytest.mark.engine, pytest.mark.cluster, pytest.mark.slow]
-SPEC = {"workers": 2}
+DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
+SPEC = dict(DRILLS["node-failure-default"].needs)
 
 
 def test_node_failure_with_the_defaults(lab: Cluster, console: Console) -> None:
-    drills = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
-    run, _ = runner.run(drills["node-failure-default"], lab, console)
+    run, _ = runner.run(DRILLS["node-failure-default"], lab, console)
     assert run.verdict == "passed", run.reason

@@ -151,7 +151,7 @@ class TestCollection:
         pytester.runpytest("scenarios").assert_outcomes(passed=1, skipped=1)
         assert fakes.ran == [("one", False)]
         fakes.ran.clear()
-        pytester.runpytest("scenarios", "--slow").assert_outcomes(passed=2)
+        pytester.runpytest("scenarios", "--drill-slow").assert_outcomes(passed=2)
         assert fakes.ran == [("one", True), ("slow-one", True)]
 
 
@@ -234,9 +234,9 @@ class TestPool:
         ("arguments", "settings"),
         [
             ([], {}),
-            (["--cluster=mine"], {"name": "mine"}),
-            (["--fresh", "--keep"], {"fresh": True, "keep": True}),
-            (["--show-commands"], {"show_commands": True}),
+            (["--drill-cluster=mine"], {"name": "mine"}),
+            (["--drill-fresh", "--drill-keep"], {"fresh": True, "keep": True}),
+            (["--drill-show-commands"], {"show_commands": True}),
         ],
     )
     def test_one_for_the_session_with_the_options(
