@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kubedrill import checks
 from kubedrill.errors import CommandFailed
 from kubedrill.faults import Drain
+from kubedrill.kube import NodeSnapshot, PodSnapshot
 from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab
+from kubedrill.wait import Verdict
 
 
 @scenario(workers=2)
@@ -98,13 +102,13 @@ def _taints(lab: Lab, node: str) -> None:
         lab.kubectl("taint", "node", node, "drill-", check=False)
 
 
-def _moved(pods, node: str, replicas: int):  # type: ignore[no-untyped-def]
+def _moved(pods: Sequence[PodSnapshot], node: str, replicas: int) -> Verdict:
     ready = [pod for pod in pods if pod.ready and not pod.deleting and pod.node != node]
     left = [pod.name for pod in pods if pod.node == node]
     return len(ready) == replicas and not left, f"{len(ready)} ready elsewhere, {len(left)} left on {node}"
 
 
-def _schedulable(nodes, name: str):  # type: ignore[no-untyped-def]
+def _schedulable(nodes: Sequence[NodeSnapshot], name: str) -> Verdict:
     node = next(node for node in nodes if node.name == name)
     return (
         not node.unschedulable and node.ready,
@@ -112,5 +116,5 @@ def _schedulable(nodes, name: str):  # type: ignore[no-untyped-def]
     )
 
 
-def _where(pods) -> str:  # type: ignore[no-untyped-def]
+def _where(pods: Sequence[PodSnapshot]) -> str:
     return ", ".join(f"{pod.name} on {pod.node or 'no node'}" for pod in pods)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from kubedrill import checks
 from kubedrill.faults import KillNode, targets
+from kubedrill.kube import PodSnapshot
 from kubedrill.scenario import etcd, scenario, workload
 from kubedrill.scenario.lab import Lab, names
 from kubedrill.wait import Verdict
@@ -77,7 +78,7 @@ def run(lab: Lab, *, balanced: bool = True) -> None:
     lab.require_writes()
 
 
-def _scale(lab: Lab, replicas: int):  # type: ignore[no-untyped-def]
+def _scale(lab: Lab, replicas: int) -> Sequence[PodSnapshot]:
     lab.apply(workload.deployment("hello", replicas))
     return lab.pods("hello")
 

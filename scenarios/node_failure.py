@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kubedrill import checks
 from kubedrill.faults import KillNode, Target
+from kubedrill.kube import NodeSnapshot, PodSnapshot
 from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab
+from kubedrill.wait import Verdict
 
 # A kubelet renews its lease each 10 s; the controller manager looks each 5 s, and calls a node NotReady when the last
 # renewal is older than the grace period (https://kubernetes.io/docs/concepts/architecture/nodes/#heartbeats).
@@ -91,20 +95,20 @@ def run(lab: Lab, *, grace: int, tolerate: int, replicas: int = 2) -> None:
                 f"{recovered - killed:.1f} s, at most {limit:g} s")  # fmt: skip
 
 
-def _gone(nodes, name: str):  # type: ignore[no-untyped-def]
+def _gone(nodes: Sequence[NodeSnapshot], name: str) -> Verdict:
     node = next(node for node in nodes if node.name == name)
     return not node.ready, "NotReady" if not node.ready else "still Ready"
 
 
-def _tainted(nodes, name: str, taint: str):  # type: ignore[no-untyped-def]
+def _tainted(nodes: Sequence[NodeSnapshot], name: str, taint: str) -> Verdict:
     node = next(node for node in nodes if node.name == name)
     return any(found.startswith(taint) for found in node.taints), f"taints: {', '.join(node.taints) or 'none'}"
 
 
-def _elsewhere(pods, node: str, count: int):  # type: ignore[no-untyped-def]
+def _elsewhere(pods: Sequence[PodSnapshot], node: str, count: int) -> Verdict:
     ready = [pod for pod in pods if pod.ready and not pod.deleting and pod.node != node]
     return len(ready) >= count, f"{len(ready)} of {count} ready elsewhere ({_where(pods)})"
 
 
-def _where(pods) -> str:  # type: ignore[no-untyped-def]
+def _where(pods: Sequence[PodSnapshot]) -> str:
     return ", ".join(f"{pod.name} on {pod.node or 'no node'}{' ending' if pod.deleting else ''}" for pod in pods)
