@@ -199,10 +199,10 @@ def load(c: Context, image: str, name: str = "lab") -> None:
     commands.load(_console(), name, image)
 
 
-@task(help={"name": NAME})
+@task(help={"name": "which cluster (default: all)"})
 @_friendly
-def heal(c: Context, name: str = "lab") -> None:
-    """Undo what a killed run left broken in a cluster."""
+def heal(c: Context, name: str = "") -> None:
+    """Undo what a killed run left broken, in one cluster or in all."""
     from kubedrill import commands
 
     commands.heal(_console(), name)

@@ -189,8 +189,8 @@ def down(provider: Provider, name: str, console: Reporter) -> bool:
 
 
 def everything(provider: Provider) -> list[str]:
-    """The names of all clusters that nodes, networks, disks or the kubeconfig know of."""
-    return sorted({*provider.clusters(), *kubeconfig.entries(kubeconfig.path())})
+    """The names of all clusters that nodes, networks, disks, the kubeconfig or the journal of faults know of."""
+    return sorted({*provider.clusters(), *kubeconfig.entries(kubeconfig.path()), *journal.clusters()})
 
 
 def _found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[bool, dict[str, Node]]:

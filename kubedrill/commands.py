@@ -133,7 +133,15 @@ def load(console: Console, name: str, image: str) -> None:
 
 
 def heal(console: Console, name: str) -> None:
-    """Undo what killed runs left of faults; says so where there is nothing."""
+    """Undo what killed runs left of faults, in one cluster or (without a name) in all; says so where there is nothing."""
+    names = [name] if name else journal.clusters()
+    for each in names:
+        _heal(console, each)
+    if not names:
+        console.say("nothing to undo in any cluster")
+
+
+def _heal(console: Console, name: str) -> None:
     try:
         notes = Journal.of(name)
     except ValueError as error:

@@ -189,6 +189,11 @@ class Journal:
         return sorted(path for path in self.folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
 
 
+def clusters() -> list[str]:
+    """The clusters of this user that anything was left of, gone ones included."""
+    return sorted(folder.name for folder in (paths.state() / "journal").glob("*") if any(folder.iterdir()))
+
+
 def forget(cluster: str) -> bool:
     """Remove the journal of a cluster that is gone: nothing is left that could be undone.
 
