@@ -133,7 +133,7 @@ def load(console: Console, name: str, image: str) -> None:
 
 
 def heal(console: Console, name: str) -> None:
-    """Undo what killed runs left of faults, in one cluster or (without a name) in all; says so where there is nothing."""
+    """Undo what killed runs left of faults, in one cluster or, without a name, in all."""
     names = [name] if name else journal.clusters()
     for each in names:
         _heal(console, each)
