@@ -30,3 +30,24 @@ def healthy(cluster: Cluster) -> list[str]:
     except ValueError:
         return []
     return sorted(member["endpoint"] for member in members if member["health"])
+
+
+def move_leader(cluster: Cluster, leader: str, to: str) -> None:
+    """Let another member lead; etcd hands over without an election.
+
+    Args:
+        cluster: the cluster.
+        leader: the node that leads now.
+        to: the node that is to lead.
+
+    Raises:
+        CommandFailed: etcd refuses.
+        NotFound: there is no such member.
+    """
+    node = cluster.node(leader)
+    listed = json.loads(node.run(["sh", "-c", f"{ETCDCTL} member list -w json"], timeout=20).stdout)
+    identity = next((member["ID"] for member in listed["members"] if member["name"] == to), None)
+    if identity is None:
+        raise NotFound(f"etcd has no member {to}")
+    # Only the leader itself can hand over, so it is asked on the very node.
+    node.run(["sh", "-c", f"{ETCDCTL} move-leader {identity:x}"], timeout=20)
