@@ -11,7 +11,7 @@ import pytest
 import yaml
 from workload import in_pod, kubectl, manifest, running
 
-from kubedrill import checks, cluster, kube, kubeconfig, load, logs, spec
+from kubedrill import checks, cluster, kube, kubeconfig, load, logs, shell, spec
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, NotFound
@@ -24,10 +24,20 @@ pytestmark = [pytest.mark.engine, pytest.mark.cluster]
 SPEC = {
     "workers": 2,
     "nodes": {
-        "worker-1": {"labels": {"disk": "fast"}},
+        "worker-1": {
+            "labels": {"disk": "fast"},
+            "ports": [{"nodePort": 30081, "hostPort": 38081}],
+            "mounts": [{"hostPath": "/usr/share", "nodePath": "/of-the-host", "readOnly": True}],
+        },
         "worker-2": {"taints": ["team=drill:PreferNoSchedule"]},
     },
     "featureGates": {"ContextualLogging": True},
+    "extraArgs": {
+        "scheduler": {"v": "3"},
+        "kubelet": {"max-pods": "57"},
+        "etcd": {"snapshot-count": "20000"},
+        "kubeProxy": {"metricsBindAddress": "127.0.0.1:10249"},
+    },
 }
 
 
@@ -51,6 +61,32 @@ def test_labels_taints_and_gates_of_the_spec_are_in_force(lab: Cluster, api: Kub
     assert "team=drill:PreferNoSchedule" in taints[f"{lab.spec.name}-worker-2"]
     command = lab.node("control-plane-1").run(["pgrep", "-a", "kube-apiserver"]).stdout
     assert "--feature-gates=ContextualLogging=true" in command
+
+
+def test_extra_arguments_reach_each_component(lab: Cluster) -> None:
+    node = lab.node("control-plane-1")
+    assert "--v=3" in node.run(["pgrep", "-a", "kube-scheduler"]).stdout
+    assert "--snapshot-count=20000" in node.run(["pgrep", "-a", "-x", "etcd"]).stdout
+    capacity = kubectl(lab, "get", "nodes", "-o", "jsonpath={.items[*].status.capacity.pods}").stdout
+    assert capacity.split() == ["57"] * 3
+    config = kubectl(lab, "--namespace", "kube-system", "get", "configmap", "kube-proxy", "-o", "yaml").stdout
+    assert "metricsBindAddress: 127.0.0.1:10249" in config
+
+
+@pytest.mark.usefixtures("hello")
+def test_a_port_and_a_folder_of_the_host_are_shared_with_a_node(lab: Cluster) -> None:
+    patch = '{"spec": {"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080, "nodePort": 30081}]}}'
+    kubectl(lab, "patch", "service", "hello", "--patch", patch)
+    answer = until(
+        lambda: shell.run(["curl", "-sS", "-m", "5", "http://127.0.0.1:38081/"], check=False),
+        lambda result: (result.status == 0, result.output), within=20, what="hello on the host's port",
+    )  # fmt: skip
+    assert json.loads(answer.stdout)["node"].startswith(lab.spec.name)
+    node = lab.node("worker-1")
+    assert set(node.run(["ls", "/of-the-host"]).stdout.splitlines()) == {
+        path.name for path in Path("/usr/share").iterdir()
+    }
+    assert "Read-only file system" in node.run(["touch", "/of-the-host/x"], check=False).stderr
 
 
 def test_the_kubeconfig_is_merged_private_and_current(lab: Cluster, user_config: Path) -> None:
