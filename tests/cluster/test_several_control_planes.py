@@ -49,8 +49,12 @@ def test_the_balancer_sees_all_control_planes_and_drops_a_dead_one(lab: Cluster,
 def test_nftables_and_host_gw_carry_traffic(lab: Cluster, api: Kube) -> None:
     kubectl(lab, "apply", "-f", "-", stdin=manifest())
     pod = running(api, 1)[0]
-    answer = json.loads(in_pod(lab, pod, "curl -sS -m 5 http://hello/").stdout)
-    assert answer["pod"] == pod.name
+    # Between a pod's readiness and kube-proxy's rule for it lies a moment in which the Service refuses.
+    answer = until(
+        lambda: in_pod(lab, pod, "curl -sS -m 5 http://hello/", check=False),
+        lambda result: (result.status == 0, result.output), within=20, what="the Service hello",
+    )  # fmt: skip
+    assert json.loads(answer.stdout)["pod"] == pod.name
     node = lab.node("worker-1")
     assert "kube-proxy" in node.run(["nft", "list", "tables"]).stdout
     assert "flannel.1" not in node.run(["ip", "-brief", "link"]).stdout
