@@ -73,8 +73,11 @@ def engine_missing_capabilities(
 
 
 def process_name(pid: int, *, proc: Path = PROC) -> str | None:
-    """The name of a process; None where there is none of that number."""
+    """The name of a process; None where there is none of that number, or it is dead and only not reaped yet."""
     try:
+        status = proc / str(pid) / "status"
+        if status.exists() and re.search(r"^State:\s*[ZX]", status.read_text(), flags=re.MULTILINE):
+            return None
         return (proc / str(pid) / "comm").read_text().strip()
     except OSError:
         return None

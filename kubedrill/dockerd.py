@@ -72,10 +72,20 @@ def ensure_engine(
         return "started Docker's engine (systemctl start docker)"
     if not shutil.which("dockerd") and start is shell.start_daemon:
         raise MissingPrerequisite("there is no dockerd on this machine", todo=["run: invoke setup"])
-    removed, alive = clear_pid_files(PID_FILES if pid_files is None else pid_files)
-    if alive:  # it is on its way up, or stuck: a second one would only refuse
-        _wait(answers, lambda: None, log, within, clock)
-        return "Docker's engine was starting, and answers now"
+    files = PID_FILES if pid_files is None else pid_files
+    removed, alive = clear_pid_files(files)
+    if alive:  # it is on its way up, or down, or stuck: a second one would only refuse
+
+        def ended() -> int | None:
+            return None if clear_pid_files(files)[1] else 0
+
+        try:
+            _wait(answers, ended, log, within, clock)
+        except EngineUnavailable:
+            if ended() is None:
+                raise
+        else:
+            return "Docker's engine was starting, and answers now"
     _wait(answers, start(["dockerd"], log), log, within, clock)
     after = f" after removing {', '.join(removed)}" if removed else ""
     return f"started dockerd{after}; its log is {log}"

@@ -313,3 +313,32 @@ def test_pid_files(tmp_path: Path, process: str | None, removed: bool, alive: bo
     files = {file: "dockerd", tmp_path / "none.pid": "containerd"}
     assert dockerd.clear_pid_files(files, proc=tmp_path) == ([str(file)] if removed else [], alive)
     assert file.exists() is not removed
+
+
+@pytest.mark.parametrize(("state", "alive"), [("S (sleeping)", True), ("Z (zombie)", False), ("X (dead)", False)])
+def test_a_dockerd_that_is_dead_but_not_reaped_is_not_alive(tmp_path: Path, state: str, alive: bool) -> None:
+    """Whoever killed it may never ask for its status; its name stands in /proc until then."""
+    file = tmp_path / "docker.pid"
+    file.write_text("77")
+    process = tmp_path / "77"
+    process.mkdir()
+    (process / "comm").write_text("dockerd\n")
+    (process / "status").write_text(f"Name:\tdockerd\nState:\t{state}\n")
+    assert dockerd.clear_pid_files({file: "dockerd"}, proc=tmp_path)[1] is alive
+
+
+def test_a_dockerd_that_goes_down_is_followed_by_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed a moment ago, it still has its name; once it is gone, one is started."""
+    looks = iter([True, True, False])
+    monkeypatch.setattr(dockerd, "clear_pid_files", lambda files: ([], next(looks, False)))
+    started: list[list[str]] = []
+
+    def start(argv: list[str], log: Path) -> Callable[[], int | None]:
+        started.append(argv)
+        return lambda: None
+
+    said = dockerd.ensure_engine(
+        lambda: bool(started), start=start, systemd=False, root=True, pid_files={}, log=tmp_path / "log"
+    )
+    assert started == [["dockerd"]]
+    assert said.startswith("started dockerd")
