@@ -34,7 +34,7 @@ class NodeSnapshot:
 
 @dataclass(frozen=True)
 class PodSnapshot:
-    """A Pod object as it was at one moment."""
+    """A Pod object as it was at one moment; owner: 'DaemonSet/NAME', 'Node/NAME' for a static pod's mirror."""
 
     namespace: str
     name: str
@@ -45,6 +45,8 @@ class PodSnapshot:
     restarts: int
     deleting: bool
     labels: Mapping[str, str]
+    uid: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,8 @@ def _pod(item: Any) -> PodSnapshot:
         restarts=sum(status.restart_count for status in statuses),
         deleting=item.metadata.deletion_timestamp is not None,
         labels=dict(item.metadata.labels or {}),
+        uid=item.metadata.uid or "",
+        owner=next((f"{owner.kind}/{owner.name}" for owner in item.metadata.owner_references or []), ""),
     )
 
 

@@ -9,10 +9,11 @@ from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.scheduling import Cordon, Drain
+from kubedrill.faults.selfhosted import SelfHosted
 from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
     "BrokenJournal", "Cordon", "Drain", "DropForward", "Fault", "FaultRefused", "HealFailed", "KillNode",
-    "KillProcess", "LeftOut", "PacketLoss", "Partition", "PauseNode", "Plan", "RemoveStaticPod", "StopNode", "StopUnit",
-    "Target", "heal", "inject",
+    "KillProcess", "LeftOut", "PacketLoss", "Partition", "PauseNode", "Plan", "RemoveStaticPod", "SelfHosted",
+    "StopNode", "StopUnit", "Target", "heal", "inject",
 ]  # fmt: skip

@@ -230,6 +230,11 @@ class Lab:
         """
         return until(read, check, within=within, every=0.5, what="a settled cluster", transient=_TRANSIENT)
 
+    def from_here(self) -> float:
+        """What is expected next is timed from now on; returns the seconds since the start of the run."""
+        self._reference = self.now()
+        return self._reference
+
     def verify(self) -> None:
         """All is mended and settled: what follows is checked at leisure. Sampling ends here."""
         self._narrator.enter("verify")
@@ -257,15 +262,18 @@ class Lab:
         """When something was broken: (start, end)."""
         return [(span.injected, span.healed if span.healed is not None else self.now()) for span in self.spans]
 
-    def require_downtime(self, lane: str, at_most: float, *, between: tuple[float, float] | None = None) -> None:
+    def require_downtime(
+        self, lane: str, at_most: float, *, between: tuple[float, float] | None = None, when: str = ""
+    ) -> None:
         """Require that a lane had no longer gap than so many seconds.
 
         Args:
             lane: its name.
-            at_most: seconds.
+            at_most: seconds; with 0 each of its questions must have been answered well.
             between: only the gaps that begin in this part of the run.
+            when: that part in words.
         """
-        self._add(rules.gap(self.monitor.lane(lane).title, self.figures(lane), at_most, between))
+        self._add(rules.gap(self.monitor.lane(lane).title, self.figures(lane), at_most, between, when))
 
     def require_no_failure(self, lane: str) -> None:
         """Require that every question of a lane was answered well."""

@@ -9,20 +9,25 @@ from kubedrill.availability import WritesCheck, error_share
 from kubedrill.history import LaneFigures, Requirement
 
 
-def gap(title: str, figures: LaneFigures, at_most: float, between: tuple[float, float] | None) -> Requirement:
+def gap(
+    title: str, figures: LaneFigures, at_most: float, between: tuple[float, float] | None, when: str = ""
+) -> Requirement:
     """A lane had no longer gap than so many seconds.
 
     Args:
         title: the lane's, for people.
         figures: the lane's.
-        at_most: seconds.
+        at_most: seconds; with 0 each question must have been answered well.
         between: only gaps that begin in this part of the run; None for all.
+        when: that part in words.
     """
     gaps = [end - start for start, end in figures.windows if between is None or between[0] <= start < between[1]]
     longest = max(gaps, default=0.0)
-    rule = {"kind": "gap", "lane": figures.lane, "at_most": at_most, "between": list(between) if between else None}
+    rule = {"kind": "gap", "lane": figures.lane, "at_most": at_most, "between": list(between) if between else None,
+            "when": when}  # fmt: skip
+    what = f"no gap longer than {at_most:g} s" if at_most else "never away"
     return Requirement(
-        f"{title}: no gap longer than {at_most:g} s", f"longest gap {longest:.2f} s", longest <= at_most, rule
+        f"{title}: {what}{f' ({when})' if when else ''}", f"longest gap {longest:.2f} s", longest <= at_most, rule
     )
 
 
@@ -60,7 +65,7 @@ def again(
     match rule.get("kind"):
         case "gap":
             between = tuple(rule["between"]) if rule["between"] else None
-            return gap(titles[rule["lane"]], figures[rule["lane"]], rule["at_most"], between)
+            return gap(titles[rule["lane"]], figures[rule["lane"]], rule["at_most"], between, rule.get("when", ""))
         case "no-failure":
             return no_failure(titles[rule["lane"]], figures[rule["lane"]])
         case "writes":
