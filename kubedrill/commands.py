@@ -208,6 +208,7 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
             "-m",
             "pytest",
             "--capture=no",
+            "--show-capture=no",
             "-q",
             f"--rootdir={paths.repository()}",
             str(folder),

@@ -88,9 +88,11 @@ class Kube:
     def __init__(self, kubeconfig: str, *, timeout: float = 5) -> None:
         from kubernetes import client, config
 
-        connection = config.new_client_from_config_dict(yaml.safe_load(kubeconfig))
-        # `until` is what retries here.
-        connection.configuration.retries = False
+        configuration = client.Configuration()
+        # `until` is what retries here. Its pool of connections reads it once, when it is made.
+        configuration.retries = False
+        config.load_kube_config_from_dict(yaml.safe_load(kubeconfig), client_configuration=configuration)
+        connection = client.ApiClient(configuration)
         self._raw = connection
         self._core = client.CoreV1Api(connection)
         self._apps = client.AppsV1Api(connection)

@@ -5,19 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Check, Command, Map, Plan
-from kubedrill.selfhosting import COMPONENTS, HOME, LABEL, MANIFESTS, SHARE, TIMER
+from kubedrill.selfhosting import COMPONENTS, HOME, LABEL, MANIFESTS, SHARE, TIMER, flags
 
 _AGENT = "/usr/local/sbin/kubedrill-selfhosted"
 _ALL = " ".join(COMPONENTS)
-# What was there, and the same with the flag that lets a second process listen beside it.
+
+
+def _with_flags(component: str) -> str:
+    lines = "".join(f"\\n    - {flag}" for flag in flags(component))
+    there = f"{HOME}/.new/{component}"
+    return f"sed 's#^    - {component}$#&{lines}#' {there}.yaml >{there}.shared\n"
+
+
+# What was there, and the same with the flags that lets a second process listen beside it.
 _SAVE = f"""set -e
 mkdir -p -m 700 {HOME}/.new
 cp -p /etc/kubernetes/kubelet.conf {HOME}/.new/
 for c in {_ALL}; do
     cp -p {MANIFESTS}/$c.yaml {HOME}/.new/$c.yaml
-    sed "s#^    - $c\\$#&\\n    - {SHARE}#" {MANIFESTS}/$c.yaml >{HOME}/.new/$c.shared
 done
-mv {HOME}/.new {HOME}/as-found"""
+{"".join(_with_flags(component) for component in COMPONENTS)}mv {HOME}/.new {HOME}/as-found"""
 # Beside what runs as a DaemonSet, the static pods start again; a manifest that is as it was is left alone.
 _STATIC_AGAIN = f"""set -e
 [ -d {HOME}/as-found ] || exit 0
@@ -97,7 +104,7 @@ class SelfHosted:
         undo = [Command(name, ("sh", "-c", script)) for script in (_STATIC_AGAIN, _SERVES) for name in names]
         undo.append(Command(ANY_CONTROL_PLANE, ("sh", "-c", _DELETE), timeout=130))
         undo += [Command(name, ("sh", "-c", _AS_FOUND)) for name in names]
-        static = f"set -e; test ! -e {HOME}; for c in {_ALL}; do test -e {MANIFESTS}/$c.yaml; done"
+        static = f"set -e; test -x {_AGENT}; test ! -e {HOME}; for c in {_ALL}; do test -e {MANIFESTS}/$c.yaml; done"
         there: list[Check] = [Command(name, ("sh", "-c", static)) for name in names]
         none = f'found=$(kubectl --namespace kube-system get daemonset --selector {LABEL} -o name) && test -z "$found"'
         return (
