@@ -14,7 +14,7 @@ from test_rendered import Golden
 from kubedrill import paths, shell
 from kubedrill.faults import selfhosted
 from kubedrill.network import to_yaml
-from kubedrill.selfhosting import COMPONENTS, GATE, SHARE, daemon_set, flags
+from kubedrill.selfhosting import COMPONENTS, GATE, LABEL, SHARE, daemon_set, flags
 from kubedrill.shell import Result
 
 # As kubeadm v1.37.2 wrote them, on the first of three control planes.
@@ -157,7 +157,7 @@ class TestCheckpoint:
         (place.folder / "etc/manifests/kube-apiserver.yaml").write_text("kubedrill.local/checkpoint")
         condition = [{"type": GATE, "status": "True", "message": told}] if told else []
         pod: dict[str, Any] = {
-            "metadata": {"name": "self-hosted-kube-apiserver-abc", "labels": {"kubedrill.local/selfhosted": "kube-apiserver"}},
+            "metadata": {"name": "self-hosted-kube-apiserver-abc", "labels": {LABEL: "kube-apiserver"}},
             "spec": {"nodeName": "cp-1", "containers": [{"name": "kube-apiserver"}], "readinessGates": []},
             "status": {"conditions": condition, "containerStatuses": [
                 {"state": {"running": {}}, "containerID": "containerd://0123"}]},
