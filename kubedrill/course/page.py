@@ -22,7 +22,8 @@ def contents(lessons: Sequence[Lesson], language: str) -> Iterator[str]:
     for part, group in groupby(lessons, key=lambda lesson: lesson.part[language]):
         yield part
         for lesson in group:
-            yield f"  {lesson.name:<{width}}  {lesson.title[language]} ({words['minutes'].format(f'{lesson.minutes:g}')})"
+            minutes = words["minutes"].format(f"{lesson.minutes:g}")
+            yield f"  {lesson.name:<{width}}  {lesson.title[language]} ({minutes})"
     yield words["how"]
 
 

@@ -1,4 +1,4 @@
-"""Every command of every lesson, run as a learner would, in the course's order; what it prints is what the lesson says."""
+"""Every command of every lesson, run as a learner would, in their order; each prints what the lesson says."""
 
 from __future__ import annotations
 
