@@ -1,0 +1,1 @@
+"""A page that shows a cluster as it is, live, and changes nothing."""
