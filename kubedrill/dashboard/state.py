@@ -89,6 +89,14 @@ class State:
         """The watch of a kind does not get through; what was known stays."""
         return replace(self, lost={**self.lost, kind: why})
 
+    def with_computers(self, computers: tuple[Computer, ...]) -> State:
+        """The computers were looked at."""
+        return replace(self, computers=computers)
+
+    def with_etcd(self, members: tuple[Member, ...], why: str) -> State:
+        """etcd was asked."""
+        return replace(self, members=members, etcd=why)
+
     def asked(self, api: tuple[bool, str], servers: Mapping[str, tuple[bool, str]], at: float) -> State:
         """The API, and each API server by itself, was asked whether it answers: (whether, why not)."""
 
