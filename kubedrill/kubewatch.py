@@ -10,6 +10,7 @@ its own, lists nothing, and makes a model of each object, which costs many times
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,6 +105,7 @@ class _Watch:
         self._call, self._sink, self._stop = call, sink, stop
         self._lock = threading.Lock()
         self._response: Any = None
+        self._interrupted = 0
 
     def run(self) -> None:
         """List and follow until stopped."""
@@ -123,8 +125,11 @@ class _Watch:
     def interrupt(self) -> None:
         """Break the present stream, if there is one."""
         with self._lock:
+            self._interrupted += 1
             if self._response is not None:
-                self._response.shutdown()
+                # What has just ended by itself need not be.
+                with contextlib.suppress(RuntimeError, OSError):
+                    self._response.shutdown()
 
     def _list(self) -> str:
         with translated():
@@ -135,13 +140,19 @@ class _Watch:
 
     def _follow(self, version: str) -> str:
         """Tell of each change until the stream ends, however it does; gives the version to go on from."""
+        before = self._interrupted
         with translated():
             answer = self._call(
                 watch=True, resource_version=version, allow_watch_bookmarks=True, timeout_seconds=_STREAM,
-                _preload_content=False, _request_timeout=(_CONNECT, _SILENCE),
+                _preload_content=False, _request_timeout=(_CONNECT, _LIST),
             )  # fmt: skip
             _good(answer)
+            # The answer begins at once; what it tells may be long in coming.
+            answer.connection.sock.settimeout(_SILENCE)
         with self._lock:
+            if self._interrupted != before:  # while it was being opened
+                answer.close()
+                return version
             self._response = answer
         try:
             for change in self._changes(answer):

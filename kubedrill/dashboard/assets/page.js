@@ -66,8 +66,10 @@ const drawPod = (pod) => {
   const kind = look(pod);
   const how = make("span", { kind: "how" }, kind ? make("b", { text: pod.status }) : "", pod.ready);
   if (pod.restarts) how.append(make("small", { text: `${pod.restarts} restart${pod.restarts > 1 ? "s" : ""}` }));
-  return make("li", { kind: `pod ${kind}`, title: [pod.status, pod.why].filter(Boolean).join(": ") },
-    make("i", {}), make("span", {}, pod.name, make("small", {}, `${pod.namespace}, `, make("span", { at: pod.created }))), how);
+  // A static pod is called after its node, which the card names already.
+  const name = pod.node && pod.name.endsWith(`-${pod.node}`) ? pod.name.slice(0, -pod.node.length - 1) : pod.name;
+  return make("li", { kind: `pod ${kind}`, title: `${pod.name}: ${[pod.status, pod.why].filter(Boolean).join(": ")}` },
+    make("i", {}), make("span", {}, name, make("small", {}, `${pod.namespace}, `, make("span", { at: pod.created }))), how);
 };
 
 const drawPods = () => {
@@ -95,14 +97,16 @@ const drawEvents = () => {
     ));
 };
 
-const drawLane = (lane) => {
+const drawLane = (going) => (lane) => {
   const [ok, failed, unknown] = lane.counts;
   const words = `${ok} ok, ${failed} failed, ${unknown} without an answer so far`;
+  const asked = ok + failed + unknown > 0;
+  const now = going && lane.sampled ? (lane.gap ? seconds(lane.gap) : "none") : asked ? "ended" : "at the end";
   return row(
-    make("th", { title: words }, lane.title, lane.gap ? make("small", { text: lane.detail, kind: "wrong" }) : ""),
+    make("th", { title: words }, lane.title, going && lane.gap ? make("small", { text: lane.detail, kind: "wrong" }) : ""),
     make("td", {}, strip(lane.strip, `${lane.title}: ${words}`)),
-    make("td", { kind: `number ${lane.gap ? "wrong" : ""}`, text: lane.sampled ? (lane.gap ? seconds(lane.gap) : "none") : "ended" }),
-    make("td", { kind: "number", text: lane.longest ? seconds(lane.longest) : "none" }),
+    make("td", { kind: `number ${now.endsWith(" s") ? "wrong" : ""}`, text: now }),
+    make("td", { kind: "number", text: lane.longest ? seconds(lane.longest) : asked ? "none" : "" }),
   );
 };
 
@@ -127,7 +131,8 @@ const drawDrill = () => {
   const going = run.status === "running";
   state.className = `badge ${kinds[run.status] ?? "doubt"}`;
   state.replaceChildren(...(going ? ["running for ", make("span", { at: run.started })] : [run.status]));
-  const at = run.phases.indexOf(run.phase);
+  tick(state);
+  const at = going ? run.phases.indexOf(run.phase) : run.phases.length;
   fill(byId("phases"), run.phases, (phase) => phase, (phase) => {
     const item = make("li", { text: phase, kind: run.phases.indexOf(phase) < at ? "past" : "" });
     if (going && phase === run.phase) item.setAttribute("aria-current", "step");
@@ -135,7 +140,7 @@ const drawDrill = () => {
   });
   const waiting = going && run.waiting ? [{ time: Date.now() / 1000 - run.started, kind: "wait", text: `waiting: ${run.waiting}`, expected: null, measured: null }] : [];
   fill(byId("steps"), [...waiting, ...run.steps], (step) => `${step.kind} ${step.text}`, drawStep);
-  fill(byId("lanes"), run.lanes, (lane) => lane.name, drawLane);
+  fill(byId("lanes"), run.lanes, (lane) => lane.name, drawLane(going && run.phase !== "verify"));
 };
 
 const drawState = () => {
