@@ -128,7 +128,7 @@ class _Watch:
             self._interrupted += 1
             if self._response is not None:
                 # What has just ended by itself need not be.
-                with contextlib.suppress(RuntimeError, OSError):
+                with contextlib.suppress(RuntimeError, ValueError, OSError):
                     self._response.shutdown()
 
     def _list(self) -> str:
@@ -150,7 +150,7 @@ class _Watch:
             # The answer begins at once; what it tells may be long in coming.
             answer.connection.sock.settimeout(_SILENCE)
         with self._lock:
-            if self._interrupted != before:  # while it was being opened
+            if self._interrupted != before or self._stop.is_set():  # while it was being opened
                 answer.close()
                 return version
             self._response = answer
