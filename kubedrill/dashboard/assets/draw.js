@@ -36,6 +36,9 @@ export const fill = (parent, items, keyOf, draw) => {
 
 export const row = (...cells) => make("tr", {}, ...cells);
 
+// A long key may break at its own marks, and need not anywhere else.
+export const breakable = (text) => text.split(/(?<=[/=])|(?=:)/).flatMap((part) => [part, make("wbr")]);
+
 export const age = (seconds) => {
   const past = Math.max(0, Math.round(seconds));
   if (past < 120) return `${past} s`;

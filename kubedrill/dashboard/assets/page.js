@@ -1,5 +1,5 @@
 "use strict";
-import { byId, clock, fill, make, row, seconds, strip, tick } from "./draw.js";
+import { breakable, byId, clock, fill, make, row, seconds, strip, tick } from "./draw.js";
 
 const known = { cluster: null, nodes: [], pods: [], leases: { leaders: [], nodes: [] }, events: [], control: null, drill: null };
 const connection = { open: false, lost: 0 };
@@ -7,6 +7,8 @@ const badge = (text, kind, title) => make("span", { text, kind: `badge ${kind}`,
 const short = (name) => (known.cluster && name.startsWith(`${known.cluster.name}-`) ? name.slice(known.cluster.name.length + 1) : name);
 
 const drawNodes = () => {
+  // What was true before the API fell silent is shown, but not as true now.
+  const silent = known.control?.api?.answers === false;
   const leases = new Map(known.leases.nodes.map((lease) => [lease.name, lease]));
   fill(byId("nodes"), known.nodes, (node) => node.name, ({ name, role, address, state, node }) => {
     const lease = leases.get(name);
@@ -16,14 +18,14 @@ const drawNodes = () => {
     else if (!node) kubernetes.append(make("span", { text: "not registered", kind: "dim" }));
     else {
       const said = { true: ["Ready", "good"], false: ["NotReady", "bad"], null: ["Unknown", "bad"] }[node.ready];
-      kubernetes.append(badge(said[0], said[1], node.why), " ", node.cordoned ? badge("cordoned", "doubt") : "");
+      kubernetes.append(badge(said[0], silent ? "plain" : said[1], node.why), " ", node.cordoned ? badge("cordoned", "doubt") : "");
       if (!node.ready) kubernetes.append(make("small", { text: node.why, kind: "wrong" }));
     }
     return row(
       make("th", {}, short(name), make("small", { text: address })),
       make("td", {}, computer),
       kubernetes,
-      make("td", {}, ...(node?.taints ?? []).map((text) => make("small", { text, kind: "taint" }))),
+      make("td", {}, ...(node?.taints ?? []).map((taint) => make("small", { kind: "taint" }, ...breakable(taint)))),
       make("td", { kind: "number" }, lease ? make("span", { at: lease.renewed, of: lease.duration }) : ""),
     );
   });
@@ -64,7 +66,7 @@ const look = (pod) => {
 
 const drawPod = (pod) => {
   const kind = look(pod);
-  const how = make("span", { kind: "how" }, kind ? make("b", { text: pod.status }) : "", pod.ready);
+  const how = make("span", { kind: "how" }, kind ? make("b", { text: pod.status === "Running" ? "not Ready" : pod.status }) : "", pod.ready);
   if (pod.restarts) how.append(make("small", { text: `${pod.restarts} restart${pod.restarts > 1 ? "s" : ""}` }));
   // A static pod is called after its node, which the card names already.
   const name = pod.node && pod.name.endsWith(`-${pod.node}`) ? pod.name.slice(0, -pod.node.length - 1) : pod.name;
@@ -182,7 +184,7 @@ const drawState = () => {
 
 const draws = {
   cluster: [drawState, drawNodes, drawControl, drawPods], nodes: [drawNodes, drawPods, drawState], pods: [drawPods],
-  leases: [drawNodes, drawControl], events: [drawEvents], control: [drawControl, drawState], drill: [drawDrill],
+  leases: [drawNodes, drawControl], events: [drawEvents], control: [drawControl, drawNodes, drawState], drill: [drawDrill],
 };
 
 // What comes in a burst is drawn once.
