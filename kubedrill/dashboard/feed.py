@@ -74,9 +74,11 @@ class Feed:
         self._hub.close()
         if self._watches is not None:
             self._watches.stop()
-        self._asking.shutdown(wait=False, cancel_futures=True)
         for thread in self._threads:
             thread.join(_ANSWER + 1)
+        # A look that hangs (an engine that does not answer) may still want to ask; it is a daemon, and ends with us.
+        if not self._threads[0].is_alive():
+            self._asking.shutdown(wait=False)
 
     # --- the watches' sink
 
