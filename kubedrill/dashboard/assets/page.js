@@ -134,7 +134,8 @@ const drawDrill = () => {
   state.className = `badge ${kinds[run.status] ?? "doubt"}`;
   state.replaceChildren(...(going ? ["running for ", make("span", { at: run.started })] : [run.status]));
   tick(state);
-  const at = going ? run.phases.indexOf(run.phase) : run.phases.length;
+  const judged = ["passed", "failed", "inconclusive"].includes(run.status);
+  const at = judged ? run.phases.length : run.phases.indexOf(run.phase);
   fill(byId("phases"), run.phases, (phase) => phase, (phase) => {
     const item = make("li", { text: phase, kind: run.phases.indexOf(phase) < at ? "past" : "" });
     if (going && phase === run.phase) item.setAttribute("aria-current", "step");
