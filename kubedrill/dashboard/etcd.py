@@ -29,9 +29,11 @@ def ask(nodes: Sequence[Node]) -> tuple[tuple[Member, ...], str]:
     endpoints = ",".join(f"https://{node.address}:2379" for node in planes)
     limits = "--dial-timeout=1s --command-timeout=2s"
     why = "no control plane runs"
+    off: set[str] = set()
     for node in planes:
         try:
             if node.state() != "running":
+                off.add(node.name)
                 continue
             line = f"{ETCDCTL} endpoint status --endpoints {endpoints} {limits} -w json"
             # Its status is 1 as soon as one does not answer; what the others say is printed all the same.
@@ -43,7 +45,8 @@ def ask(nodes: Sequence[Node]) -> tuple[tuple[Member, ...], str]:
         if found:
             return found, ""
         why = f"{node.name}: {' '.join(result.output.split())[-160:] or 'etcdctl says nothing'}"
-    return tuple(Member(node.name, "no answer") for node in planes), why
+    # That nobody could be asked says nothing of a member whose computer runs.
+    return tuple(Member(node.name, "no answer" if node.name in off else "not known") for node in planes), why
 
 
 def members(status: str, names: dict[str, str]) -> tuple[Member, ...]:

@@ -78,7 +78,7 @@ class Feed:
             thread.join(_ANSWER + 1)
         # A look that hangs (an engine that does not answer) may still want to ask; it is a daemon, and ends with us.
         if not self._threads[0].is_alive():
-            self._asking.shutdown(wait=False)
+            self._asking.shutdown()
 
     # --- the watches' sink
 

@@ -140,4 +140,11 @@ def test_etcd_is_asked_where_a_control_plane_runs_and_for_every_one_by_its_addre
     found, why = etcd.ask(made)
     assert (found, why) == ((Member("cp-1", "no answer"), Member("cp-2", "leads", 4)), "")
     made[1].kill()
-    assert etcd.ask(made)[1] == "no control plane runs"
+    assert etcd.ask(made) == ((Member("cp-1", "no answer"), Member("cp-2", "no answer")), "no control plane runs")
+
+
+def test_that_nobody_could_be_asked_says_nothing_of_the_members() -> None:
+    provider = FakeProvider(script=lambda _node, _call: Result(1, "", "context deadline exceeded"))
+    provider.create_network("lab", NetworkSpec("10.0.0.0/24", {}))
+    made = [provider.create_node("lab", NodeSpec("cp-1", "control-plane", "10.0.0.1", "x"))]
+    assert etcd.ask(made) == ((Member("cp-1", "not known"),), "cp-1: context deadline exceeded")

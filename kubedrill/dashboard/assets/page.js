@@ -33,7 +33,7 @@ const drawNodes = () => {
 
 const drawControl = () => {
   const { servers, members, api, etcd } = known.control ?? { servers: [], members: [], api: null, etcd: "" };
-  const roles = { leads: "good", follows: "plain", learner: "doubt" };
+  const roles = { leads: "good", follows: "plain", learner: "doubt", "not known": "doubt" };
   fill(byId("control"), servers, (server) => server.node, (server) => {
     const member = members.find((one) => one.node === server.node);
     const held = known.leases.leaders.filter((lease) => lease.holder === server.node);
@@ -44,7 +44,7 @@ const drawControl = () => {
     if (member) {
       store.append(badge(member.role, roles[member.role] ?? "bad"));
       const size = `${(member.size / 2 ** 20).toFixed(1)} MiB, term ${member.term}`;
-      store.append(make("small", { text: member.role === "no answer" ? "" : size }), member.problems ? make("small", { text: member.problems, kind: "wrong" }) : "");
+      store.append(make("small", { text: member.term ? size : "" }), member.problems ? make("small", { text: member.problems, kind: "wrong" }) : "");
     }
     return row(
       make("th", { text: short(server.node) }), answers, store,
