@@ -41,7 +41,7 @@ class Answering:
 
 @dataclass(frozen=True)
 class Member:
-    """An etcd member: `role` is leads, follows, learner, no leader, no answer or not known; `size` of its database in bytes."""
+    """An etcd member: `role` is leads, follows, learner, no leader, no answer or not known; `size` in bytes."""
 
     node: str
     role: str
