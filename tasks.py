@@ -288,3 +288,18 @@ def bench(c: Context, runs: int = 3, only: str = "", json: str = "") -> None:
     from kubedrill import commands
 
     commands.bench(_console(), runs=runs, only=only, json_file=json)
+
+
+@task(
+    help={
+        "name": NAME,
+        "port": "of 127.0.0.1 (default: any that is free)",
+        "open": "open it where there is a browser; --no-open does not",
+    }
+)
+@_friendly
+def dashboard(c: Context, name: str = "lab", port: str = "0", open: bool = True) -> None:
+    """Show a cluster live in a browser: nodes, pods, etcd, leases, events, the running drill; Ctrl-C ends it."""
+    from kubedrill import commands
+
+    commands.dashboard(_console(), name, port, browser=open)

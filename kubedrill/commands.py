@@ -12,6 +12,7 @@ from typing import Any
 
 from kubedrill import bench as benchmark
 from kubedrill import cluster, faults, install, journal, paths, shell, spec
+from kubedrill import dashboard as board
 from kubedrill import doctor as examination
 from kubedrill import kubeconfig as user_config
 from kubedrill import load as loading
@@ -260,6 +261,20 @@ def bench(console: Console, *, runs: int, only: str, json_file: str) -> None:
     if json_file:
         content = {"machine": benchmark.machine(), "figures": [asdict(one) for one in figures]}
         Path(json_file).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def dashboard(console: Console, name: str, port: str, *, browser: bool) -> None:
+    """Serve the page of a cluster until Ctrl-C.
+
+    Raises:
+        InvalidSpec: the port is none.
+        NotFound: there is no such cluster.
+    """
+    if not port.isdecimal() or int(port) > 65535:
+        raise InvalidSpec(f"'{port}' is no port", evidence=["a number up to 65535; 0 takes any that is free"])
+    place = cluster.lab(console)
+    place.provider.check()
+    board.show(place.provider, name, int(port), console.line, browser=browser)
 
 
 def _typed(flags: Mapping[str, str | None]) -> dict[str, Any]:

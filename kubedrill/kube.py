@@ -189,6 +189,11 @@ def preload() -> None:
     import kubernetes  # noqa: F401
 
 
+def translated() -> contextlib.AbstractContextManager[None]:
+    """The client's errors as ApiUnavailable, for whoever reads through it (kubewatch.py)."""
+    return _translated()
+
+
 def _node(item: Any) -> NodeSnapshot:
     ready = next((found for found in item.status.conditions or [] if found.type == "Ready"), None)
     addresses = {found.type: found.address for found in item.status.addresses or []}

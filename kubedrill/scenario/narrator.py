@@ -14,12 +14,16 @@ class Narrator:
     Args:
         now: seconds since the start of the run.
         tell: prints a line.
+        changed: called after each line and phase; may look at phase, steps and awaited.
     """
 
-    def __init__(self, now: Callable[[], float], tell: Callable[[str], None]) -> None:
-        self._now, self._tell = now, tell
+    def __init__(
+        self, now: Callable[[], float], tell: Callable[[str], None], changed: Callable[[], None] = lambda: None
+    ) -> None:
+        self._now, self._tell, self._changed = now, tell, changed
         self._lock = threading.Lock()
         self._phase, self._phase_start = PHASES[0], 0.0
+        self.awaited = ""
         self.steps: list[Step] = []
         self.phases: list[Phase] = []
 
@@ -35,7 +39,9 @@ class Narrator:
             return
         self._close()
         self._phase, self._phase_start = phase, self._now()
+        self.awaited = ""
         self._tell(f"-- {phase}")
+        self._changed()
 
     def end(self) -> None:
         """The run is over."""
@@ -52,16 +58,20 @@ class Narrator:
         """
         with self._lock:
             self.steps.append(Step(self._now(), self._phase, text, kind, expected, measured))  # type: ignore[arg-type]
+        self.awaited = ""
         timing = ""
         if measured is not None:
             timing = f": seen after {measured:.1f} s"
             if expected is not None:
                 timing = f": expected after about {expected:.0f} s, seen after {measured:.1f} s"
         self._tell(f"{text}{timing}")
+        self._changed()
 
     def waiting(self, what: str, seen: str) -> None:
         """What is being waited for, and what was last seen; told, not kept."""
-        self._tell(f"   ... {what}: {seen}")
+        self.awaited = f"{what}: {seen}"
+        self._tell(f"   ... {self.awaited}")
+        self._changed()
 
     def _close(self) -> None:
         now = self._now()

@@ -6,15 +6,16 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kubedrill import bench, history, logs, paths, report, status
+from kubedrill import bench, history, live, logs, paths, report, status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
 from kubedrill.faults.errors import FaultRefused, HealFailed
 from kubedrill.faults.injection import heal
 from kubedrill.history import ClusterEvent, Run
-from kubedrill.journal import Journal
+from kubedrill.journal import Journal, Owner
 from kubedrill.kube import ApiUnavailable, Kube
+from kubedrill.live import Live, Present
 from kubedrill.probes import manifest
 from kubedrill.scenario import Scenario, workload
 from kubedrill.scenario.judge import Ending, Unmet, Untrustworthy, verdict
@@ -50,7 +51,7 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
     def now() -> float:
         return time.monotonic() - began
 
-    narrator = Narrator(now, console.say)
+    narrator = Narrator(now, console.say, lambda: tell())
     console.say(f"drill {drill.name}: {drill.title}")
     lab_box: list[Lab] = []
 
@@ -61,6 +62,16 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
     monitor = Monitor(cluster, f"{drill.name}-{int(started)}", now, started, folder, kubectl)
     lab = Lab(cluster, monitor, journal, narrator, now, slow=slow)
     lab_box.append(lab)
+    about = Live(cluster.spec.name, drill.name, drill.title, started, Owner.me(), narrator.phase)
+    with live.going_on(folder, about, lambda: _present(narrator, monitor)) as tell:
+        tell()
+        return _run(drill, cluster, console, lab, narrator, folder, started)
+
+
+def _run(
+    drill: Scenario, cluster: Cluster, console: Console, lab: Lab, narrator: Narrator, folder: Path, started: float
+) -> tuple[Run, Path]:
+    monitor, journal = lab.monitor, Journal.of(cluster.spec.name)
     try:
         with console.keeping_commands(folder / "commands.txt"):
             ending = _body(drill, lab)
@@ -83,7 +94,7 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
         verdict=judged,
         reason=reason,
         started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        duration=round(now(), 1),
+        duration=round(lab.now(), 1),
         cluster=cluster.spec.model_dump(by_alias=True),
         kubernetes=cluster.spec.version(),
         machine=bench.machine(),
@@ -104,6 +115,10 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
     _clear(lab, console)
     _summary(done, folder, console)
     return done, folder
+
+
+def _present(narrator: Narrator, monitor: Monitor) -> Present:
+    return Present(narrator.phase, narrator.steps, narrator.awaited, monitor.lanes() if monitor.names() else ())
 
 
 def _body(drill: Scenario, lab: Lab) -> Ending:

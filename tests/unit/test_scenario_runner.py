@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from fake_kubernetes import ADMIN, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import history, shell
+from kubedrill import history, live, shell
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
@@ -418,3 +419,28 @@ class TestReport:
             world.run(lambda lab: asked.append(lab.slow), slow=slow)
             shell.run(["rm", "-r", str(runner.runs())])
         assert asked == [True, False]
+
+
+class TestOnlookers:
+    @pytest.mark.parametrize("ending", [None, KeyboardInterrupt, RuntimeError])
+    def test_they_see_where_a_drill_is_and_nothing_once_it_has_ended(
+        self, world: World, ending: type[BaseException] | None
+    ) -> None:
+        seen = []
+
+        def body(lab: Lab) -> None:
+            lab.baseline(0)
+            lab.say("half-way")
+            (folder,) = runner.runs().iterdir()
+            seen.append(live.read(folder))
+            if ending is not None:
+                raise ending
+
+        with pytest.raises(ending) if ending else contextlib.nullcontext():
+            world.run(body)
+        (told,) = seen
+        assert told is not None
+        assert (told.cluster, told.drill, told.phase, told.lanes) == ("lab", "a-drill", "baseline", (LANE,))
+        assert told.steps[-1].text == "half-way"
+        assert told.owner.is_alive()
+        assert list(runner.runs().rglob("*live*")) == []
