@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from functools import partial
 
 from kubedrill import checks
@@ -134,9 +136,12 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
     lab.expect(f"{component} 9/9: /readyz of the API says ok", lab.api.readyz, lambda answer: (answer == "ok", answer),
                within=30, predicted=1)  # fmt: skip
     if component != "kube-apiserver":
-        lab.expect(f"{component}: an instance of the DaemonSet leads",
-                   lambda: targets.lease_holder(lab.cluster, component), lambda found: (True, str(found)),
-                   within=60, predicted=LEASE)  # fmt: skip
+        gone = time.time()
+        lab.expect(
+            f"{component}: its lease is renewed, by an instance of the DaemonSet",
+            partial(_renewed, lab, component), lambda renewed: (renewed > gone, f"{gone - renewed:.0f} s before"),
+            within=60, predicted=LEASE,
+        )  # fmt: skip
     lab.fact(f"{component}: from its static pod to a DaemonSet", f"{lab.now() - began:.1f} s")
 
 
@@ -236,6 +241,13 @@ def _without_checkpoints(lab: Lab, planes: Sequence[str], *, within: float) -> N
                                                  zip(planes, found, strict=True) if files) or "none"),
         within=within,
     )  # fmt: skip
+
+
+def _renewed(lab: Lab, component: str) -> float:
+    """When the lease of a component was last renewed, in seconds since 1970."""
+    path = "jsonpath={.spec.renewTime}"
+    told = lab.kubectl("--namespace", "kube-system", "get", "lease", component, "-o", path).stdout
+    return datetime.fromisoformat(told).timestamp()
 
 
 def _mirrors(lab: Lab, component: str, nodes: Sequence[str]) -> list[PodSnapshot]:
