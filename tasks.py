@@ -66,6 +66,18 @@ class _Drills(Task):  # type: ignore[type-arg]
         return super().__call__(*args, **kwargs)
 
 
+class _MayNameNode(Task):  # type: ignore[type-arg]
+    """A task whose node may be the word after the task's name, or be left out; invoke knows only words that must be."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """The node is positional where a word follows."""
+        arguments = super().get_arguments(ignore_unknown_help)
+        rest = sys.argv[sys.argv.index(self.name) + 1 :] if self.name in sys.argv else []
+        for argument in arguments:
+            argument.positional = argument.name == "node" and bool(rest) and not rest[0].startswith("-")
+        return arguments
+
+
 def _console(show_commands: bool = False) -> Console:
     from kubedrill.console import Console
 
@@ -288,3 +300,24 @@ def bench(c: Context, runs: int = 3, only: str = "", json: str = "") -> None:
     from kubedrill import commands
 
     commands.bench(_console(), runs=runs, only=only, json_file=json)
+
+
+@task(
+    klass=_MayNameNode,
+    help={
+        "node": "lab-worker-1, or worker-1 (default: all nodes, a line for each component)",
+        "component": "one component, with all details: kubelet, etcd, coredns ...",
+        "explain": "what each flag and field does, and why it matters",
+        "json": "print everything as JSON (its fields: kubedrill/anatomy/model.py)",
+        "name": NAME,
+    },
+)
+@_friendly
+def components(
+    c: Context, node: str | None = None, component: str = "", explain: bool = False, json: bool = False,
+    name: str = "lab",
+) -> int:  # fmt: skip
+    """Show each component: how it is started, its files, what is effective; exit status 1 unless all are healthy."""
+    from kubedrill import commands
+
+    return commands.components(_console(), name, node, component, as_json=json, explained=explain)

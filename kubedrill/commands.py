@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kubedrill import anatomy, cluster, faults, install, journal, paths, shell, spec
 from kubedrill import bench as benchmark
-from kubedrill import cluster, faults, install, journal, paths, shell, spec
 from kubedrill import doctor as examination
 from kubedrill import kubeconfig as user_config
 from kubedrill import load as loading
@@ -259,6 +259,31 @@ def bench(console: Console, *, runs: int, only: str, json_file: str) -> None:
     if json_file:
         content = {"machine": benchmark.machine(), "figures": [asdict(one) for one in figures]}
         Path(json_file).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def components(console: Console, name: str, node: str | None, component: str, *, as_json: bool, explained: bool) -> int:
+    """Print the components of a cluster; the status is 0 when all are healthy.
+
+    Raises:
+        NotFound: there is no such cluster or node.
+        InvalidSpec: there is no such component.
+    """
+    if component and component not in anatomy.NAMES:
+        raise InvalidSpec(f"there is no component '{component}'{spec.nearest(component, anatomy.NAMES)}")
+    place = cluster.lab(console)
+    found = anatomy.of(cluster.attach(place.provider, name), node)
+    shown = [one for one in found if component in ("", one.name)]
+    if as_json:
+        data = [anatomy.as_data(one, explained=explained) for one in shown]
+        raw(json.dumps({"cluster": name, "components": data}, indent=1) + "\n")
+    else:
+        for block in anatomy.blocks(shown, detailed=bool(node or component or explained), explained=explained):
+            console.line(block.heading)
+            if block.rows:
+                console.table(block.columns, block.rows)
+            for line in block.lines:
+                console.line(line)
+    return 0 if all(one.healthy is not False for one in shown) else 1
 
 
 def _typed(flags: Mapping[str, str | None]) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from kubedrill.anatomy import describe, find, gather
-from kubedrill.anatomy.known import KINDS
+from kubedrill.anatomy.known import KINDS, NAMES
 from kubedrill.anatomy.model import Check, Component, File, Flag, Gate, Source, Start
+from kubedrill.anatomy.table import as_data, blocks
 from kubedrill.cluster import Cluster
 
-__all__ = ["Check", "Component", "File", "Flag", "Gate", "Source", "Start", "of"]
+__all__ = [
+    "NAMES", "Check", "Component", "File", "Flag", "Gate", "Source", "Start", "as_data", "blocks", "of",
+]  # fmt: skip
 
 
 def of(cluster: Cluster, node: str | None = None) -> tuple[Component, ...]:

@@ -6,7 +6,7 @@ server=$(sed -n 's/^ *server: *//p' /etc/kubernetes/admin.conf | head -n 1)
 list() {
     body=$work/$BASHPID.body
     # shellcheck disable=SC2086
-    status=$(curl -sk --max-time 5 $credentials -o "$body" -w '%{http_code} %{url_effective} %{errormsg}' "$server$1")
+    status=$(curl -sk --connect-timeout 5 --max-time 15 $credentials -o "$body" -w '%{http_code} %{url_effective} %{errormsg}' "$server$1")
     jq -c "$2" "$body" || head -c 300 "$body"
     echo "$status"
 }

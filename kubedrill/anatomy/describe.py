@@ -11,7 +11,7 @@ from kubedrill.anatomy.find import Found
 from kubedrill.anatomy.model import Check, Component, Flag, Gate, Source
 
 _WRAPPED = ("kubeletconfig", "kubeproxy.config.k8s.io", "kubecontrollermanager.config.k8s.io", "componentconfig")
-_BY_FLAG = "only what flags say: its configuration file is not in it; configz has both"
+_BY_FLAG = "what flags say, without a configuration file; configz has what holds"
 _CERTIFICATE = " with the client certificate of admin.conf"
 
 
@@ -85,7 +85,9 @@ class _Parts:
         if metrics is None or not metrics.ok:
             return (), f"metrics: {metrics.short if metrics else self._api.silent or 'were not asked'}"
         config = next((source.content for source in sources if source.name == "configz"), None)
-        defaults = parse.gate_defaults(self._node.sections.get(f"{self._pid} help", ""))
+        # Under another version's behaviour the defaults are that version's, and --help does not tell them.
+        other = {flag.name for flag in flags} & {"emulated-version", "min-compatibility-version"}
+        defaults = {} if other else parse.gate_defaults(self._node.sections.get(f"{self._pid} help", ""))
         named = parse.gates_set(flags, config)
         return parse.gates(metrics.body, defaults, named), _place(metrics.url)
 

@@ -64,7 +64,7 @@ def of(
         answer = parse.answer(api.sections.get(section))
         there = None if answer is None or answer.status not in (200, 404) else answer.ok
         result.append(File(f"ConfigMap {name}", "configuration", "API", there))
-    return tuple([*result, *_logs(found, node)])
+    return (*result, *_logs(found, node))
 
 
 def _file(path: str, purpose: str, on_node: dict[str, str], inside: dict[str, str], *, in_pod: bool) -> File:

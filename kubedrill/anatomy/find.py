@@ -39,7 +39,9 @@ def on_node(kind: Kind, node: NodeFacts, api: ApiFacts) -> list[Found]:
     down = [
         _down(kind, pod, node, api)
         for pod in pods.values()
-        if kind.container in pod.containers and pod.namespace in SYSTEM_NAMESPACES and pod.uid not in seen
+        if kind.container in pod.containers
+        and pod.namespace in SYSTEM_NAMESPACES
+        and pod.uid not in seen
         # The runtime remembers pods that are long gone; the API does not.
         and (not api.silent and pod.uid in api.pods(node.name))
     ]

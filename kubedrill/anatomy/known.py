@@ -1,4 +1,4 @@
-"""The components that are looked for: by which program, container and unit they are known, and which pages they have."""
+"""The components that are looked for: by which program, container and unit they are known, and their pages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ class Kind:
 
 
 KINDS = (
-    Kind("kubelet", "kubelet", "every node", unit="kubelet", health=("healthz",), pages=("configz", "flagz", "statusz")),
+    Kind(
+        "kubelet", "kubelet", "every node", unit="kubelet",
+        health=("healthz",), pages=("configz", "flagz", "statusz"),
+    ),
     Kind("containerd", "containerd", "every node", unit="containerd"),
     Kind(
         "kube-apiserver", "kube-apiserver", "control planes", "kube-apiserver",

@@ -39,7 +39,7 @@ as() {
 # get URL [CURL'S ARGUMENTS]: the body, then a line "STATUS URL ERROR"; status 000 where nothing answers
 get() {
     # shellcheck disable=SC2086
-    curl -sk --max-time 5 $credentials -w '\n%{http_code} %{url_effective} %{errormsg}\n' "$@"
+    curl -sk --connect-timeout 5 --max-time 15 $credentials -w '\n%{http_code} %{url_effective} %{errormsg}\n' "$@"
 }
 
 # metrics URL: only the lines that are looked at, of megabytes

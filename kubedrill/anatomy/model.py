@@ -112,7 +112,8 @@ class Component:
     """A component on one node; where several pods of it run there, one of them.
 
     Args:
-        name: kubelet, containerd, kube-apiserver, kube-controller-manager, kube-scheduler, etcd, kube-proxy, flannel, coredns.
+        name: kubelet, containerd, kube-apiserver, kube-controller-manager, kube-scheduler, etcd, kube-proxy, flannel or
+            coredns.
         node: the node's name.
         state: running; down (it should run); absent (it need not be there); unknown (the node tells nothing).
         healthy: None where it need not be there.

@@ -46,7 +46,7 @@ containers() {
 files() {
     {
         printf '%s\n' /etc/kubernetes/*.conf /etc/default/kubelet /var/lib/kubelet /var/lib/kubelet/* /var/lib/kubelet/pki/* /etc/containerd/* \
-            /var/lib/containerd /run/containerd/containerd.sock /run/flannel/subnet.env /etc/cni/net.d /etc/cni/net.d/* \
+            /var/lib/containerd /run/containerd /run/containerd/containerd.sock /run/flannel/subnet.env /etc/cni/net.d /etc/cni/net.d/* \
             /var/log/pods/*/* /var/log/journal "$static" "$static"/* /etc/systemd/system/*.service /etc/systemd/system/*.d/*
         for pid in $(cut -d' ' -f1 "$work/processes"); do tr '\0' '\n' <"/proc/$pid/cmdline"; done |
             grep -oE '(^|=|unix://)/[^ ",:=]+' | sed -E 's#^(=|unix://)##'

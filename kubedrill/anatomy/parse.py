@@ -178,7 +178,11 @@ def manifests(section: str) -> dict[str, dict[str, Any]]:
 
 def gate_defaults(section: str) -> dict[str, bool]:
     """{gate: default} from a program's --help."""
-    return {name: default == "true" for name, default in _DEFAULT.findall(section)}
+    found: dict[str, bool] = {}
+    for name, default in _DEFAULT.findall(section):
+        # A line may go on with the default under another --min-compatibility-version; the first is the one that holds.
+        found.setdefault(name, default == "true")
+    return found
 
 
 def gates_set(found: Iterable[Flag], config: Any) -> dict[str, str]:
