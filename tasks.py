@@ -67,14 +67,16 @@ class _Drills(Task):  # type: ignore[type-arg]
 
 
 class _MayNameNode(Task):  # type: ignore[type-arg]
-    """A task whose node may be the word after the task's name, or be left out; invoke knows only words that must be."""
+    """A task whose node may be given as a word, or be left out; invoke itself knows only words that must be there."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """The node is positional where a word follows."""
+        """The node is positional where there is a word that is neither a flag nor a flag's value."""
         arguments = super().get_arguments(ignore_unknown_help)
-        rest = sys.argv[sys.argv.index(self.name) + 1 :] if self.name in sys.argv else []
+        valued = {f"--{name}" for one in arguments if one.takes_value for name in one.names}
+        words = sys.argv[sys.argv.index(self.name) :] if self.name in sys.argv else []
+        found = any(before not in valued and not word.startswith("-") for before, word in itertools.pairwise(words))
         for argument in arguments:
-            argument.positional = argument.name == "node" and bool(rest) and not rest[0].startswith("-")
+            argument.positional = argument.name == "node" and found
         return arguments
 
 

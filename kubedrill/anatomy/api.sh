@@ -27,6 +27,7 @@ for kind in Deployment ReplicaSet; do
     part "list $kind kube-system" list "/apis/apps/v1/namespaces/kube-system/${kind,,}s" "[.items[] | $of_workload]"
 done
 part "configmap kube-system coredns" list /api/v1/namespaces/kube-system/configmaps/coredns .data
+part "configmap kube-system kube-proxy" list /api/v1/namespaces/kube-system/configmaps/kube-proxy '.data | keys'
 part "configmap kube-flannel kube-flannel-cfg" list /api/v1/namespaces/kube-flannel/configmaps/kube-flannel-cfg .data
 for node in "$@"; do
     name=${node%%=*}

@@ -24,7 +24,7 @@ def component(found: Found, node: NodeFacts, api: ApiFacts) -> Component:
     gates, gates_from = part.gates(flags, sources)
     checks = part.checks()
     version, version_from = part.version(sources)
-    failing = [f"{check.name}: {check.answer}" for check in checks if not check.ok]
+    failing = [f"{check.name}: {check.answer}" for check in checks if not check.ok][:1]
     healthy = None if found.state == "absent" else found.state == "running" and not failing
     return Component(
         name=kind.name, node=node.name, state=found.state, healthy=healthy, why=found.why or "; ".join(failing),
@@ -55,6 +55,8 @@ class _Parts:
 
     def sources(self) -> tuple[Source, ...]:
         """What tells its effective configuration."""
+        if self._found.state == "absent":
+            return ()
         return tuple([self._page(name) for name in self._found.kind.pages if self._pid] + self._own())
 
     def checks(self) -> tuple[Check, ...]:
@@ -110,8 +112,8 @@ class _Parts:
         if self._found.kind.name == "containerd" and "Server:" in lines:
             told = [line.split()[-1] for line in lines[lines.index("Server:") :] if "Version:" in line]
             return (told[0], "ctr version") if told else ("", "")
-        if self._found.kind.name == "flannel" and lines:
-            return lines[0].strip(), "flanneld --version"
+        if self._found.kind.name in ("flannel", "kubelet") and lines:
+            return lines[0].split()[-1], f"{self._found.kind.program} --version"
         tag = self._found.image.rpartition(":")[2] if ":" in self._found.image else ""
         return (tag, "tag of its image") if tag else ("", "")
 

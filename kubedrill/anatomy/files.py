@@ -40,6 +40,7 @@ _FIELDS = {
     "containerd": (("root", "data"), ("state", "data until the next boot")),
 }
 _CONFIG_MAPS = {
+    "kube-proxy": ("configmap kube-system kube-proxy", "kube-system/kube-proxy"),
     "coredns": ("configmap kube-system coredns", "kube-system/coredns"),
     "flannel": ("configmap kube-flannel kube-flannel-cfg", "kube-flannel/kube-flannel-cfg"),
 }

@@ -121,6 +121,7 @@ while read -r pid program group _; do
     kubelet)
         address=$(local_address "$(field "$kubelet_config" healthzBindAddress 127.0.0.1)")
         zpages "$pid" "http://$address:$(field "$kubelet_config" healthzPort 10248)" healthz
+        part "$pid version" timeout 5 "/proc/$pid/exe" --version
         ;;
     etcd)
         base=$(flag "$pid" listen-metrics-urls http://127.0.0.1:2381)
@@ -140,6 +141,7 @@ while read -r pid program group _; do
         part "$pid corefile" cat "$config"
         ;;
     flanneld)
+        # It prints its version to standard error.
         part "$pid version" sh -c "timeout 5 /proc/$pid/exe --version 2>&1"
         port=$(flag "$pid" healthz-port 0)
         [ "$port" = 0 ] || zpages "$pid" "http://$(local_address "$(flag "$pid" healthz-ip "")"):$port" healthz

@@ -50,14 +50,18 @@ class Answer:
 
     @property
     def short(self) -> str:
-        """One line of it."""
+        """One line of it: what is wrong, where it says so."""
         if self.status == 0:
-            return self.error or "no answer"
-        line = next(iter(self.body.split("\n")), "").strip()
-        if not self.ok:
-            message = re.search(r'"message": *"((?:[^"\\]|\\.)*)"', self.body)
-            return f"{self.status} {redact.scrub(message.group(1) if message else line)[:90]}".strip()
-        return redact.scrub(line)[:60]
+            return self.error.partition(" after ")[0] or "no answer"
+        lines = [line.strip() for line in self.body.splitlines() if line.strip()]
+        body = as_json(self.body)
+        if isinstance(body, dict):
+            known = [f"{key}: {json.dumps(body[key])}" for key in ("healthy", "health") if key in body]
+            lines = [str(body["message"])] if "message" in body else known or lines
+        # livez and readyz have a line for each of their checks.
+        lines = [line for line in lines if line.startswith("[-]")] or lines
+        line = redact.scrub(lines[0])[:90] if lines else ""
+        return line if self.ok else f"{self.status} {line}".strip()
 
 
 def sections(text: str, mark: str) -> dict[str, str]:

@@ -68,7 +68,7 @@ def details(one: Component, *, explained: bool) -> Iterator[Block]:
     where = f"{one.name} on {one.node}: {_state(one)}"
     facts = [
         ("started by", f"{one.started}{f' ({one.started.told_by})' if one.started.told_by else ''}"),
-        ("version", f"{one.version or 'not told'}{f' ({one.version_from})' if one.version_from else ''}"),
+        ("version", f"{one.version} ({one.version_from})" if one.version else ""),
         ("process", f"{one.pid}" if one.pid else ""),
         ("pod", one.pod),
         ("image", one.image),
