@@ -278,7 +278,8 @@ def components(console: Console, name: str, node: str | None, component: str, *,
         raw(json.dumps({"cluster": name, "components": data}, indent=1) + "\n")
     else:
         for block in anatomy.blocks(shown, detailed=bool(node or component or explained), explained=explained):
-            console.line(block.heading)
+            if block.heading or block.rows:
+                console.line(block.heading)
             if block.rows:
                 console.table(block.columns, block.rows)
             for line in block.lines:

@@ -81,12 +81,11 @@ def details(one: Component, *, explained: bool) -> Iterator[Block]:
     if one.files:
         files = tuple((f"  {file.purpose}", file.path, _there(file.exists, file.place)) for file in one.files)
         yield Block("", ("  file", "path", "there"), files)
-    if one.flags:
-        rows = tuple((f"  --{f.name}", f.value, *_why(explained, explain.flag(one.name, f.name))) for f in one.flags)
-        yield Block("", ("  flag", f"value ({one.flags_from})", *_why(explained, "what it does")), rows)
+    flags = [(f"--{flag.name}", flag.value, explain.flag(one.name, flag.name)) for flag in one.flags]
+    yield from _values_of("flag", one.flags_from, flags, explained=explained)
     shown = [gate for gate in one.gates if gate.differs or gate.set_by]
     if shown:
-        gates = tuple((f"  {g.name}", g.stage or "GA", *_values(g), g.set_by or "nothing named") for g in shown)
+        gates = tuple((f"  {g.name}", g.stage or "GA", *_is_and_default(g), g.set_by or "nothing named") for g in shown)
         yield Block("", ("  gate", "stage", "is", "default", "set by"), gates)
     yield from _sources(one, explained=explained)
 
@@ -132,7 +131,7 @@ def _gates(one: Component) -> str:
     return f"{on} on, {len(one.gates) - on} off; {named} set{default} ({one.gates_from})"
 
 
-def _values(gate: Gate) -> tuple[str, str]:
+def _is_and_default(gate: Gate) -> tuple[str, str]:
     return str(gate.on).lower(), "not told" if gate.default is None else str(gate.default).lower()
 
 
@@ -143,8 +142,18 @@ def _there(exists: bool | None, place: str) -> str:
         else "no"  # fmt: skip
 
 
-def _why(explained: bool, text: str) -> tuple[str, ...]:
-    return (text,) if explained else ()
+def _values_of(what: str, place: str, values: Sequence[tuple[str, str, str]], *, explained: bool) -> Iterator[Block]:
+    """Names and values: as a table, or, with what they do below each, as lines."""
+    if not values:
+        return
+    if not explained:
+        yield Block("", (f"  {what}", f"value ({place})"), tuple((f"  {name}", value) for name, value, _ in values))
+        return
+    lines = [f"\n  {what}s ({place})"]
+    for name, value, text in values:
+        lines.append(f"    {name}{'=' if what == 'flag' else ': '}{value}")
+        lines += [f"        {text}"] if text else []
+    yield Block("", lines=tuple(lines))
 
 
 def _sources(one: Component, *, explained: bool) -> Iterator[Block]:
@@ -161,11 +170,8 @@ def _sources(one: Component, *, explained: bool) -> Iterator[Block]:
         if source.name not in ("configz", "config dump"):
             continue
         values = [(name, explain.value(source.content, name), text) for name, text in explain.fields(one.name).items()]
-        rows = tuple((f"  {name}", value, *_why(explained, text)) for name, value, text in values if value is not None)
-        if rows:
-            yield Block(
-                "", (f"  field ({source.name})", "value (all: --json)", *_why(explained, "what it decides")), rows
-            )
+        known = [(name, value, text) for name, value, text in values if value is not None]
+        yield from _values_of("field", f"{source.name}; all: --json", known, explained=explained)
 
 
 def _amount(content: object) -> str:
