@@ -7,6 +7,7 @@ from kubedrill.anatomy.known import KINDS, NAMES
 from kubedrill.anatomy.model import Check, Component, File, Flag, Gate, Source, Start
 from kubedrill.anatomy.table import as_data, blocks
 from kubedrill.cluster import Cluster
+from kubedrill.errors import NotFound
 
 __all__ = [
     "NAMES", "Check", "Component", "File", "Flag", "Gate", "Source", "Start", "as_data", "blocks", "of",
@@ -21,10 +22,12 @@ def of(cluster: Cluster, node: str | None = None) -> tuple[Component, ...]:
         node: one node alone, with what need not be on it as well (state 'absent'); None for all nodes.
 
     Raises:
-        NotFound: there is no such node; says which there are.
+        NotFound: there is no such node (says which there are), or it is a balancer.
     """
     nodes = [cluster.node(node)] if node else list(cluster.nodes)
     looked_at = [one for one in nodes if one.role != "load-balancer"]
+    if not looked_at:
+        raise NotFound(f"no component of Kubernetes runs on {nodes[0].name}" if nodes else "the cluster has no nodes")
     facts, api = gather.gather(looked_at, [one for one in cluster.nodes if one.role == "control-plane"])
     found = [
         describe.component(each, one, api) for one in facts for kind in KINDS for each in find.on_node(kind, one, api)

@@ -50,7 +50,7 @@ def on_node(kind: Kind, node: NodeFacts, api: ApiFacts) -> list[Found]:
 
 def _service(kind: Kind, node: NodeFacts) -> Found:
     properties = parse.unit(node.sections.get(f"unit {kind.unit}", ""))
-    process = next((each for each in node.processes if each.program == kind.program), None)
+    process = next((each for each in node.processes if each.program == kind.program and not each.pod), None)
     unit = process.unit if process and process.unit else kind.unit
     path = properties.get("FragmentPath", "") if unit == kind.unit else ""
     started = Start("systemd unit", f"{unit}.service", path, f"systemctl show {unit}")
@@ -82,6 +82,8 @@ def _running(kind: Kind, node: NodeFacts, pods: dict[str, Pod], api: ApiFacts) -
         pod = pods.get(process.pod)
         if pod and pod.namespace not in SYSTEM_NAMESPACES:
             continue
+        if process.pod and not pod and not api.silent:
+            continue  # the API lists all pods of those namespaces
         taken.add(process.container)
         image = next((each.get("image") or "" for each in node.containers if each["id"] == process.container), "")
         path, manifest = _manifest_of(pod, node) if pod else ("", None)

@@ -78,7 +78,7 @@ def test_every_flag_that_kubeadm_sets_is_explained(found: tuple[Component, ...])
     assert sorted(pair for pair in flags if not explain.flag(*pair)) == []
 
 
-@pytest.mark.parametrize(("name", "missing"), [("kubelet", {"serverTLSBootstrap"}), ("kube-proxy", {"strictARP"})])
+@pytest.mark.parametrize(("name", "missing"), [("kubelet", {"serverTLSBootstrap"}), ("kube-proxy", set())])
 def test_explained_fields_are_fields_of_this_version(
     found: tuple[Component, ...], name: str, missing: set[str]
 ) -> None:
