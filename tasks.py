@@ -72,7 +72,9 @@ class _MayNameNode(Task):  # type: ignore[type-arg]
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The node is positional where there is a word that is neither a flag nor a flag's value."""
         arguments = super().get_arguments(ignore_unknown_help)
-        valued = {f"--{name}" for one in arguments if one.takes_value for name in one.names}
+        valued = {
+            f"{'-' if len(name) == 1 else '--'}{name}" for one in arguments if one.takes_value for name in one.names
+        }
         words = sys.argv[sys.argv.index(self.name) :] if self.name in sys.argv else []
         found = any(before not in valued and not word.startswith("-") for before, word in itertools.pairwise(words))
         for argument in arguments:
@@ -316,8 +318,8 @@ def bench(c: Context, runs: int = 3, only: str = "", json: str = "") -> None:
 )
 @_friendly
 def components(
-    c: Context, node: str | None = None, component: str = "", explain: bool = False, json: bool = False,
-    name: str = "lab",
+    c: Context, name: str = "lab", node: str | None = None, component: str = "", explain: bool = False,
+    json: bool = False,
 ) -> int:  # fmt: skip
     """Show each component: how it is started, its files, what is effective; exit status 1 unless all are healthy."""
     from kubedrill import commands
