@@ -120,7 +120,8 @@ def _down(kind: Kind, pod: Pod, node: NodeFacts, api: ApiFacts) -> Found:
     if last is None:
         why = "its container was not started yet" if node.containers else "the container runtime does not answer"
     else:
-        why = f"its container is {str(last['state']).removeprefix('CONTAINER_').lower()}, restarts: {last['attempt']}"
+        state = str(last["state"]).removeprefix("CONTAINER_").lower()
+        why = f"no process of it; crictl says its container is {state}, restarts: {last['attempt']}"
     image = str(last.get("image") or "") if last else ""
     return Found(kind, "down", _start(pod, path, api), why, pod=pod, manifest=manifest, image=image)
 

@@ -13,7 +13,7 @@ from kubedrill.errors import CommandFailed, KubedrillError
 from kubedrill.providers.base import Node
 
 # Each request in the scripts has its own limit of a few seconds; a node that is overloaded may need several in turn.
-_LIMIT = 60
+_LIMIT = 120
 
 
 def gather(nodes: Sequence[Node], control_planes: Sequence[Node]) -> tuple[list[NodeFacts], ApiFacts]:

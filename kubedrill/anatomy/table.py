@@ -11,6 +11,7 @@ from kubedrill.anatomy import explain
 from kubedrill.anatomy.model import Component, Gate
 
 COLUMNS = ("component", "started by", "state", "version", "on/off", "gates set")
+_WORDS = {"running": "running", "down": "DOWN", "absent": "not here", "unknown": "not known"}
 _SHOWN = 6  # gates by name; more are counted
 
 
@@ -55,7 +56,9 @@ def overview(components: Sequence[Component]) -> Iterator[Block]:
             names = ", ".join(one.name for one in each)
             yield Block(node, lines=(f"{each[0].why}: nothing is known of {names}",))
         else:
-            yield Block(node, COLUMNS, tuple(_line(one) for one in each))
+            # Reasons are too long for a column; below, they leave the table as it is.
+            reasons = tuple(f"  {one.name}: {one.why}" for one in each if one.healthy is False)
+            yield Block(node, COLUMNS, tuple(_line(one) for one in each), reasons)
 
 
 def details(one: Component, *, explained: bool) -> Iterator[Block]:
@@ -95,7 +98,8 @@ def _line(one: Component) -> tuple[str, ...]:
     # Several pods of CoreDNS may be on a node; the end of a pod's name tells them apart.
     name = f"{one.name} {one.pod.rpartition('-')[2]}" if one.name == "coredns" and one.pod else one.name
     gates = f"{on}/{len(one.gates) - on}" if one.gates else ("not told" if one.gates_from else "-")
-    return name, _started(one), _state(one), one.version or "-", gates, _set(one)
+    state = "NOT WELL" if one.state == "running" and not one.healthy else _WORDS[one.state]
+    return name, _started(one), state, one.version or "-", gates, _set(one)
 
 
 def _started(one: Component) -> str:
@@ -108,9 +112,7 @@ def _started(one: Component) -> str:
 def _state(one: Component) -> str:
     if one.state == "running":
         return "running" if one.healthy else f"running, not healthy: {one.why}"
-    if one.state == "absent":
-        return f"not here: {one.why}"
-    return f"{'DOWN' if one.state == 'down' else 'not known'}: {one.why}"
+    return f"{_WORDS[one.state]}: {one.why}"
 
 
 def _set(one: Component) -> str:

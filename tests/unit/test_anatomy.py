@@ -279,12 +279,13 @@ def test_a_line_a_component_fits_a_hundred_columns(
 ) -> None:
     console = printing.Console()
     monkeypatch.setattr(console, "_out", RichConsole(width=100, highlight=False, soft_wrap=True, emoji=False))
-    shown = {**components(), "coredns": components(role="worker")["coredns"]}
+    shown = {**components(without("kube-scheduler")), "coredns": components(role="worker")["coredns"]}
     (block,) = blocks([replace(one, node="lab") for one in shown.values()], detailed=False, explained=False)
     console.table(block.columns, block.rows)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 1 + len(KINDS)
     assert max(map(len, lines)) <= 100
+    assert block.lines == ("  kube-scheduler: no process of it; crictl says its container is running, restarts: 0",)
     assert not any("…" in line for line in lines)
 
 
