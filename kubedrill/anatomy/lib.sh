@@ -20,6 +20,7 @@ finish() {
         cat "$one"
         echo
     done
+    echo "$mark end"
 }
 
 # The administrator's certificate, as files for curl; the folder is gone when the script ends.
