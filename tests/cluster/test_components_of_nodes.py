@@ -154,7 +154,7 @@ def selfhosted_scheduler(lab: Cluster) -> Iterator[None]:
     kubectl(lab, "apply", "-f", "-", stdin=daemon_set(node.run(["cat", MANIFEST]).stdout))
     until(
         lambda: schedulers(lab), lambda told: (len(told) == 2 and all(well for _, well in told), str(told)),
-        within=120, what="both schedulers",
+        within=300, what="both schedulers",
     )  # fmt: skip
     node.run(["mv", MANIFEST, "/etc/kubernetes/kube-scheduler.aside"])
     yield
@@ -162,7 +162,7 @@ def selfhosted_scheduler(lab: Cluster) -> Iterator[None]:
     kubectl(lab, "--namespace", "kube-system", "delete", "daemonset", SELFHOSTED, "--timeout=60s")
     until(
         lambda: schedulers(lab), lambda told: (told == [("static pod", True)], str(told)),
-        within=120, what="the scheduler as a static pod again",
+        within=300, what="the scheduler as a static pod again",
     )  # fmt: skip
 
 
@@ -170,7 +170,7 @@ def selfhosted_scheduler(lab: Cluster) -> Iterator[None]:
 def test_a_selfhosted_component_is_told_as_its_daemonset(lab: Cluster) -> None:
     until(
         lambda: schedulers(lab), lambda told: (told == [(f"DaemonSet {SELFHOSTED}", True)], str(told)),
-        within=120, what="the scheduler of the DaemonSet alone",
+        within=300, what="the scheduler of the DaemonSet alone",
     )  # fmt: skip
 
 
