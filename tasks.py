@@ -66,6 +66,36 @@ class _Drills(Task):  # type: ignore[type-arg]
         return super().__call__(*args, **kwargs)
 
 
+class _MayName(Task):  # type: ignore[type-arg]
+    """A task whose word may be given or left out; invoke itself knows only words that must be there."""
+
+    word = ""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """The word is positional where there is a word that is neither a flag nor a flag's value."""
+        arguments = super().get_arguments(ignore_unknown_help)
+        valued = {
+            f"{'-' if len(name) == 1 else '--'}{name}" for one in arguments if one.takes_value for name in one.names
+        }
+        words = sys.argv[sys.argv.index(self.name) :] if self.name in sys.argv else []
+        found = any(before not in valued and not word.startswith("-") for before, word in itertools.pairwise(words))
+        for argument in arguments:
+            argument.positional = argument.name == self.word and found
+        return arguments
+
+
+class _MayNameNode(_MayName):
+    """A task for one node, or for all."""
+
+    word = "node"
+
+
+class _MayNameLesson(_MayName):
+    """A task for one lesson, or for all."""
+
+    word = "lesson"
+
+
 def _console(show_commands: bool = False) -> Console:
     from kubedrill.console import Console
 
@@ -303,3 +333,39 @@ def dashboard(c: Context, name: str = "lab", port: str = "0", open: bool = True)
     from kubedrill import commands
 
     commands.dashboard(_console(), name, port, browser=open)
+
+
+@task(
+    klass=_MayNameNode,
+    help={
+        "node": "lab-worker-1, or worker-1 (default: all nodes, a line for each component)",
+        "component": "one component, with all details: kubelet, etcd, coredns ...",
+        "explain": "what each flag and field does, and why it matters",
+        "json": "print everything as JSON (its fields: kubedrill/anatomy/model.py)",
+        "name": NAME,
+    },
+)
+@_friendly
+def components(
+    c: Context, name: str = "lab", node: str | None = None, component: str = "", explain: bool = False,
+    json: bool = False,
+) -> int:  # fmt: skip
+    """Show each component: how it is started, its files, what is effective; exit status 1 unless all are healthy."""
+    from kubedrill import commands
+
+    return commands.components(_console(), name, node, component, as_json=json, explained=explain)
+
+
+@task(
+    klass=_MayNameLesson,
+    help={
+        "lesson": "its name (default: the list of all)",
+        "language": "en or zh (default: the environment's, else en)",
+    },
+)
+@_friendly
+def course(c: Context, lesson: str | None = None, language: str = "") -> None:
+    """The course: what to run, what to see, and the question that it answers."""
+    from kubedrill import commands
+
+    commands.course(_console(), lesson, language)

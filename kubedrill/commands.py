@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kubedrill import anatomy, cluster, faults, install, journal, paths, shell, spec
 from kubedrill import bench as benchmark
-from kubedrill import cluster, faults, install, journal, paths, shell, spec
+from kubedrill import course as learning
 from kubedrill import dashboard as board
 from kubedrill import doctor as examination
 from kubedrill import kubeconfig as user_config
@@ -20,6 +21,7 @@ from kubedrill import logs as collecting
 from kubedrill import report as reports
 from kubedrill import status as state
 from kubedrill.console import Console, fail, raw
+from kubedrill.course import page
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
@@ -275,6 +277,44 @@ def dashboard(console: Console, name: str, port: str, *, browser: bool) -> None:
     place = cluster.lab(console)
     place.provider.check()
     board.show(place.provider, name, int(port), console.line, browser=browser)
+
+
+def course(console: Console, lesson: str | None, language: str) -> None:
+    """Print the list of lessons, or one of them.
+
+    Raises:
+        InvalidSpec: there is no such lesson, or the course is not in that language.
+    """
+    spoken = learning.language(language)
+    shown = page.page(learning.lesson(lesson), spoken) if lesson else page.contents(learning.lessons(), spoken)
+    for line in shown:
+        console.line(line)
+
+
+def components(console: Console, name: str, node: str | None, component: str, *, as_json: bool, explained: bool) -> int:
+    """Print the components of a cluster; the status is 0 when all are healthy.
+
+    Raises:
+        NotFound: there is no such cluster or node.
+        InvalidSpec: there is no such component.
+    """
+    if component and component not in anatomy.NAMES:
+        raise InvalidSpec(f"there is no component '{component}'{spec.nearest(component, anatomy.NAMES)}")
+    place = cluster.lab(console)
+    found = anatomy.of(cluster.attach(place.provider, name), node)
+    shown = [one for one in found if component in ("", one.name)]
+    if as_json:
+        data = [anatomy.as_data(one, explained=explained) for one in shown]
+        raw(json.dumps({"cluster": name, "components": data}, indent=1) + "\n")
+    else:
+        for block in anatomy.blocks(shown, detailed=bool(node or component or explained), explained=explained):
+            if block.heading or block.rows:
+                console.line(block.heading)
+            if block.rows:
+                console.table(block.columns, block.rows)
+            for line in block.lines:
+                console.line(line)
+    return 0 if all(one.healthy is not False for one in shown) else 1
 
 
 def _typed(flags: Mapping[str, str | None]) -> dict[str, Any]:

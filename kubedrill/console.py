@@ -13,7 +13,7 @@ from typing import Protocol, TextIO
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from kubedrill.errors import KubedrillError
 from kubedrill.shell import pasteable
@@ -130,7 +130,9 @@ class Console:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table."""
-        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        # Where a word is longer than its column, it goes on in the next line: nothing is cut off.
+        headers = [Column(name, overflow="fold") for name in columns]
+        table = Table(*headers, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         for row in rows:
             table.add_row(*map(escape, row))
         self._out.print(table)
