@@ -42,7 +42,7 @@ def function(name: str) -> Callable[..., None]:
     return run
 
 
-@pytest.mark.parametrize("name", ["hello", "drain", "node-failure", "pod-network", "ha-failover"])
+@pytest.mark.parametrize("name", ["hello", "drain", "node-failure", "pod-network", "ha-failover", "selfhosting"])
 def test_the_drill_passes(drilled: Drilled, name: str) -> None:
     run, folder = drilled(DRILLS[name])
     assert run.verdict == "passed", run.reason
