@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 
-from kubedrill import checks
+from kubedrill import anatomy, checks
 from kubedrill.faults import KillNode, SelfHosted, StopNode, targets
 from kubedrill.kube import PodSnapshot
 from kubedrill.network import to_yaml
@@ -60,6 +60,7 @@ def run(lab: Lab, *, checkpoint: bool = True) -> None:
         for component in COMPONENTS:
             _delete(lab, component, planes)
         _change(lab, planes)
+        _found_as(lab, "DaemonSet", len(planes))
         rolled = lab.now()
         if several:
             _reboot(lab, planes)
@@ -180,6 +181,17 @@ def _change(lab: Lab, planes: Sequence[str]) -> None:
     running = [lab.node(node).run(["pgrep", "-a", "-f", "^kube-apiserver "]).stdout for node in planes]
     having = sum(FLAG in text for text in running)
     lab.require(f"every API server runs with {FLAG}", having == len(planes), f"{having} of {len(planes)}")
+
+
+def _found_as(lab: Lab, kind: str, planes: int) -> None:
+    """What `invoke components` finds: nothing of it knows of this drill."""
+    found = [one.started.kind for one in anatomy.of(lab.cluster) if one.name in COMPONENTS]
+    right = found.count(kind)
+    lab.require(
+        f"`invoke components` finds each started by a {kind}",
+        right == len(found) == planes * len(COMPONENTS),
+        f"{right} of {len(found)}",
+    )
 
 
 def _reboot(lab: Lab, planes: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ DRILL = next(drill for drill in registry.drills(paths.repository() / "scenarios"
 def test_the_drill_passes_and_leaves_static_pods(lab: Cluster, console: Console) -> None:
     run, _ = runner.run(DRILL, lab, console)
     assert run.verdict == "passed", run.reason
-    started = {one.name: one.start.kind for one in anatomy.of(lab, "control-plane-1")}
+    started = {one.name: one.started.kind for one in anatomy.of(lab, "control-plane-1")}
     assert started["kube-apiserver"] == started["kube-scheduler"] == started["kube-controller-manager"] == "static pod"
 
 
