@@ -19,6 +19,7 @@ import docker.types
 import requests.exceptions
 
 from kubedrill.errors import BuildFailed, EngineUnavailable, KubedrillError, NotFound
+from kubedrill.providers import docker_stream
 from kubedrill.shell import Result
 
 # The label of containers that only build something.
@@ -258,11 +259,17 @@ class Engine:
         """
         with _translated():
             made = self._api.exec_create(name, list(argv), environment=dict(environment or {}))["Id"]
-            out, err = self._api.exec_start(made, demux=True)
+            # Not exec_start: it reads past what came in the same packet as the answer's head, and so loses the first
+            # frames on a busy machine. A plain request's body has them.
+            url = f"{self._api.base_url}/v{self._api.api_version}/exec/{made}/start"
+            answer = self._api.post(url, json={"Detach": False, "Tty": False})
+            if not answer.ok:
+                docker.errors.create_api_error_from_http_exception(requests.exceptions.HTTPError(response=answer))
+            out, err = docker_stream.split(answer.content)
             status = self._api.exec_inspect(made)["ExitCode"]
         # The engine has no status when the container died under the command.
         code = 137 if status is None else int(status)
-        return Result(code, (out or b"").decode(errors="replace"), (err or b"").decode(errors="replace"))
+        return Result(code, out.decode(errors="replace"), err.decode(errors="replace"))
 
     def put_archive(self, name: str, folder: str, data: bytes | Iterator[bytes]) -> None:
         """Unpack a tar in a container, running or not."""
