@@ -288,3 +288,12 @@ def bench(c: Context, runs: int = 3, only: str = "", json: str = "") -> None:
     from kubedrill import commands
 
     commands.bench(_console(), runs=runs, only=only, json_file=json)
+
+
+@task(help={"name": NAME, "remove": "take it away again"})
+@_friendly
+def addons(c: Context, name: str = "lab", remove: bool = False) -> None:
+    """Put CoreDNS, kube-proxy and metrics-server under an add-on manager, on all control planes."""
+    from kubedrill import commands
+
+    commands.addons(_console(), name, remove=remove)

@@ -261,6 +261,22 @@ def bench(console: Console, *, runs: int, only: str, json_file: str) -> None:
         Path(json_file).write_text(json.dumps(content, indent=1) + "\n")
 
 
+def addons(console: Console, name: str, *, remove: bool) -> None:
+    """Put the add-ons of a cluster under a manager, or take it away."""
+    from kubedrill.addons import install as managed
+
+    place = cluster.lab(console)
+    place.provider.check()
+    with cluster.only_one(name):
+        there = cluster.attach(place.provider, name)
+        if not Journal.of(name).is_empty():
+            raise KubedrillError(f"{name} carries what a drill broke", todo=[f"run: invoke heal --name {name}"])
+        if remove:
+            managed.remove(there, console.say)
+        else:
+            managed.install(there, console.say)
+
+
 def _typed(flags: Mapping[str, str | None]) -> dict[str, Any]:
     """Flags as the spec takes them: counts as numbers.
 
