@@ -71,6 +71,8 @@ def _deployment() -> dict[str, Any]:
             # A kubelet signs its serving certificate itself, unless serverTLSBootstrap is set and somebody approves:
             # whoever is in the nodes' network could pose as one. In a laboratory that is nobody.
             "--kubelet-insecure-tls", f"--metric-resolution={RESOLUTION}s",
+            # It refuses to start unless this (default: 10 s) is less than the resolution.
+            f"--kubelet-request-timeout={RESOLUTION // 2}s",
         ],
         "ports": [{"name": "https", "containerPort": _PORT, "protocol": "TCP"}],
         "readinessProbe": probe("/readyz", 2),

@@ -98,11 +98,14 @@ class ManageAddOns:
         )
 
 
-# The server of kubeadm's own kubeconfigs: with several control planes the balancer, so that the manager outlives the
-# API server beside it.
+# With the cluster's own configuration, kubeadm names the entrance as the server: with several control planes the
+# balancer, so that the manager outlives the API server beside it. Without one it would name this node alone.
 _CREDENTIALS = (
     f"test -e {render.KUBECONFIG} || {{ umask 077; "
-    f"kubeadm kubeconfig user --client-name={render.USER} --org={render.GROUP} >{render.KUBECONFIG}.new && "
+    f"settings=$({_KUBECTL} --namespace kube-system get configmap kubeadm-config "
+    "--output 'jsonpath={.data.ClusterConfiguration}') && "
+    "printf '%s\\n' \"$settings\" | kubeadm kubeconfig user --config=/dev/stdin "
+    f"--client-name={render.USER} --org={render.GROUP} >{render.KUBECONFIG}.new && "
     f"mv {render.KUBECONFIG}.new {render.KUBECONFIG}; }}"
 )
 # What is gone is made again, what is there replaced: both by one action, as it is repeated as a whole.
