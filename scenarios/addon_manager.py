@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,11 +15,14 @@ from kubedrill.addons import install, metrics_server, render
 from kubedrill.faults import ManageAddOns, targets
 from kubedrill.kube import WorkloadSnapshot
 from kubedrill.scenario import scenario, workload
+from kubedrill.scenario.judge import Unmet
 from kubedrill.scenario.lab import Lab
 from kubedrill.wait import Verdict
 
 # A check each 5 s, and a second for its calls of kubectl: on average half of that.
 PUT_BACK = render.PERIOD + 1
+# Ten times that is no longer slow, but not at all.
+AT_MOST = 10 * PUT_BACK
 # metrics-server starts, and needs two samples of each kubelet.
 TOP = 10 + 2 * metrics_server.RESOLUTION
 COMMENT = "# written by kubedrill's drill\n"
@@ -38,7 +42,7 @@ def run(lab: Lab, *, managed: bool = True) -> None:
     change = install.change(lab.cluster, managed=managed)
     lab.baseline(5)
 
-    with lab.fault(change, role="the add-ons"):
+    with lab.fault(change, role="the add-ons"), _the_log(lab):
         for what in ("nodes", "pods"):
             lab.expect(
                 f"kubectl top {what} answers", partial(_top, lab, what), lambda said: (bool(said), said or "nothing"),
@@ -67,7 +71,7 @@ def _coredns_is_deleted(lab: Lab) -> None:
     lab.expect(
         "the Deployment of CoreDNS is put back", partial(_get, lab, "deployment", "coredns"),
         lambda found: (_uid(found) not in ("", _uid(before)), f"uid {_uid(found) or 'none'}"),
-        within=30, predicted=PUT_BACK,
+        within=AT_MOST, predicted=PUT_BACK,
     )  # fmt: skip
     there = lab.now()
     lab.expect("CoreDNS serves again", lambda: lab.api.cluster().coredns, _serves, within=60, predicted=PUT_BACK + 4)
@@ -89,7 +93,7 @@ def _fields_are_put_back(lab: Lab) -> None:
         began = lab.now()
         lab.expect(
             f"{'.'.join(where)} of {name} is {wanted} again", partial(_get, lab, kind, name),
-            partial(_is, where, wanted), within=30, predicted=PUT_BACK,
+            partial(_is, where, wanted), within=AT_MOST, predicted=PUT_BACK,
         )  # fmt: skip
         lab.fact(f"{kind} {name} put back after", f"{lab.now() - began:.1f} s")
 
@@ -109,7 +113,7 @@ def _settings_are_the_users(lab: Lab, change: ManageAddOns) -> None:
     lab.change("delete CoreDNS's ConfigMap")
     lab.kubectl("--namespace", "kube-system", "delete", "configmap", "coredns")
     lab.expect("the ConfigMap is created again, as its file has it", partial(_get, lab, "configmap", "coredns"),
-               partial(_is, path, original), within=30, predicted=PUT_BACK)  # fmt: skip
+               partial(_is, path, original), within=AT_MOST, predicted=PUT_BACK)  # fmt: skip
 
 
 def _files_come_and_go(lab: Lab) -> None:
@@ -119,9 +123,9 @@ def _files_come_and_go(lab: Lab) -> None:
         node.run(["rm", f"{render.DIRECTORY}/{metrics_server.FILE}"])
     for kind, name in (("deployment", metrics_server.NAME), ("apiservice", metrics_server.API_SERVICE)):
         lab.expect(f"the {kind} {name} is pruned", partial(_get, lab, kind, name),
-                   lambda found: (found is None, _uid(found) or "gone"), within=40, predicted=PUT_BACK)  # fmt: skip
+                   lambda found: (found is None, _uid(found) or "gone"), within=AT_MOST, predicted=PUT_BACK)  # fmt: skip
     lab.expect("kubectl top answers no more", partial(_top, lab, "nodes"), lambda said: (not said, said or "nothing"),
-               within=30, predicted=PUT_BACK)  # fmt: skip
+               within=AT_MOST, predicted=PUT_BACK)  # fmt: skip
     refused = _get(lab, "configmap", "unlabelled") is None
     lab.require("what has no label is not applied", refused, "it is not there" if refused else "it is there")
 
@@ -130,7 +134,7 @@ def _the_manager_itself(lab: Lab) -> None:
     """It is a static pod: what can be deleted is only its mirror. Its log tells what it did."""
     holder = lab.target(targets.lease_holder(lab.cluster, "kube-controller-manager"))
     pod = f"{render.NAME}-{holder.node}"
-    log = lab.kubectl("--namespace", "kube-system", "logs", pod).stdout
+    log = _logs(lab)
     for wanted in (
         "put back: deployment.apps/coredns", f"put back: deployment.apps/{metrics_server.NAME}",
         "put back: daemonset.apps/kube-proxy", "created: ConfigMap kube-system/coredns",
@@ -146,6 +150,24 @@ def _the_manager_itself(lab: Lab) -> None:
         lambda found: (_uid(found) not in ("", before) and _at(found, ("status", "phase")) == "Running", _uid(found)),
         within=60, predicted=2,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _the_log(lab: Lab) -> Iterator[None]:
+    """Where the block fails, its end is told: with the static pod, the kubelet removes its log."""
+    try:
+        yield
+    except Unmet:
+        for line in _logs(lab).splitlines()[-12:]:
+            lab.say(f"the manager's log: {line}")
+        raise
+
+
+def _logs(lab: Lab) -> str:
+    """What the managers of all control planes said."""
+    folder = f"/var/log/pods/kube-system_{render.NAME}-*/{render.NAME}"
+    nodes = lab.control_planes()
+    return "".join(node.run(["sh", "-c", f"cat {folder}/*.log"], check=False).stdout for node in nodes)
 
 
 def _top(lab: Lab, what: str) -> str:
