@@ -109,7 +109,7 @@ def _settings_are_the_users(lab: Lab, change: ManageAddOns) -> None:
                 json.dumps({"data": {"Corefile": mine}}))  # fmt: skip
     lab.hold(3 * PUT_BACK)
     stays, seen = _is(path, mine, _get(lab, "configmap", "coredns"))
-    lab.require("a user's change of an EnsureExists object stays", stays, seen.splitlines()[0])
+    lab.require("a user's change of an EnsureExists object stays", stays, seen)
     lab.change("delete CoreDNS's ConfigMap")
     lab.kubectl("--namespace", "kube-system", "delete", "configmap", "coredns")
     lab.expect("the ConfigMap is created again, as its file has it", partial(_get, lab, "configmap", "coredns"),
@@ -122,8 +122,10 @@ def _files_come_and_go(lab: Lab) -> None:
         node.run(["sh", "-c", f"cat >{render.DIRECTORY}/unlabelled.yaml"], stdin=UNLABELLED)
         node.run(["rm", f"{render.DIRECTORY}/{metrics_server.FILE}"])
     for kind, name in (("deployment", metrics_server.NAME), ("apiservice", metrics_server.API_SERVICE)):
-        lab.expect(f"the {kind} {name} is pruned", partial(_get, lab, kind, name),
-                   lambda found: (found is None, _uid(found) or "gone"), within=AT_MOST, predicted=PUT_BACK)  # fmt: skip
+        lab.expect(
+            f"the {kind} {name} is pruned", partial(_get, lab, kind, name),
+            lambda found: (found is None, _uid(found) or "gone"), within=AT_MOST, predicted=PUT_BACK,
+        )  # fmt: skip
     lab.expect("kubectl top answers no more", partial(_top, lab, "nodes"), lambda said: (not said, said or "nothing"),
                within=AT_MOST, predicted=PUT_BACK)  # fmt: skip
     refused = _get(lab, "configmap", "unlabelled") is None
@@ -218,4 +220,4 @@ def _at(found: dict[str, Any] | None, path: tuple[str, ...]) -> Any:
 
 def _is(path: tuple[str, ...], wanted: object, found: dict[str, Any] | None) -> Verdict:
     value = _at(found, path)
-    return value == wanted, f"{'.'.join(path)} is {value}"
+    return value == wanted, f"{'.'.join(path)} is {str(value).splitlines()[0]}"

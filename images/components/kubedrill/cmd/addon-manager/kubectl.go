@@ -50,12 +50,11 @@ func (c *caller) apply(ctx context.Context, objects []object) ([]change, error) 
 	return changes(said), err
 }
 
+// existing is those objects that are there; with an error, those that could be had.
 func (c *caller) existing(ctx context.Context, objects []object) ([]object, error) {
 	said, err := c.run(ctx, list(objects), "get", "--filename", "-", "--ignore-not-found", "--output", "json")
-	if err != nil {
-		return nil, err
-	}
-	return answered(said)
+	found, unread := answered(said)
+	return found, errors.Join(err, unread)
 }
 
 func (c *caller) create(ctx context.Context, one object) error {

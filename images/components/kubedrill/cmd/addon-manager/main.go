@@ -3,7 +3,7 @@
 // It does what Kubernetes' own kube-addon-manager does (cluster/addons/addon-manager in kubernetes/kubernetes), again
 // and again, by calling kubectl. The label addonmanager.kubernetes.io/mode of an object says how it is kept:
 //
-//   - Reconcile: `kubectl apply`, so that every field that the file names is put back (a field that it does not name,
+//   - Reconcile: `kubectl apply` of what is missing or differs, so that every field that the file names is put back (a field that it does not name,
 //     and whoever added it, is left alone). An object whose manifest is gone is pruned: only one that carries this
 //     label and was applied, and only of the kinds of --prune-kinds. A directory that is empty, or that holds a file
 //     that cannot be read, prunes nothing.

@@ -108,3 +108,34 @@ func TestHealthz(t *testing.T) {
 		t.Error("a beat makes it healthy again; other paths are unknown")
 	}
 }
+
+func TestDrift(t *testing.T) {
+	manifest := `{"apiVersion":"v1","kind":"A","metadata":{"name":"a"},"spec":{"replicas":1,"list":[{"name":"x"}],"no":null}}`
+	live := func(spec, annotations string) object {
+		found, err := expand([]byte(`{"apiVersion":"v1","kind":"A","metadata":{"name":"a","annotations":` + annotations +
+			`},"spec":` + spec + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found[0]
+	}
+	note := `{"` + lastApplied + `":"{}"}`
+	wanted, _ := expand([]byte(manifest))
+	for spec, differs := range map[string]bool{
+		`{"replicas":1,"list":[{"name":"x"}]}`:                           false,
+		`{"replicas":1,"list":[{"name":"x","default":true}],"more":[1]}`: false,
+		`{"replicas":0,"list":[{"name":"x"}]}`:                           true,
+		`{"replicas":"1","list":[{"name":"x"}]}`:                         true,
+		`{"replicas":1,"list":[{"name":"x"},{"name":"y"}]}`:              true,
+		`{"replicas":1,"list":[{"name":"y"}]}`:                           true,
+		`{"replicas":1}`:                                                 true,
+		`null`:                                                           true,
+	} {
+		if found := drifted(wanted[0], live(spec, note)); found != differs {
+			t.Errorf("%s: differs is %t", spec, found)
+		}
+	}
+	if !drifted(wanted[0], live(`{"replicas":1,"list":[{"name":"x"}]}`, "{}")) {
+		t.Error("what was never applied is applied")
+	}
+}

@@ -68,33 +68,32 @@ func (m *manager) round(ctx context.Context) {
 			m.say("%s: %s", each[0], each[1])
 		}
 	}
-	for _, step := range []func(){
-		func() { m.ensure(ctx, found.of(ensureExists)) },
-		func() { m.reconcile(ctx, found.of(reconcile)) },
-		func() { m.prune(ctx, found) },
-	} {
-		if ctx.Err() != nil {
-			return
-		}
-		step()
+	if len(found.kept) > 0 {
+		m.keep(ctx, found)
+	}
+	if ctx.Err() == nil {
+		m.prune(ctx, found)
 	}
 }
 
-// ensure creates what is missing.
-func (m *manager) ensure(ctx context.Context, objects []object) {
-	if len(objects) == 0 {
+// keep looks at what is there of the manifests, and does what each mode asks for.
+func (m *manager) keep(ctx context.Context, found addons) {
+	there, err := m.api.existing(ctx, found.kept)
+	if m.failed("look at what is there", err) && len(there) == 0 {
 		return
 	}
-	there, err := m.api.existing(ctx, objects)
-	if m.failed("look for what must exist", err) {
-		return
-	}
-	known := map[string]bool{}
+	live := map[string]object{}
 	for _, one := range there {
-		known[one.id()] = true
+		live[one.id()] = one
 	}
+	m.ensure(ctx, found.of(ensureExists), live)
+	m.reconcile(ctx, found.of(reconcile), live)
+}
+
+// ensure creates what is missing.
+func (m *manager) ensure(ctx context.Context, objects []object, live map[string]object) {
 	for _, one := range objects {
-		if known[one.id()] {
+		if _, known := live[one.id()]; known {
 			continue
 		}
 		if !m.failed("create "+one.String(), m.api.create(ctx, one)) {
@@ -104,16 +103,21 @@ func (m *manager) ensure(ctx context.Context, objects []object) {
 }
 
 // reconcile applies the manifests: what is new in them is 'applied', anything else that kubectl changes is 'put back'.
-func (m *manager) reconcile(ctx context.Context, objects []object) {
-	if len(objects) == 0 {
+func (m *manager) reconcile(ctx context.Context, objects []object, live map[string]object) {
+	manifests := list(objects)
+	word, wanted := "applied", objects
+	if manifests == m.applied {
+		word, wanted = "put back", nil
+		for _, one := range objects {
+			if there, known := live[one.id()]; !known || drifted(one, there) {
+				wanted = append(wanted, one)
+			}
+		}
+	}
+	if len(wanted) == 0 {
 		return
 	}
-	manifests := list(objects)
-	changed, err := m.api.apply(ctx, objects)
-	word := "put back"
-	if manifests != m.applied {
-		word = "applied"
-	}
+	changed, err := m.api.apply(ctx, wanted)
 	for _, one := range changed {
 		m.say("%s: %s (%s)", word, one.object, one.verb)
 	}

@@ -16,7 +16,7 @@ type memory struct {
 	lease   string
 	away    error
 	objects map[string]object
-	calls   []string
+	applied int
 }
 
 func (m *memory) holder(context.Context) (string, error) {
@@ -24,6 +24,7 @@ func (m *memory) holder(context.Context) (string, error) {
 }
 
 func (m *memory) apply(_ context.Context, objects []object) ([]change, error) {
+	m.applied += len(objects)
 	var done []change
 	for _, one := range objects {
 		before, there := m.objects[one.id()]
@@ -41,6 +42,9 @@ func (m *memory) apply(_ context.Context, objects []object) ([]change, error) {
 }
 
 func (m *memory) existing(_ context.Context, objects []object) ([]object, error) {
+	if m.away != nil {
+		return nil, m.away
+	}
 	var found []object
 	for _, one := range objects {
 		if live, there := m.objects[one.id()]; there {
@@ -151,8 +155,13 @@ func TestReconcilePutsBackAndPrunes(t *testing.T) {
 	w.write("a.yaml", manifest("a", reconcile, "1")+"---\n"+manifest("b", reconcile, "1"))
 	w.says("this node works", "applied: a (created)", "applied: b (created)")
 	w.says()
+	w.api.applied = 0
+	w.says()
 	changed(w, "a", reconcile, "changed by a user")
 	w.says("put back: a (configured)")
+	if w.api.applied != 1 {
+		t.Fatalf("%d objects were applied, and one had changed", w.api.applied)
+	}
 	clear(w.api.objects)
 	w.says("put back: a (created)", "put back: b (created)")
 	w.write("a.yaml", manifest("a", reconcile, "2"))
