@@ -369,3 +369,12 @@ def course(c: Context, lesson: str | None = None, language: str = "") -> None:
     from kubedrill import commands
 
     commands.course(_console(), lesson, language)
+
+
+@task(help={"name": NAME, "remove": "take it away again"})
+@_friendly
+def addons(c: Context, name: str = "lab", remove: bool = False) -> None:
+    """Put CoreDNS, kube-proxy and metrics-server under an add-on manager, on all control planes."""
+    from kubedrill import commands
+
+    commands.addons(_console(), name, remove=remove)

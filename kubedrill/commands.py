@@ -317,6 +317,22 @@ def components(console: Console, name: str, node: str | None, component: str, *,
     return 0 if all(one.healthy is not False for one in shown) else 1
 
 
+def addons(console: Console, name: str, *, remove: bool) -> None:
+    """Put the add-ons of a cluster under a manager, or take it away."""
+    from kubedrill.addons import install as managed
+
+    place = cluster.lab(console)
+    place.provider.check()
+    with cluster.only_one(name):
+        there = cluster.attach(place.provider, name)
+        if not Journal.of(name).is_empty():
+            raise KubedrillError(f"{name} carries what a drill broke", todo=[f"run: invoke heal --name {name}"])
+        if remove:
+            managed.remove(there, console.say)
+        else:
+            managed.install(there, console.say)
+
+
 def _typed(flags: Mapping[str, str | None]) -> dict[str, Any]:
     """Flags as the spec takes them: counts as numbers.
 

@@ -5,6 +5,7 @@ things, and heals; `heal` undoes what a killed run left; targets.py finds who pl
 """
 
 from kubedrill.faults.actions import Fault, Plan, Target
+from kubedrill.faults.addons import ManageAddOns
 from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode, RemoveStaticPod, StopNode, StopUnit
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.injection import heal, inject
@@ -14,6 +15,6 @@ from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
     "BrokenJournal", "Cordon", "Drain", "DropForward", "Fault", "FaultRefused", "HealFailed", "KillNode",
-    "KillProcess", "LeftOut", "PacketLoss", "Partition", "PauseNode", "Plan", "RemoveStaticPod", "SelfHosted",
-    "StopNode", "StopUnit", "Target", "heal", "inject",
+    "KillProcess", "LeftOut", "ManageAddOns", "PacketLoss", "Partition", "PauseNode", "Plan",
+    "RemoveStaticPod", "SelfHosted", "StopNode", "StopUnit", "Target", "heal", "inject",
 ]  # fmt: skip

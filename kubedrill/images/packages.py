@@ -76,7 +76,7 @@ class Packages:
         version = versions.kubernetes_version(self.kubernetes)
         scripts = [(_images() / script).read_text() for script in ("pull.sh", "store.sh", "collect.sh")]
         hello = components.key(components.load("kubedrill"), self.compiler) if self.compiler else "no hello"
-        names = json.dumps([_flannel(), store.HELLO, store.DIAGNOSIS])
+        names = json.dumps([_flannel(), store.HELLO, store.DIAGNOSIS, store.ADDON_MANAGER, store.metrics_server()])
         # Not the node's own files: those do not change what is in a store.
         inputs = address.of(rootfs.key(self.suite), _runtime_key(), _kubernetes_key(version), hello, *scripts, names)
         return f"kubedrill-store-{version}-{inputs}"
@@ -116,8 +116,8 @@ class Packages:
         node_image = self.node_image()
         base = node.ensure_rootfs(self.engine, self.suite, self.say)
         fetched = self._programs(base, version)
-        pull = [*(fetched / "images").read_text().split(), _flannel()]
-        own = self._own_images(base)
+        pull = [*(fetched / "images").read_text().split(), _flannel(), store.metrics_server()]
+        own = self._own_images(base, fetched / "bin" / "kubectl")
         record = store.Store(
             volume=volume,
             kubernetes=version,
@@ -131,13 +131,17 @@ class Packages:
         binaries = {name: fetched / "bin" / name for name in store.NODE_BINARIES}
         return store.fill(self.engine, record, own, binaries, node_image, self.missing, self.say, pull)
 
-    def _own_images(self, base: str) -> list[oci.Image]:
+    def _own_images(self, base: str, kubectl: Path) -> list[oci.Image]:
         if self.compiler is None:
-            self.say(f"leaving out {store.HELLO}: it is built from this project's own source, and there is no Go here")
+            left_out = f"{store.HELLO} and {store.ADDON_MANAGER}"
+            self.say(f"leaving out {left_out}: built from this project's own source, and there is no Go here")
             return []
         built = components.build("kubedrill", self.compiler, self.say)
         diagnosis = store.collect(self.engine, base, store.DIAGNOSIS)
-        return [oci.Image(store.HELLO, {"/usr/local/bin/hello": built / "hello"}, ["hello"], diagnosis)]
+        return [
+            oci.Image(store.HELLO, {"/usr/local/bin/hello": built / "hello"}, ["hello"], diagnosis),
+            store.addon_manager(built / "addon-manager", kubectl),
+        ]
 
     def _runtime(self, base: str) -> Path:
         """Folders bin (containerd, its shim, ctr, crictl) and cni (the CNI plugins)."""

@@ -24,6 +24,7 @@ from kubedrill.providers.docker_engine import Engine, tar_of
 LABEL = "kubedrill.store"
 FLANNEL = "ghcr.io/flannel-io/flannel"
 HELLO = "kubedrill.local/hello:1"
+ADDON_MANAGER = "kubedrill.local/addon-manager:1"
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 # What kube-proxy and flannel call; the folder holds iptables' matches and targets.
 FIREWALL = ("iptables", "ip6tables", "iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore",
@@ -61,7 +62,7 @@ def name(kubernetes: str, suite: rootfs.Suite, compiler: str) -> str:
     folder = paths.repository() / "images"
     keys = [components.key(components.load(part), compiler) for part in (*_parts(kubernetes), *node.RUNTIME)]
     scripts = [(folder / script).read_text() for script in ("store.sh", "collect.sh")]
-    lists = json.dumps([FIREWALL, DIAGNOSIS, HELLO, FLANNEL])
+    lists = json.dumps([FIREWALL, DIAGNOSIS, HELLO, FLANNEL, ADDON_MANAGER, metrics_server()])
     inputs = address.of(rootfs.key(suite), *keys, *scripts, lists)
     return f"kubedrill-store-{versions.kubernetes_version(kubernetes)}-{inputs}"
 
@@ -161,12 +162,29 @@ def fill(
     return store
 
 
+def metrics_server() -> str:
+    """The name of metrics-server's image."""
+    version = versions.component_version("metrics-server", "sigs.k8s.io/metrics-server")
+    return f"registry.k8s.io/metrics-server/metrics-server:{version}"
+
+
+def addon_manager(program: Path, kubectl: Path) -> oci.Image:
+    """The image of the add-on manager: it calls the kubectl beside it.
+
+    Args:
+        program: the binary addon-manager.
+        kubectl: of the cluster's own Kubernetes version.
+    """
+    files = {"/usr/local/bin/addon-manager": program, "/usr/local/bin/kubectl": kubectl}
+    return oci.Image(ADDON_MANAGER, files, ["addon-manager"])
+
+
 def _kubernetes_part(kubernetes: str) -> str:
     return f"kubernetes-{kubernetes}"
 
 
 def _parts(kubernetes: str) -> tuple[str, ...]:
-    return (_kubernetes_part(kubernetes), "etcd", "coredns", "flannel", "kubedrill")
+    return (_kubernetes_part(kubernetes), "etcd", "coredns", "flannel", "metrics-server", "kubedrill")
 
 
 def _record(volume: str) -> Path:
@@ -199,6 +217,10 @@ def _plan(
         oci.Image(sandbox, {"/pause": built["kubedrill"] / "pause"}, ["/pause"]),
         program(f"{registry}/e2e-test-images/agnhost:{_agnhost_version(kubernetes)}", kube, "agnhost"),
         program(HELLO, "kubedrill", "hello", "probe", base=bases["diagnosis"]),
+        oci.Image(
+            metrics_server(), {"/metrics-server": built["metrics-server"] / "metrics-server"}, ["/metrics-server"]
+        ),
+        addon_manager(built["kubedrill"] / "addon-manager", programs / "kubectl"),
     ]
     names = tuple(image.name for image in images)
     return Store(volume, version, etcd_tag, dns_tag, flannel, sandbox, names), images

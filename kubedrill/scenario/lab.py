@@ -64,6 +64,11 @@ class Lab:
         """Tell something."""
         self._narrator.step(text)
 
+    def change(self, text: str) -> None:
+        """Tell of something that is done now; what is expected next is timed from here."""
+        self._narrator.step(text)
+        self._reference = self.now()
+
     def fact(self, name: str, value: object) -> None:
         """Keep something for the report."""
         self.facts[name] = str(value)

@@ -108,6 +108,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     hello = tmp_path / "kubedrill" / "components" / f"kubedrill-{components.key(components.load('kubedrill'), GO)}"
     hello.mkdir(parents=True)
     (hello / "hello").write_text("hello")
+    (hello / "addon-manager").write_text("addon-manager")
     return tmp_path / "kubedrill"
 
 
@@ -136,12 +137,13 @@ def test_store() -> None:
     made = source(engine).image_store()
     assert made == store.Store(
         volume=source(engine).store_name, kubernetes=version(), etcd_tag=None, dns_tag=None,
-        flannel_image=flannel(), sandbox_image=PAUSE, images=(*LISTED, flannel(), store.HELLO),
+        flannel_image=flannel(), sandbox_image=PAUSE,
+        images=(*LISTED, flannel(), store.metrics_server(), store.HELLO, store.ADDON_MANAGER),
     )  # fmt: skip
     argv = ["/bin/sh", "/fetch.sh", "/fetched", "kubernetes", "1.37", version()]
     assert (node.rootfs_image(SUITE), argv) in engine.runs
     assert engine.runs[-1] == (source(engine).node_name, ["/pull.sh"])
-    assert engine.loaded["build/pull"].decode().split() == [*LISTED, flannel()]
+    assert engine.loaded["build/pull"].decode().split() == [*LISTED, flannel(), store.metrics_server()]
     assert engine.loaded["build/sandbox-image"].decode() == PAUSE
     assert engine.loaded["build/bin/kubelet"] == b"bin/kubelet"
     assert {"pull.sh", "store.sh", "build/bin/kubeadm", "build/bin/kubectl", "build/00.tar"} <= set(engine.loaded)
@@ -151,9 +153,9 @@ def test_store() -> None:
 def test_without_go_hello_is_left_out_and_it_says_so() -> None:
     engine, said = FakeEngine(), list[str]()
     made = source(engine, compiler=None, say=said.append).image_store()
-    assert made.images == (*LISTED, flannel())
+    assert made.images == (*LISTED, flannel(), store.metrics_server())
     assert not [name for name in engine.loaded if name.endswith(".tar")]
-    assert any(store.HELLO in line and "no Go" in line for line in said)
+    assert any(store.HELLO in line and store.ADDON_MANAGER in line and "no Go" in line for line in said)
 
 
 def test_nothing_is_fetched_twice() -> None:

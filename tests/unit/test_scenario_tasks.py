@@ -95,7 +95,10 @@ class TestMistyped:
         ("typed", "said"),
         [
             (["helo"], ["'helo'; did you mean 'hello'?"]),
-            (["hello", "ha-failovr", "qqq"], ["'ha-failovr'; did you mean 'ha-failover'?", "'qqq'; known: drain"]),
+            (
+                ["hello", "ha-failovr", "qqq"],
+                ["'ha-failovr'; did you mean 'ha-failover'?", "'qqq'; known: addon-manager"],
+            ),
             ([], ["none was named", "invoke scenario --list"]),
         ],
         ids=["one", "two", "none"],
