@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from kubedrill.network import API_PORT
 
 CONFIG_PATH = "/etc/haproxy/haproxy.cfg"
+SOCKET = "/run/haproxy.sock"
 
 
 def haproxy_config(control_planes: Mapping[str, str]) -> str:
@@ -26,6 +28,7 @@ def haproxy_config(control_planes: Mapping[str, str]) -> str:
 global
     log stdout format raw local0 notice
     maxconn 4096
+    stats socket {SOCKET} mode 600 level admin
 
 defaults
     mode tcp
@@ -57,3 +60,18 @@ backend control-planes
     default-server inter 500ms fastinter 250ms downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
 {servers}
 """
+
+
+def set_state(name: str, state: Literal["drain", "ready"]) -> tuple[str, ...]:
+    """The command, on the balancer, that takes a control plane out before it is worked on, or in again.
+
+    With 'drain' it gets no new connections; those that it has go on.
+    https://docs.haproxy.org/2.6/management.html#9.3 (set server)
+
+    Args:
+        name: the control plane's node name.
+        state: drain or ready.
+    """
+    # A balancer that was made before it had this socket balances all the same.
+    script = f"[ -S {SOCKET} ] || exit 0; echo 'set server control-planes/{name} state {state}' | socat -t 5 - {SOCKET}"
+    return ("sh", "-c", script)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 
-from kubedrill import anatomy, checks
+from kubedrill import anatomy, checks, loadbalancer
 from kubedrill.faults import KillNode, SelfHosted, StopNode, targets
 from kubedrill.kube import PodSnapshot
 from kubedrill.network import to_yaml
@@ -101,9 +101,13 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
     shared = f"{HOME}/as-found/{component}.shared"
     step(2, f"add {' '.join(flags(component))} to {MANIFESTS}/{component}.yaml: a second process can listen beside it")
     # One after the other where it is the API itself; its own node's is away for a moment.
+    several = component == "kube-apiserver" and len(planes) > 1
     groups = [[name] for name in planes] if component == "kube-apiserver" else [list(planes)]
     for group in groups:
         lab.from_here()
+        for name in group if several else []:
+            # Whoever works on a server takes it out of the balancer first.
+            lab.node("load-balancer").run(loadbalancer.set_state(name, "drain"))
         for name in group:
             lab.node(name).run(["sh", "-c", f"cp {shared} {HOME}/.put && mv {HOME}/.put {MANIFESTS}/{component}.yaml"])
         for name in group:
@@ -112,7 +116,9 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
                 partial(_serves_with, lab, name, component, SHARE), _yes, within=90,
                 predicted=START + (GRACE if component == "kube-apiserver" else 1),
             )  # fmt: skip
-        if component == "kube-apiserver" and len(planes) > 1:
+        for name in group if several else []:
+            lab.node("load-balancer").run(loadbalancer.set_state(name, "ready"))
+        if several:
             lab.expect(
                 "the balancer sends to every control plane", lambda: targets.behind_balancer(lab.cluster),
                 lambda found: (len(found) == len(planes), f"{len(found)} of {len(planes)}"), within=60,

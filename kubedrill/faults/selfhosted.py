@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from kubedrill import loadbalancer
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Check, Command, Map, Plan
 from kubedrill.selfhosting import COMPONENTS, HOME, LABEL, MANIFESTS, SHARE, TIMER, flags
 
@@ -103,7 +105,11 @@ class SelfHosted:
             inject += [Command(name, ("sh", "-c", script)) for name in names]
         undo = [Command(name, ("sh", "-c", script)) for script in (_STATIC_AGAIN, _SERVES) for name in names]
         undo.append(Command(ANY_CONTROL_PLANE, ("sh", "-c", _DELETE), timeout=130))
-        undo += [Command(name, ("sh", "-c", _AS_FOUND)) for name in names]
+        for name in names:
+            # Its API server is away for a moment: nobody new is sent to it meanwhile.
+            undo += self._balance(cluster, name, "drain")
+            undo.append(Command(name, ("sh", "-c", _AS_FOUND)))
+            undo += self._balance(cluster, name, "ready")
         static = f"set -e; test -x {_AGENT}; test ! -e {HOME}; for c in {_ALL}; do test -e {MANIFESTS}/$c.yaml; done"
         there: list[Check] = [Command(name, ("sh", "-c", static)) for name in names]
         none = f'found=$(kubectl --namespace kube-system get daemonset --selector {LABEL} -o name) && test -z "$found"'
@@ -115,3 +121,8 @@ class SelfHosted:
                 healed=(*there, Command(ANY_CONTROL_PLANE, ("sh", "-c", none))),
             ),
         )
+
+    def _balance(self, cluster: Map, name: str, state: Literal["drain", "ready"]) -> list[Command]:
+        if not self.entrance:
+            return []
+        return [Command(cluster.node(self.entrance).name, loadbalancer.set_state(name, state), until_boot=True)]
