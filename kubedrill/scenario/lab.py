@@ -64,6 +64,14 @@ class Lab:
         """Tell something."""
         self._narrator.step(text)
 
+    def command(self, line: str) -> None:
+        """Tell the command that a person would type for what comes next."""
+        self._narrator.step(f"$ {line}")
+
+    def from_now(self) -> None:
+        """What is expected next is measured from now, not from the last fault or heal: something was just done."""
+        self._reference = self.now()
+
     def fact(self, name: str, value: object) -> None:
         """Keep something for the report."""
         self.facts[name] = str(value)

@@ -1,0 +1,373 @@
+"""Pods that a kubelet starts from a file, without asking anybody; and what a DaemonSet does otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kubedrill import checks
+from kubedrill.faults import Cordon, Partition, RemoveStaticPod, StaticPod, Taint
+from kubedrill.faults.pods import write_manifest
+from kubedrill.kube import PodSnapshot
+from kubedrill.network import to_yaml
+from kubedrill.providers.base import Node
+from kubedrill.scenario import scenario, workload
+from kubedrill.scenario.lab import Lab, names
+from kubedrill.wait import Verdict
+
+# The kubelet is told of changes in its folder (inotify), and lists it each 20 s besides (fileCheckFrequency:
+# https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/). A folder that was not there yet is only
+# listed: on workers kubeadm makes none.
+LISTED, NOTICED, START = 20, 1, 2
+# A kubelet looks at each of its pods again 60 to 90 s after it last did (syncFrequency 1 min, half as much jitter).
+RESYNC = (60, 90)
+# The lease of the controller manager, which its next instance must wait for.
+LEASE = 15
+FOLDER = "/etc/kubernetes/manifests"
+NAME = "by-file"
+MIRROR = "kubernetes.io/config.mirror"
+HASH = "kubernetes.io/config.hash"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as its node knows it."""
+
+    id: str
+    pod_uid: str
+    created: int
+
+
+@scenario(control_planes=1, workers=1)
+def static_pods(lab: Lab) -> None:
+    """Make, change and remove a static pod; kubectl cannot delete it, and it needs neither API nor scheduler."""
+    run(lab)
+
+
+def run(lab: Lab, *, static: bool = True) -> None:
+    """The drill; its negative control takes a plain pod of the same name instead of a static one."""
+    lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
+    lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1), within=60)
+    worker = lab.workers()[0]
+    lab.say(f"the kubelet of {worker.name} starts what lies in {FOLDER}: staticPodPath in its configuration")
+    # A drain takes pods without a controller away, and the pod that asks is one.
+    lab.baseline(5, inside=lab.control_planes()[-1].name)
+    known = worker.run(["test", "-d", FOLDER], check=False).status == 0
+    with lab.fault(StaticPod(worker.name, NAME, manifest(NAME), workload.NAMESPACE)) if static else lab.fault():
+        if not static:
+            lab.apply(_plain(f"{NAME}-{worker.name}", worker.name))
+        pod = _appears(lab, worker, known)
+        _deleted_by_kubectl(lab, worker, pod)
+        _changed(lab, worker)
+        _without_the_scheduler(lab, worker)
+        _drained(lab, worker)
+        _malformed(lab, worker)
+        _without_the_api(lab, worker)
+        _against_a_daemon_set(lab, worker)
+        lab.command(f"rm {FOLDER}/{NAME}.yaml     (on {worker.name})")
+    lab.say("the undo of the fault removed the file, and waited until container and mirror pod were gone")
+    _removed(lab, worker)
+    lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1), within=60)
+    lab.verify()
+    left = worker.run(["sh", "-c", f"ls -A {FOLDER}"], check=False).stdout.split()
+    lab.require("the folder of manifests is as it was found", not left, ", ".join(left) or "empty or not there")
+    lab.require_downtime("api-read", 2)
+
+
+def manifest(name: str, linger: str = "0s") -> str:
+    """The manifest of a static pod of hello, in the namespace of drills."""
+    return to_yaml([_pod(name, linger)])
+
+
+def _pod(name: str, linger: str = "0s") -> dict[str, Any]:
+    spec = workload.deployment(name, 1, spread=False, linger=linger, grace=2)["spec"]["template"]["spec"]
+    labels = {"app": NAME}
+    metadata = {"name": name, "namespace": workload.NAMESPACE, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _plain(name: str, node: str) -> dict[str, Any]:
+    pod = _pod(name)
+    return {**pod, "spec": {**pod["spec"], "nodeName": node}}
+
+
+def _appears(lab: Lab, worker: Node, known: bool) -> PodSnapshot:
+    lab.command(f"cp {NAME}.yaml {FOLDER}/     (on {worker.name})")
+    lab.say(
+        f"prediction: the kubelet is told of the file at once, and the pod is ready {NOTICED + START} s later" if known
+        else f"prediction: {FOLDER} was not there before, so nothing tells the kubelet; it looks each {LISTED} s"
+    )  # fmt: skip
+    lab.command(f"kubectl get pods --namespace {workload.NAMESPACE} -o wide")
+    pod = lab.expect(
+        f"the mirror pod {NAME}-{worker.name} is Ready", lambda: lab.pods(NAME), _ready,
+        within=LISTED + 30, predicted=(NOTICED if known else LISTED / 2) + START,
+    )[0]  # fmt: skip
+    lab.require("its name is that of the file's pod and of its node", pod.name == f"{NAME}-{worker.name}", pod.name)
+    lab.require("it says that it is a mirror, and the kubelet's node owns it",
+                MIRROR in pod.annotations and pod.owner == f"Node/{worker.name}",
+                f"{MIRROR}={pod.annotations.get(MIRROR, '')}, owner {pod.owner or 'none'}")  # fmt: skip
+    return pod
+
+
+def _deleted_by_kubectl(lab: Lab, worker: Node, pod: PodSnapshot) -> None:
+    """Deleting takes the mirror away; the kubelet has a file that says the pod should run, and makes a new mirror."""
+    before, seen = _container(worker, pod.name), lab.now()
+    gentle = ("delete", "pod", "--namespace", workload.NAMESPACE, pod.name, "--wait=false")
+    lab.say(
+        f"prediction: a deletion only marks the mirror pod as Terminating; the kubelet sees the mark when it next syncs "
+        f"the static pod, {RESYNC[0]} to {RESYNC[1]} s after it last did"
+    )
+    lab.command(f"kubectl {' '.join(gentle)}")
+    lab.from_now()
+    lab.kubectl(*gentle)
+    again = lab.expect(
+        "kubectl says deleted, and the mirror pod is back", lambda: lab.pods(NAME),
+        lambda pods: _another(pods, pod.uid), within=RESYNC[1] + 10,
+        predicted=sum(RESYNC) / 2 - (lab.now() - seen),
+    )[0]  # fmt: skip
+    lab.command(f"kubectl {' '.join(gentle)} --grace-period=0 --force")
+    lab.from_now()
+    lab.kubectl(*gentle, "--grace-period=0", "--force")
+    again = lab.expect(
+        "deleted without grace: the mirror pod is gone at once, and back", lambda: lab.pods(NAME),
+        lambda pods: _another(pods, again.uid), within=20, predicted=NOTICED,
+    )[0]  # fmt: skip
+    lab.command(f"crictl ps --name hello     (on {worker.name})")
+    after = _container(worker, again.name)
+    lab.require("its container did not notice: kubectl cannot delete a static pod", before == after,
+                f"{before.id[:12]} before, {after.id[:12]} after, the same start")  # fmt: skip
+
+
+def _changed(lab: Lab, worker: Node) -> None:
+    """Another file is another pod: its uid is made from the file's content and the node's name."""
+    before, old = _ready_now(lab), _container(worker, f"{NAME}-{worker.name}")
+    lab.command(f"sed -i s/0s/1s/ {FOLDER}/{NAME}.yaml     (on {worker.name}; there is no rollout of a static pod)")
+    lab.from_now()
+    _put(worker, NAME, manifest(NAME, linger="1s"))
+    after = lab.expect(
+        "the kubelet has replaced the pod", lambda: lab.pods(NAME),
+        lambda pods: _hashed(pods, before.annotations.get(HASH, "")), within=40, predicted=NOTICED + START,
+    )[0]  # fmt: skip
+    new = _container(worker, after.name)
+    lab.require(
+        "a changed file gives a new pod: another uid, another hash, another container",
+        new.pod_uid != old.pod_uid and new.id != old.id,
+        f"{HASH} {before.annotations.get(HASH, '')[:8]} before, {after.annotations.get(HASH, '')[:8]} after",
+    )
+
+
+def _without_the_scheduler(lab: Lab, worker: Node) -> None:
+    spec = json.loads(_get(lab, f"pod/{NAME}-{worker.name}"))["spec"]
+    tolerations = [f"{one.get('key', 'everything')}:{one.get('effect', 'every effect')}"
+                   for one in spec.get("tolerations", [])]  # fmt: skip
+    lab.require("no scheduler placed it: spec.nodeName was set when it was made, and it tolerates every NoExecute",
+                spec["nodeName"] == worker.name and "everything:NoExecute" in tolerations,
+                f"nodeName {spec['nodeName']}, tolerations {', '.join(tolerations)}")  # fmt: skip
+
+
+def _drained(lab: Lab, worker: Node) -> None:
+    before = _container(worker, f"{NAME}-{worker.name}")
+    with lab.fault(Cordon(worker.name)):
+        line = ("drain", worker.name, "--force", "--delete-emptydir-data", "--timeout=60s")
+        lab.command(f"kubectl {' '.join(line)}")
+        refused = lab.kubectl(*line, check=False).output
+        said = next((text for text in refused.splitlines() if "DaemonSet" in text), refused.strip()[-120:])
+        lab.require("a drain stops at pods of DaemonSets, and says so", "DaemonSet" in said, said.strip()[:160])
+        lab.command(f"kubectl {' '.join(line)} --ignore-daemonsets")
+        drained = lab.kubectl(*line, "--ignore-daemonsets")
+        left = [pod.name for pod in lab.api.pods(workload.NAMESPACE) if pod.node == worker.name and not pod.deleting]
+        silent = NAME not in drained.output
+        lab.require("it passes over the static pod without a word", silent and left == [f"{NAME}-{worker.name}"],
+                    f"left on the node: {', '.join(left)}; named by drain: {'no' if silent else 'yes'}")  # fmt: skip
+    lab.require("the static pod ran through it", before == _container(worker, f"{NAME}-{worker.name}"), before.id[:12])
+
+
+def _malformed(lab: Lab, worker: Node) -> None:
+    """Nobody but the kubelet reads the file, so nobody else can complain."""
+    lab.command(f"echo 'kind: Pod: broken' > {FOLDER}/malformed.yaml     (on {worker.name})")
+    with lab.fault(StaticPod(worker.name, "malformed", "apiVersion: v1\nkind: Pod: broken\n", workload.NAMESPACE)):
+        lab.command(f"journalctl -u kubelet | grep malformed     (on {worker.name})")
+        line = lab.expect(
+            "the kubelet's journal tells the error", lambda: _journal(worker, "malformed.yaml"),
+            lambda found: (bool(found), found or "nothing yet"), within=LISTED + 10, predicted=NOTICED,
+        )  # fmt: skip
+        lab.require("the error names the file and the reason", "yaml" in line, line[-200:])
+        ready, why = checks.nodes_ready(lab.api.nodes(), [worker.name])
+        pods = lab.api.pods(workload.NAMESPACE)
+        unseen = not [pod for pod in pods if pod.name.startswith("malformed")]
+        lab.require("the node stays Ready, and the API knows nothing of it", ready and unseen, why)
+
+
+def _without_the_api(lab: Lab, worker: Node) -> None:
+    """A kubelet that reaches no API server still starts what is in its folder: so does a control plane begin."""
+    name = "cut-off"
+    with contextlib.ExitStack() as until_the_end:
+        with lab.fault(Partition(worker.name, tuple(names(lab.control_planes())))):
+            until_the_end.enter_context(
+                lab.fault(StaticPod(worker.name, name, manifest(name), workload.NAMESPACE))
+            )  # fmt: skip
+            lab.command(f"crictl ps     (on {worker.name}, which reaches no API server)")
+            lab.expect(
+                "a static pod runs although its kubelet reaches no API server",
+                lambda: _containers(worker, f"{name}-{worker.name}"),
+                lambda found: (bool(found), f"{len(found)} containers"), within=25, predicted=NOTICED + START,
+            )  # fmt: skip
+            known = [pod.name for pod in lab.pods(NAME) if pod.name.startswith(name)]
+            lab.require("nobody else knows: it has no mirror pod", not known, ", ".join(known) or "none")
+        lab.expect(
+            "the API is reached again, and the mirror pod appears", lambda: lab.pods(NAME),
+            lambda pods: (any(pod.name.startswith(name) for pod in pods), f"{len(pods)} pods"), within=60,
+        )  # fmt: skip
+
+
+def _against_a_daemon_set(lab: Lab, worker: Node) -> None:
+    """What looks alike, a pod on each node, and is not: a DaemonSet's pods are the controller manager's to make."""
+    lab.apply(_daemon_set("by-controller"))
+    first = lab.expect("the DaemonSet's pod is Ready", lambda: lab.pods("by-controller"), _ready, within=60)[0]
+    lab.command(f"kubectl delete pod --namespace {workload.NAMESPACE} {first.name}")
+    lab.from_now()
+    lab.kubectl("delete", "pod", "--namespace", workload.NAMESPACE, first.name, "--wait=false")
+    second = lab.expect(
+        "the controller manager has made another pod", lambda: lab.pods("by-controller"),
+        lambda pods: _another(pods, first.uid), within=40, predicted=START,
+    )[0]  # fmt: skip
+    lab.require("it is another pod, with another name", first.name != second.name, f"{first.name}, {second.name}")
+    lab.command(f"kubectl rollout restart --namespace {workload.NAMESPACE} daemonset/by-controller")
+    lab.kubectl("rollout", "restart", "--namespace", workload.NAMESPACE, "daemonset/by-controller")
+    status = lab.kubectl(
+        "rollout", "status", "--namespace", workload.NAMESPACE, "daemonset/by-controller", "--timeout=60s"
+    )
+    lab.require("a DaemonSet is rolled out by kubectl", "successfully rolled out" in status.stdout,
+                status.stdout.strip().splitlines()[-1])  # fmt: skip
+    _under_a_taint(lab, worker)
+    _without_the_controller_manager(lab, worker)
+
+
+def _under_a_taint(lab: Lab, worker: Node) -> None:
+    third = lab.expect("the DaemonSet's pod is Ready", lambda: lab.pods("by-controller"), _ready, within=60)[0]
+    before = _ready_now(lab)
+    with lab.fault(Taint(worker.name, "drill=yes:NoSchedule")):
+        lab.kubectl("delete", "pod", "--namespace", workload.NAMESPACE, third.name)
+        lab.from_now()
+        _put(worker, NAME, manifest(NAME, linger="2s"))
+        lab.expect(
+            "under a taint of NoSchedule a new static pod starts", lambda: lab.pods(NAME),
+            lambda pods: _hashed(pods, before.annotations.get(HASH, "")), within=40, predicted=NOTICED + START,
+        )  # fmt: skip
+        lab.hold(3)
+        there = lab.pods("by-controller")
+        lab.require("under it the DaemonSet, which does not tolerate it, makes no pod",
+                    not there, _where(there))  # fmt: skip
+    lab.expect(
+        "without the taint the DaemonSet makes its pod", lambda: lab.pods("by-controller"), _ready, within=40,
+        predicted=START,
+    )  # fmt: skip
+
+
+def _without_the_controller_manager(lab: Lab, worker: Node) -> None:
+    control_plane = lab.control_planes()[0]
+    with lab.fault(*(RemoveStaticPod(node.name, "kube-controller-manager") for node in lab.control_planes())):
+        lab.expect(
+            "no controller manager runs", lambda: control_plane.run(["pgrep", "-f", "^kube-controller-manager "],
+                                                                    check=False),
+            lambda result: (result.status != 0, result.stdout.strip()), within=40, predicted=2,
+        )  # fmt: skip
+        daemon, mirror = lab.pods("by-controller")[0], _ready_now(lab)
+        lab.from_now()
+        both = ("delete", "pod", "--namespace", workload.NAMESPACE, daemon.name, mirror.name)
+        lab.command(f"kubectl {' '.join(both)} --grace-period=0 --force")
+        lab.kubectl(*both, "--grace-period=0", "--force")
+        lab.expect("the static pod's mirror is back: the kubelet makes it", lambda: lab.pods(NAME),
+                   lambda pods: _another(pods, mirror.uid), within=20, predicted=NOTICED)  # fmt: skip
+        lab.expect("the DaemonSet's pod is gone", lambda: lab.pods("by-controller"),
+                   lambda pods: (not pods, _where(pods)), within=30, predicted=START)  # fmt: skip
+        lab.hold(5)
+        there = lab.pods("by-controller")
+        lab.require("without a controller manager a DaemonSet's pod is not replaced, a static pod is",
+                    not there, f"DaemonSet: {_where(there)}")  # fmt: skip
+    lab.expect(
+        "with the controller manager the DaemonSet has its pod again", lambda: lab.pods("by-controller"), _ready,
+        within=90, predicted=LEASE + START + 2,
+    )  # fmt: skip
+
+
+def _removed(lab: Lab, worker: Node) -> None:
+    """Once more, by hand, to see how long it takes: the file is made and removed."""
+    name = "leaving"
+    with lab.fault(StaticPod(worker.name, name, manifest(name), workload.NAMESPACE)):
+        mirror = f"{name}-{worker.name}"
+        lab.expect("another static pod is Ready", lambda: _named(lab.pods(NAME), mirror), _ready, within=LISTED + 30)
+        lab.command(f"rm {FOLDER}/{name}.yaml     (on {worker.name})")
+        lab.from_now()
+        worker.run(["rm", f"{FOLDER}/{name}.yaml"])
+        lab.expect("the file is removed: container and mirror pod are gone",
+                   lambda: (_containers(worker, mirror), _named(lab.pods(NAME), mirror)),
+                   lambda left: (not any(left), f"{len(left[0])} containers, {len(left[1])} mirror pods"),
+                   within=LISTED + 20, predicted=NOTICED + START)  # fmt: skip
+
+
+def _daemon_set(name: str) -> dict[str, Any]:
+    made = workload.deployment(name, 1, spread=False, linger="0s", grace=2)
+    spec = {key: value for key, value in made["spec"].items() if key != "replicas"}
+    return {**made, "kind": "DaemonSet", "spec": spec}
+
+
+def _put(worker: Node, name: str, text: str) -> None:
+    command = write_manifest(worker.name, name, text)
+    worker.run(list(command.argv), stdin=command.stdin)
+
+
+def _get(lab: Lab, what: str) -> str:
+    return lab.kubectl("get", "--namespace", workload.NAMESPACE, what, "-o", "json").stdout
+
+
+def _ready_now(lab: Lab) -> PodSnapshot:
+    return lab.expect("the static pod is Ready", lambda: lab.pods(NAME), _ready, within=30)[0]
+
+
+def _container(worker: Node, pod: str) -> Container:
+    found = _containers(worker, pod)
+    return found[-1] if found else Container("none", "", 0)
+
+
+def _containers(worker: Node, pod: str) -> list[Container]:
+    """The running containers of a pod, as the runtime of its node knows them, the newest last."""
+    told = worker.run(["crictl", "ps", "--label", f"io.kubernetes.pod.name={pod}", "-o", "json"], show=False).stdout
+    found = [
+        Container(one["id"], one["labels"]["io.kubernetes.pod.uid"], int(one["createdAt"]))
+        for one in json.loads(told)["containers"] or []
+    ]
+    return sorted(found, key=lambda one: one.created)
+
+
+def _journal(worker: Node, file: str) -> str:
+    """The newest line of the kubelet that tells an error about a file."""
+    lines = worker.run(["journalctl", "--unit=kubelet", "--no-pager", "--lines=400"], show=False).stdout.splitlines()
+    return next((line.strip() for line in reversed(lines) if file in line and "err" in line), "")
+
+
+def _named(pods: Sequence[PodSnapshot], name: str) -> list[PodSnapshot]:
+    return [pod for pod in pods if pod.name == name]
+
+
+def _ready(pods: Sequence[PodSnapshot]) -> Verdict:
+    return bool(pods) and all(pod.ready and not pod.deleting for pod in pods), _where(pods)
+
+
+def _another(pods: Sequence[PodSnapshot], uid: str) -> Verdict:
+    """Exactly one pod, ready, which is not the one of before."""
+    return len(pods) == 1 and pods[0].uid != uid and _ready(pods)[0], _where(pods)
+
+
+def _hashed(pods: Sequence[PodSnapshot], before: str) -> Verdict:
+    """Exactly one pod, ready, of another file than the one of before."""
+    other = len(pods) == 1 and pods[0].annotations.get(HASH, "") != before
+    return other and _ready(pods)[0], _where(pods)
+
+
+def _where(pods: Sequence[PodSnapshot]) -> str:
+    return ", ".join(f"{one.name} {'ending' if one.deleting else 'ready' if one.ready else one.phase}"
+                     for one in pods) or "no pod"  # fmt: skip
