@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubedrill import checks
-from kubedrill.faults import Cordon, Partition, RemoveStaticPod, StaticPod, Taint
+from kubedrill.faults import Cordon, RemoveStaticPod, StaticPod, Taint
 from kubedrill.faults.pods import write_manifest
-from kubedrill.kube import PodSnapshot
+from kubedrill.kube import ApiUnavailable, PodSnapshot
 from kubedrill.network import to_yaml
 from kubedrill.providers.base import Node
 from kubedrill.scenario import scenario, workload
-from kubedrill.scenario.lab import Lab, names
+from kubedrill.scenario.lab import Lab
 from kubedrill.wait import Verdict
 
 # The kubelet is told of changes in its folder (inotify), and lists it each 20 s besides (fileCheckFrequency:
@@ -75,7 +75,6 @@ def run(lab: Lab, *, static: bool = True) -> None:
     lab.verify()
     left = worker.run(["sh", "-c", f"ls -A {FOLDER}"], check=False).stdout.split()
     lab.require("the folder of manifests is as it was found", not left, ", ".join(left) or "empty or not there")
-    lab.require_downtime("api-read", 2)
 
 
 def manifest(name: str, linger: str = "0s") -> str:
@@ -195,25 +194,32 @@ def _malformed(lab: Lab, worker: Node) -> None:
 
 
 def _without_the_api(lab: Lab, worker: Node) -> None:
-    """A kubelet that reaches no API server still starts what is in its folder: so does a control plane begin."""
-    name = "cut-off"
+    """A kubelet whose API server does not run starts what is in its folder all the same: so a control plane begins."""
+    name = "without-api"
+    mirror = f"{name}-{worker.name}"
     with contextlib.ExitStack() as until_the_end:
-        with lab.fault(Partition(worker.name, tuple(names(lab.control_planes())))):
-            until_the_end.enter_context(
-                lab.fault(StaticPod(worker.name, name, manifest(name), workload.NAMESPACE))
-            )  # fmt: skip
-            lab.command(f"crictl ps     (on {worker.name}, which reaches no API server)")
+        with lab.fault(*(RemoveStaticPod(node.name, "kube-apiserver") for node in lab.control_planes())):
+            lab.expect("the API does not answer", lambda: _answers(lab), lambda said: (not said, said), within=40,
+                       predicted=3)  # fmt: skip
+            until_the_end.enter_context(lab.fault(StaticPod(worker.name, name, manifest(name), workload.NAMESPACE)))
+            lab.command(f"crictl ps     (on {worker.name}; kubectl has nobody to ask)")
             lab.expect(
-                "a static pod runs although its kubelet reaches no API server",
-                lambda: _containers(worker, f"{name}-{worker.name}"),
-                lambda found: (bool(found), f"{len(found)} containers"), within=25, predicted=NOTICED + START,
+                "a static pod runs although no API server does", lambda: _containers(worker, mirror),
+                lambda found: (bool(found), f"{len(found)} containers"), within=40, predicted=NOTICED + START,
             )  # fmt: skip
-            known = [pod.name for pod in lab.pods(NAME) if pod.name.startswith(name)]
-            lab.require("nobody else knows: it has no mirror pod", not known, ", ".join(known) or "none")
+            lab.require("and still no API server answers", not _answers(lab), _answers(lab) or "connection refused")
         lab.expect(
-            "the API is reached again, and the mirror pod appears", lambda: lab.pods(NAME),
-            lambda pods: (any(pod.name.startswith(name) for pod in pods), f"{len(pods)} pods"), within=60,
+            f"the API is back, and at the kubelet's next look ({RESYNC[0]} to {RESYNC[1]} s after the last) it has the "
+            "mirror pod", lambda: _named(lab.pods(NAME), mirror), _ready, within=RESYNC[1] + 40,
+            predicted=sum(RESYNC) / 2 - 10,
         )  # fmt: skip
+
+
+def _answers(lab: Lab) -> str:
+    try:
+        return lab.api.readyz()
+    except ApiUnavailable:
+        return ""
 
 
 def _against_a_daemon_set(lab: Lab, worker: Node) -> None:
