@@ -224,7 +224,7 @@ def _answers(lab: Lab) -> str:
 
 def _against_a_daemon_set(lab: Lab, worker: Node) -> None:
     """What looks alike, a pod on each node, and is not: a DaemonSet's pods are the controller manager's to make."""
-    lab.apply(_daemon_set("by-controller"))
+    lab.apply(_daemon_set("by-controller", worker.name))
     first = lab.expect("the DaemonSet's pod is Ready", lambda: lab.pods("by-controller"), _ready, within=60)[0]
     lab.command(f"kubectl delete pod --namespace {workload.NAMESPACE} {first.name}")
     lab.from_now()
@@ -267,12 +267,11 @@ def _under_a_taint(lab: Lab, worker: Node) -> None:
 
 
 def _without_the_controller_manager(lab: Lab, worker: Node) -> None:
-    control_plane = lab.control_planes()[0]
-    with lab.fault(*(RemoveStaticPod(node.name, "kube-controller-manager") for node in lab.control_planes())):
+    planes = lab.control_planes()
+    with lab.fault(*(RemoveStaticPod(node.name, "kube-controller-manager") for node in planes)):
         lab.expect(
-            "no controller manager runs", lambda: control_plane.run(["pgrep", "-f", "^kube-controller-manager "],
-                                                                    check=False),
-            lambda result: (result.status != 0, result.stdout.strip()), within=40, predicted=2,
+            "no controller manager runs", lambda: [node.name for node in planes if _runs_controllers(node)],
+            lambda left: (not left, ", ".join(left) or "none"), within=40, predicted=2,
         )  # fmt: skip
         daemon = lab.pods("by-controller")[0]
         line = ("delete", "pod", "--namespace", workload.NAMESPACE, daemon.name)
@@ -286,6 +285,10 @@ def _without_the_controller_manager(lab: Lab, worker: Node) -> None:
         "with the controller manager the DaemonSet has its pod again", lambda: lab.pods("by-controller"), _ready,
         within=90, predicted=LEASE + START + 2,
     )  # fmt: skip
+
+
+def _runs_controllers(node: Node) -> bool:
+    return node.run(["pgrep", "-f", "^kube-controller-manager "], check=False, show=False).status == 0
 
 
 def _removed(lab: Lab, worker: Node) -> None:
@@ -303,8 +306,10 @@ def _removed(lab: Lab, worker: Node) -> None:
                    within=LISTED + 20, predicted=NOTICED + START)  # fmt: skip
 
 
-def _daemon_set(name: str) -> dict[str, Any]:
+def _daemon_set(name: str, node: str) -> dict[str, Any]:
+    """A DaemonSet for one node, with the same pod."""
     made = workload.deployment(name, 1, spread=False, linger="0s", grace=2)
+    made["spec"]["template"]["spec"]["nodeSelector"] = {"kubernetes.io/hostname": node}
     spec = {key: value for key, value in made["spec"].items() if key != "replicas"}
     return {**made, "kind": "DaemonSet", "spec": spec}
 
