@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from kubedrill import checks
 from kubedrill.faults import ChangeConfigMap, Fault, KillPod, LeftOut, Scale
@@ -20,6 +21,8 @@ LAMEDUCK = 5
 READY, PROXY = 3, 1
 # The kubelet lists what runs each second (PLEG), and starts a container that died for the first time at once.
 DIED = 1
+# The second time it waits: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy.
+BACK_OFF = 10
 # The kubelet looks at a pod's ConfigMaps when it syncs the pod, 60 to 90 s after it last did (syncFrequency 1 min and
 # half as much jitter); CoreDNS reads its file each 30 s (https://coredns.io/plugins/reload/), where the jitter of 15 s
 # means up to 7.5 s less or more (setup.go of that plugin).
@@ -110,29 +113,32 @@ def _one_dies(lab: Lab) -> tuple[float, float]:
     """Nobody is told: until the kubelet notices and kube-proxy knows, the dead pod is sent its share of questions."""
     pod, began = servers(lab)[0], lab.now()
     lab.say(
-        f"prediction: its share of questions is lost for {DIED + PROXY} s at most; the container starts again, ready "
-        f"after {DIED + READY} s"
+        f"prediction: its share of questions is lost for {DIED + PROXY} s at most. The container is started again at "
+        f"once, but after a second death within ten minutes only {BACK_OFF} s later (back-off)"
     )
-    with lab.fault(_kill(pod), role="runs CoreDNS"):
-        lab.expect(
-            f"{pod.name} is ready again", lambda: servers(lab),
-            lambda pods: _restarted(pods, {pod.name: pod.restarts}), within=60, predicted=DIED + READY,
-        )  # fmt: skip
+    for times, wait in enumerate((0, BACK_OFF), 1):
+        with lab.fault(_kill(pod), role="runs CoreDNS"):
+            lab.expect(
+                f"{pod.name} is ready again", lambda: servers(lab),
+                partial(_restarted, before={pod.name: pod.restarts + times - 1}), within=90,
+                predicted=wait + DIED + READY,
+            )  # fmt: skip
+    lab.hold(PROXY + 1)
     return began, lab.now()
 
 
 def _all_die(lab: Lab) -> tuple[float, float]:
     pods, began = servers(lab), lab.now()
-    lab.say(
-        "a container that died a second time within ten minutes is started after 10 s (back-off), the others at once"
-    )
     with lab.fault(*(_kill(pod) for pod in pods), role="run CoreDNS"):
+        before, fresh = {pod.name: pod.restarts for pod in pods}, min(pods, key=lambda pod: pod.restarts)
         lab.expect(
-            "all pods of CoreDNS are ready again", lambda: servers(lab),
-            lambda now: _restarted(now, {pod.name: pod.restarts for pod in pods}), within=90,
-            predicted=10 + DIED + READY,
+            f"{fresh.name}, which had not died before, is ready again", lambda: servers(lab),
+            partial(_restarted, before={fresh.name: fresh.restarts}), within=90, predicted=DIED + READY,
         )  # fmt: skip
-        lab.hold(PROXY + 1)
+        lab.expect(
+            "all of them are: the third death of one costs twice the back-off", lambda: servers(lab),
+            partial(_restarted, before=before), within=120, predicted=2 * BACK_OFF + DIED + READY,
+        )  # fmt: skip
     return began, lab.now()
 
 
@@ -270,7 +276,7 @@ def _told(answers: Mapping[str, str]) -> str:
     return ", ".join(f"{pod}: {answer or 'no answer'}" for pod, answer in answers.items())
 
 
-def _restarted(pods: Sequence[PodSnapshot], before: Mapping[str, int]) -> Verdict:
+def _restarted(pods: Sequence[PodSnapshot], *, before: Mapping[str, int]) -> Verdict:
     """Every pod has started its container again, and is ready."""
     now = {pod.name: pod for pod in pods}
     done = all(name in now and now[name].restarts > count and now[name].ready for name, count in before.items())
