@@ -23,8 +23,9 @@ NAMESPACE, CONFIG_MAP, KEY = "kube-system", "kubeadm-config", "ClusterConfigurat
 GATES = ("APIServingWithRoutine", "PodLogsQuerySplitStreams", "ContainerStopSignals")
 FLAG = {"event-ttl": "2h0m0s"}
 BAD = {"no-such-flag": "true"}
-# The old process ends in order (about 2 s), the new one starts, and is ready after its hooks have run.
-RESTART = 12
+# The kubelet ends the old pod at once, and looks 10 to 15 s later whether the new one of the same name may start
+# (allowPodStart in pkg/kubelet/pod_workers.go); then the API server needs some 5 s until it is ready.
+RESTART = 12.5 + 5
 # A control plane's kubelet reports to its own API server; one that is silent for 50 s is NotReady
 # (--node-monitor-grace-period), so whoever restarts an API server has that long.
 PATIENCE = 45
@@ -148,7 +149,7 @@ def _wrong(lab: Lab, good: str) -> None:
             lab.command(f"crictl ps --all --name {COMPONENT}; crictl logs ID     (on {first.name})")
             said = lab.expect(
                 f"the API server of {first.name} does not come back, and says why", lambda: _last_words(first),
-                lambda words: ("unknown flag" in words, words[-160:] or "it runs"), within=PATIENCE, predicted=5,
+                lambda words: ("unknown flag" in words, words[-160:] or "it runs"), within=PATIENCE, predicted=13.5,
             )  # fmt: skip
             lab.require("its log names the flag", "--no-such-flag" in said, said.strip().splitlines()[-1][:160])
             lab.require("the check that the roll waits for does not hold: the roll stops here",

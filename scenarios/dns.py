@@ -248,7 +248,8 @@ def corefile(lab: Lab) -> str:
 
 def servers(lab: Lab, *, all_of_them: bool = False) -> tuple[PodSnapshot, ...]:
     """The pods of CoreDNS, without those that end."""
-    return tuple(pod for pod in lab.api.pods(NAMESPACE, SELECTOR) if all_of_them or not pod.deleting)
+    pods = lab.read(lambda: lab.api.pods(NAMESPACE, SELECTOR))
+    return tuple(pod for pod in pods if all_of_them or not pod.deleting)
 
 
 def _kill(pod: PodSnapshot) -> KillPod:

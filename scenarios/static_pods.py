@@ -22,6 +22,9 @@ from kubedrill.wait import Verdict
 # https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/). A folder that was not there yet is only
 # listed: on workers kubeadm makes none.
 LISTED, NOTICED, START = 20, 1, 2
+# A static pod waits until the one of the same name that it follows has ended; the kubelet looks after 10 to 15 s
+# (backOffPeriod and half as much jitter, allowPodStart in pkg/kubelet/pod_workers.go).
+FOLLOWS = (10, 15)
 # A kubelet looks at each of its pods again 60 to 90 s after it last did (syncFrequency 1 min, half as much jitter).
 RESYNC = (60, 90)
 # The lease of the controller manager, which its next instance must wait for.
@@ -137,11 +140,16 @@ def _changed(lab: Lab, worker: Node) -> None:
     """Another file is another pod: its uid is made from the file's content and the node's name."""
     before, old = _ready_now(lab), _container(worker, f"{NAME}-{worker.name}")
     lab.command(f"sed -i s/0s/1s/ {FOLDER}/{NAME}.yaml     (on {worker.name}; there is no rollout of a static pod)")
+    lab.say(
+        f"prediction: the kubelet ends the old pod at once, and looks {FOLLOWS[0]} to {FOLLOWS[1]} s later whether the "
+        "new one of the same name may start"
+    )
     lab.from_now()
     _put(worker, NAME, manifest(NAME, linger="1s"))
     after = lab.expect(
         "the kubelet has replaced the pod", lambda: lab.pods(NAME),
-        lambda pods: _hashed(pods, before.annotations.get(HASH, "")), within=40, predicted=NOTICED + START,
+        lambda pods: _hashed(pods, before.annotations.get(HASH, "")), within=60,
+        predicted=sum(FOLLOWS) / 2 + START,
     )[0]  # fmt: skip
     new = _container(worker, after.name)
     lab.require(
@@ -170,7 +178,8 @@ def _drained(lab: Lab, worker: Node) -> None:
         lab.require("a drain stops at pods of DaemonSets, and says so", "DaemonSet" in said, said.strip()[:160])
         lab.command(f"kubectl {' '.join(line)} --ignore-daemonsets")
         drained = lab.kubectl(*line, "--ignore-daemonsets")
-        left = [pod.name for pod in lab.api.pods(workload.NAMESPACE) if pod.node == worker.name and not pod.deleting]
+        pods = lab.read(lambda: lab.api.pods(workload.NAMESPACE))
+        left = [pod.name for pod in pods if pod.node == worker.name and not pod.deleting]
         silent = NAME not in drained.output
         lab.require("it passes over the static pod without a word", silent and left == [f"{NAME}-{worker.name}"],
                     f"left on the node: {', '.join(left)}; named by drain: {'no' if silent else 'yes'}")  # fmt: skip
@@ -187,8 +196,8 @@ def _malformed(lab: Lab, worker: Node) -> None:
             lambda found: (bool(found), found or "nothing yet"), within=LISTED + 10, predicted=NOTICED,
         )  # fmt: skip
         lab.require("the error names the file and the reason", "yaml" in line, line[-200:])
-        ready, why = checks.nodes_ready(lab.api.nodes(), [worker.name])
-        pods = lab.api.pods(workload.NAMESPACE)
+        ready, why = checks.nodes_ready(lab.read(lab.api.nodes), [worker.name])
+        pods = lab.read(lambda: lab.api.pods(workload.NAMESPACE))
         unseen = not [pod for pod in pods if pod.name.startswith("malformed")]
         lab.require("the node stays Ready, and the API knows nothing of it", ready and unseen, why)
 
@@ -254,10 +263,11 @@ def _under_a_taint(lab: Lab, worker: Node) -> None:
         _put(worker, NAME, manifest(NAME, linger="2s"))
         lab.expect(
             "under a taint of NoSchedule a new static pod starts", lambda: lab.pods(NAME),
-            lambda pods: _hashed(pods, before.annotations.get(HASH, "")), within=40, predicted=NOTICED + START,
+            lambda pods: _hashed(pods, before.annotations.get(HASH, "")), within=60,
+            predicted=sum(FOLLOWS) / 2 + START,
         )  # fmt: skip
         lab.hold(3)
-        there = lab.pods("by-controller")
+        there = lab.read(lambda: lab.pods("by-controller"))
         lab.require("under it the DaemonSet, which does not tolerate it, makes no pod",
                     not there, _where(there))  # fmt: skip
     lab.expect(
@@ -273,12 +283,12 @@ def _without_the_controller_manager(lab: Lab, worker: Node) -> None:
             "no controller manager runs", lambda: [node.name for node in planes if _runs_controllers(node)],
             lambda left: (not left, ", ".join(left) or "none"), within=40, predicted=2,
         )  # fmt: skip
-        daemon = lab.pods("by-controller")[0]
+        daemon = lab.read(lambda: lab.pods("by-controller"))[0]
         line = ("delete", "pod", "--namespace", workload.NAMESPACE, daemon.name)
         lab.command(f"kubectl {' '.join(line)}")
         lab.kubectl(*line)
         _deleted_by_kubectl(lab, worker, _ready_now(lab))
-        there = lab.pods("by-controller")
+        there = lab.read(lambda: lab.pods("by-controller"))
         lab.require("without a controller manager a DaemonSet's pod is not replaced, while a static pod's mirror is",
                     not there, f"DaemonSet: {_where(there)}")  # fmt: skip
     lab.expect(

@@ -238,6 +238,14 @@ class Lab:
         """
         return until(read, check, within=within, every=0.5, what="a settled cluster", transient=_TRANSIENT)
 
+    def read(self, read: Callable[[], T], *, within: float = 30) -> T:
+        """Read something now, however often an API that is slow to answer must be asked.
+
+        Raises:
+            TimedOut: it could not be read in time.
+        """
+        return until(read, lambda _: (True, "read"), within=within, every=0.2, what="an answer", transient=_TRANSIENT)
+
     def verify(self) -> None:
         """All is mended and settled: what follows is checked at leisure. Sampling ends here."""
         self._narrator.enter("verify")
