@@ -203,7 +203,7 @@ def _behind(lab: Lab) -> list[str]:
 def _last_words(node: Node) -> str:
     """The log of the API server's newest container, where that has ended; empty where it runs."""
     listed = node.run(["crictl", "ps", "--all", "--name", COMPONENT, "-o", "json"], show=False).stdout
-    containers = sorted(json.loads(listed)["containers"] or [], key=lambda one: int(one["createdAt"]))
+    containers = sorted(json.loads(listed or "{}").get("containers") or [], key=lambda one: int(one["createdAt"]))
     if not containers or containers[-1]["state"] != "CONTAINER_EXITED":
         return ""
     return node.run(["crictl", "logs", "--tail", "5", containers[-1]["id"]], check=False, show=False).output

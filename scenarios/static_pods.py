@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kubedrill import checks
+from kubedrill.errors import CommandFailed
 from kubedrill.faults import Cordon, RemoveStaticPod, StaticPod, Taint
 from kubedrill.faults.pods import write_manifest
 from kubedrill.kube import ApiUnavailable, PodSnapshot
@@ -117,7 +119,7 @@ def _appears(lab: Lab, worker: Node, known: bool) -> PodSnapshot:
 
 def _deleted_by_kubectl(lab: Lab, worker: Node, pod: PodSnapshot) -> None:
     """Deleting takes the mirror away; the kubelet has a file that says the pod should run, and makes a new mirror."""
-    before = _container(worker, pod.name)
+    before = _container(lab, worker, pod.name)
     line = ("delete", "pod", "--namespace", workload.NAMESPACE, pod.name, "--wait=false")
     lab.say(
         f"prediction: the deletion only marks the mirror pod; the kubelet sees the mark when it syncs the static pod, "
@@ -131,14 +133,14 @@ def _deleted_by_kubectl(lab: Lab, worker: Node, pod: PodSnapshot) -> None:
         lambda pods: _another(pods, pod.uid), within=RESYNC[1] + 15, predicted=sum(RESYNC) / 4,
     )[0]  # fmt: skip
     lab.command(f"crictl ps --name hello     (on {worker.name})")
-    after = _container(worker, again.name)
+    after = _container(lab, worker, again.name)
     lab.require("its container did not notice: kubectl cannot delete a static pod", before == after,
                 f"{before.id[:12]} before, {after.id[:12]} after, the same start")  # fmt: skip
 
 
 def _changed(lab: Lab, worker: Node) -> None:
     """Another file is another pod: its uid is made from the file's content and the node's name."""
-    before, old = _ready_now(lab), _container(worker, f"{NAME}-{worker.name}")
+    before, old = _ready_now(lab), _container(lab, worker, f"{NAME}-{worker.name}")
     lab.command(f"sed -i s/0s/1s/ {FOLDER}/{NAME}.yaml     (on {worker.name}; there is no rollout of a static pod)")
     lab.say(
         f"prediction: the kubelet ends the old pod at once, and looks {FOLLOWS[0]} to {FOLLOWS[1]} s later whether the "
@@ -151,7 +153,7 @@ def _changed(lab: Lab, worker: Node) -> None:
         lambda pods: _hashed(pods, before.annotations.get(HASH, "")), within=60,
         predicted=sum(FOLLOWS) / 2 + START,
     )[0]  # fmt: skip
-    new = _container(worker, after.name)
+    new = _container(lab, worker, after.name)
     lab.require(
         "a changed file gives a new pod: another uid, another hash, another container",
         new.pod_uid != old.pod_uid and new.id != old.id,
@@ -169,7 +171,7 @@ def _without_the_scheduler(lab: Lab, worker: Node) -> None:
 
 
 def _drained(lab: Lab, worker: Node) -> None:
-    before = _container(worker, f"{NAME}-{worker.name}")
+    before = _container(lab, worker, f"{NAME}-{worker.name}")
     with lab.fault(Cordon(worker.name)):
         line = ("drain", worker.name, "--force", "--delete-emptydir-data", "--timeout=60s")
         lab.command(f"kubectl {' '.join(line)}")
@@ -183,7 +185,9 @@ def _drained(lab: Lab, worker: Node) -> None:
         silent = NAME not in drained.output
         lab.require("it passes over the static pod without a word", silent and left == [f"{NAME}-{worker.name}"],
                     f"left on the node: {', '.join(left)}; named by drain: {'no' if silent else 'yes'}")  # fmt: skip
-    lab.require("the static pod ran through it", before == _container(worker, f"{NAME}-{worker.name}"), before.id[:12])
+    lab.require(
+        "the static pod ran through it", before == _container(lab, worker, f"{NAME}-{worker.name}"), before.id[:12]
+    )
 
 
 def _malformed(lab: Lab, worker: Node) -> None:
@@ -337,14 +341,17 @@ def _ready_now(lab: Lab) -> PodSnapshot:
     return lab.expect("the static pod is Ready", lambda: lab.pods(NAME), _ready, within=30)[0]
 
 
-def _container(worker: Node, pod: str) -> Container:
-    found = _containers(worker, pod)
+def _container(lab: Lab, worker: Node, pod: str) -> Container:
+    found = lab.read(lambda: _containers(worker, pod))
     return found[-1] if found else Container("none", "", 0)
 
 
 def _containers(worker: Node, pod: str) -> list[Container]:
     """The running containers of a pod, as the runtime of its node knows them, the newest last."""
-    told = worker.run(["crictl", "ps", "--label", f"io.kubernetes.pod.name={pod}", "-o", "json"], show=False).stdout
+    line = ["crictl", "ps", "--label", f"io.kubernetes.pod.name={pod}", "-o", "json"]
+    told = worker.run(line, show=False).stdout
+    if not told.strip():  # seen once on a busy machine: the engine kept the output to itself
+        raise CommandFailed(shlex.join(line), 0, told, worker.name)
     found = [
         Container(one["id"], one["labels"]["io.kubernetes.pod.uid"], int(one["createdAt"]))
         for one in json.loads(told)["containers"] or []
