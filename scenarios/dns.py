@@ -14,7 +14,8 @@ from kubedrill.wait import Verdict
 
 NAMESPACE, DEPLOYMENT, KEY = "kube-system", "coredns", "Corefile"
 SELECTOR = "k8s-app=kube-dns"
-ZONE, WRONG_ZONE = "kubernetes cluster.local ", "kubernetes cluster.drill "
+DOMAIN, WRONG_DOMAIN = "cluster.local", "cluster.drill"
+ZONE, WRONG_ZONE = f"kubernetes {DOMAIN} ", f"kubernetes {WRONG_DOMAIN} "
 # kubeadm's Corefile: a pod that is told to end answers for so long (health's lameduck).
 LAMEDUCK = 5
 # A pod starts in about 2 s here and is asked each second whether it is ready; kube-proxy follows within a second.
@@ -169,8 +170,12 @@ def _unreadable(lab: Lab, asking: str, found: str) -> tuple[float, float]:
             lambda now: _crashing(now, {pod.name for pod in pods}), within=60, predicted=DIED + 2,
         )  # fmt: skip
         name = next(pod.name for pod in crashing if pod.restarts and pod.name not in {one.name for one in pods})
-        why = lab.kubectl("logs", "--namespace", NAMESPACE, name, "--previous", check=False).output.strip()
-        lab.require("its log tells the line of the Corefile", "Corefile:" in why, why.splitlines()[-1][-160:])
+        lab.command(f"kubectl logs --namespace {NAMESPACE} {name} --previous")
+        why = lab.expect(
+            "its log tells why", lambda: _last_words(lab, name), lambda words: (bool(words), words or "no line"),
+            within=30, every=1,
+        )  # fmt: skip
+        lab.require("its log tells the line of the Corefile", "/etc/coredns/Corefile:" in why, why)
     lab.command(f"kubectl delete pod --namespace {NAMESPACE} {name}     (sooner than its back-off ends)")
     lab.from_now()
     lab.kubectl("delete", "pod", "--namespace", NAMESPACE, name, "--wait=false")
@@ -194,10 +199,13 @@ def _names_vanish(
     )
     with lab.fault(around(ChangeConfigMap(NAMESPACE, DEPLOYMENT, KEY, found, wrong))):
         lab.expect(
-            "no pod of CoreDNS finds a name any more", lambda: _answers(lab, asking, pods),
-            lambda now: (not any(now.values()), _told(now)), within=SYNC[1] + RELOAD[1] + 20, predicted=until_all,
+            f"every pod of CoreDNS finds the name below {WRONG_DOMAIN}",
+            lambda: _answers(lab, asking, pods, WRONG_DOMAIN),
+            lambda now: (all(now.values()), _told(now)), within=SYNC[1] + RELOAD[1] + 20, predicted=until_all,
             every=1,
         )  # fmt: skip
+        right = _answers(lab, asking, pods)
+        lab.require(f"and none below {DOMAIN}, where all pods look for it", not any(right.values()), _told(right))
         ready, why = checks.pods_running(servers(lab), len(pods))
         lab.require("and Kubernetes sees nothing: all pods of CoreDNS are Ready", ready, why)
         lab.hold(5)
@@ -263,14 +271,23 @@ def _said(lab: Lab, pod: str, what: str, since: float) -> str:
     return next((line.strip() for line in reversed(log.splitlines()) if what in line), "")
 
 
-def _answer(lab: Lab, asking: str, server: str) -> str:
-    name = f"hello.{workload.NAMESPACE}.svc.cluster.local"
+def _last_words(lab: Lab, pod: str) -> str:
+    """What a pod that crashes said last, this time or the time before; empty while neither log is to be had."""
+    for which in ((), ("--previous",)):
+        log = lab.kubectl("logs", "--namespace", NAMESPACE, pod, *which, check=False).stdout.strip()
+        if "Corefile" in log:
+            return log.splitlines()[-1].strip()[-160:]
+    return ""
+
+
+def _answer(lab: Lab, asking: str, server: str, domain: str = DOMAIN) -> str:
+    name = f"hello.{workload.NAMESPACE}.svc.{domain}"
     answer = lab.in_pod(asking, f"dig +short +time=1 +tries=1 @{server} {name}", check=False)
     return "" if answer.status else answer.stdout.strip()
 
 
-def _answers(lab: Lab, asking: str, pods: Sequence[PodSnapshot]) -> dict[str, str]:
-    return {pod.name: _answer(lab, asking, pod.ip) for pod in pods}
+def _answers(lab: Lab, asking: str, pods: Sequence[PodSnapshot], domain: str = DOMAIN) -> dict[str, str]:
+    return {pod.name: _answer(lab, asking, pod.ip, domain) for pod in pods}
 
 
 def _told(answers: Mapping[str, str]) -> str:
