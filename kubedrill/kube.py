@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -47,6 +47,7 @@ class PodSnapshot:
     labels: Mapping[str, str]
     uid: str = ""
     owner: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,7 @@ def _pod(item: Any) -> PodSnapshot:
         labels=dict(item.metadata.labels or {}),
         uid=item.metadata.uid or "",
         owner=next((f"{owner.kind}/{owner.name}" for owner in item.metadata.owner_references or []), ""),
+        annotations=dict(item.metadata.annotations or {}),
     )
 
 

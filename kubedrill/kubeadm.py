@@ -134,6 +134,46 @@ def discovery_file(ca: str, endpoint: str) -> str:
     return to_yaml([config])
 
 
+def with_arguments(configuration: str, part: str, arguments: Mapping[str, str]) -> str:
+    """A ClusterConfiguration, as the ConfigMap kubeadm-config holds it, with further flags of one component.
+
+    Args:
+        configuration: YAML.
+        part: apiServer, controllerManager or scheduler.
+        arguments: {flag without dashes: value}; feature gates join those that are there, other flags take the place
+            of one of the same name.
+    """
+    cluster = yaml.safe_load(configuration)
+    component = cluster.setdefault(part, None) or {}
+    there = {one["name"]: one["value"] for one in component.get("extraArgs") or []}
+    gates = [there[name] for name in ("feature-gates",) if name in there and name in arguments]
+    merged = {**there, **arguments}
+    if gates:
+        merged["feature-gates"] = ",".join([*gates, arguments["feature-gates"]])
+    cluster[part] = {**component, "extraArgs": _arguments(merged)}
+    return to_yaml([cluster])
+
+
+def phase_config(configuration: str, node: str, address: str) -> str:
+    """The file for `kubeadm init phase` on a control plane that is part of a cluster.
+
+    Without an InitConfiguration kubeadm would take whatever address has the default route.
+
+    Args:
+        configuration: the ClusterConfiguration, YAML.
+        node: the control plane's host name.
+        address: its own address.
+    """
+    init = {
+        "apiVersion": API,
+        "kind": "InitConfiguration",
+        "localAPIEndpoint": {"advertiseAddress": address, "bindPort": API_PORT},
+        "nodeRegistration": {"name": node, "criSocket": CRI_SOCKET},
+        "patches": {"directory": PATCHES},
+    }
+    return to_yaml([init, yaml.safe_load(configuration)])
+
+
 def patches() -> Mapping[str, str]:
     """kubeadm's patches: {file name: content}.
 

@@ -48,7 +48,7 @@ def run(lab: Lab, *, checkpoint: bool = True) -> None:
     several = len(planes) > 1
     lab.baseline(5)
     with lab.fault(SelfHosted(tuple(planes), "load-balancer" if several else "")):
-        began = lab.from_here()
+        began = lab.from_now()
         lab.say(f"the checkpoint is switched on, on every control plane: systemctl enable --now {TIMER}")
         for name in planes:
             lab.node(name).run(["systemctl", "enable", "--quiet", "--now", TIMER])
@@ -89,7 +89,7 @@ def run(lab: Lab, *, checkpoint: bool = True) -> None:
 def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
     """The nine steps, with their commands."""
     first = planes[0]
-    began = lab.from_here()
+    began = lab.from_now()
 
     def step(number: int, text: str) -> None:
         lab.say(f"{component} {number}/9: {text}")
@@ -104,7 +104,7 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
     several = component == "kube-apiserver" and len(planes) > 1
     groups = [[name] for name in planes] if component == "kube-apiserver" else [list(planes)]
     for group in groups:
-        lab.from_here()
+        lab.from_now()
         for name in group if several else []:
             # Whoever works on a server takes it out of the balancer first.
             lab.node("load-balancer").run(loadbalancer.set_state(name, "drain"))
@@ -128,11 +128,11 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
             "asked of the kubelet, control planes only, all taints tolerated, no token")  # fmt: skip
     step(5, "kubectl apply -f daemonset.yaml")
     lab.kubectl("apply", "-f", "-", stdin=manifest)
-    lab.from_here()
+    lab.from_now()
     step(6, f"kubectl -n kube-system rollout status daemonset {daemon_set_name(component)}")
     lab.expect(f"{component} 6/9: a pod of the DaemonSet serves on each control plane",
                partial(_own_pods, lab, component), _served(planes), within=180, predicted=START + LOOK)  # fmt: skip
-    lab.from_here()
+    lab.from_now()
     step(7, f"mv {MANIFESTS}/{component}.yaml away: the kubelet ends the static pod")
     for group in groups:
         for name in group:
@@ -155,7 +155,7 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
 def _roll(lab: Lab, component: str, planes: Sequence[str]) -> None:
     before = {pod.uid for pod in _own_pods(lab, component)}
     name = daemon_set_name(component)
-    lab.from_here()
+    lab.from_now()
     lab.say(f"the cluster renews a part of itself: kubectl -n kube-system rollout restart daemonset {name}")
     lab.kubectl("--namespace", "kube-system", "rollout", "restart", "daemonset", name)
     lab.expect(f"every pod of {component} is a new one and serves", partial(_own_pods, lab, component),
@@ -164,7 +164,7 @@ def _roll(lab: Lab, component: str, planes: Sequence[str]) -> None:
 
 def _delete(lab: Lab, component: str, planes: Sequence[str]) -> None:
     victim = _own_pods(lab, component)[0]
-    lab.from_here()
+    lab.from_now()
     lab.say(f"kubectl -n kube-system delete pod {victim.name}: this one can be deleted, and comes back")
     lab.kubectl("--namespace", "kube-system", "delete", "pod", victim.name, "--wait=false")
     lab.expect(f"{component} is whole again, with another pod on {victim.node}", partial(_own_pods, lab, component),
@@ -177,7 +177,7 @@ def _change(lab: Lab, planes: Sequence[str]) -> None:
     before = {pod.uid for pod in _own_pods(lab, "kube-apiserver")}
     name = daemon_set_name("kube-apiserver")
     patch = [{"op": "add", "path": "/spec/template/spec/containers/0/command/-", "value": FLAG}]
-    lab.from_here()
+    lab.from_now()
     lab.say(
         f"a changed flag rolls out: kubectl -n kube-system patch daemonset {name} --type json -p '{json.dumps(patch)}'"
     )
@@ -218,7 +218,7 @@ def _cold_boot(lab: Lab, planes: Sequence[str]) -> float:
     )
     with lab.fault(*(KillNode(name) for name in everyone), role="all nodes at once"):
         lab.hold(2)
-    booted = lab.from_here()
+    booted = lab.from_now()
     lab.expect("the API answers: the checkpoint runs it", lab.api.readyz, lambda answer: (answer == "ok", answer),
                within=90, predicted=LOOK + 3 * START)  # fmt: skip
     recovered = lab.now()

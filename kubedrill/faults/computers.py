@@ -101,7 +101,7 @@ class StopUnit:
     unit: str
 
     def __post_init__(self) -> None:
-        _safe(self.unit, "unit")
+        safe_name(self.unit, "unit")
 
     @property
     def name(self) -> str:
@@ -147,7 +147,7 @@ class KillProcess:
     program: str
 
     def __post_init__(self) -> None:
-        _safe(self.program, "program")
+        safe_name(self.program, "program")
 
     @property
     def name(self) -> str:
@@ -190,7 +190,7 @@ class RemoveStaticPod:
     component: str
 
     def __post_init__(self) -> None:
-        _safe(self.component, "component")
+        safe_name(self.component, "component")
 
     @property
     def name(self) -> str:
@@ -260,7 +260,7 @@ def _power(node: str, do: Doing, undo: Doing) -> tuple[Plan, ...]:
     )
 
 
-def _safe(name: str, what: str) -> None:
+def safe_name(name: str, what: str) -> None:
     """Names end up in command lines.
 
     Raises:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Map, Place, Plan, named, node_name
 
 _KUBECTL = ("kubectl", "--request-timeout=10s")
+_TAINT = re.compile(r"[a-z0-9][a-z0-9./-]*(=[A-Za-z0-9._-]*)?:(NoSchedule|PreferNoSchedule|NoExecute)")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,58 @@ class Cordon:
         """kubectl cordon, and uncordon."""
         name = node_name(cluster, self.node)
         return (_plan(name, Command(ANY_CONTROL_PLANE, (*_KUBECTL, "cordon", name))),)
+
+
+@dataclass(frozen=True)
+class Taint:
+    """A node with a taint more. The undo removes it; one that is there already is refused.
+
+    Args:
+        node: which.
+        taint: KEY=VALUE:EFFECT.
+    """
+
+    node: Place
+    taint: str
+
+    def __post_init__(self) -> None:
+        if not _TAINT.fullmatch(self.taint):
+            raise ValueError(f"{self.taint!r} is no taint: KEY=VALUE:EFFECT")
+
+    @property
+    def name(self) -> str:
+        """What is done."""
+        return "taint"
+
+    @property
+    def subject(self) -> str:
+        """To whom."""
+        return named(self.node)
+
+    def __str__(self) -> str:
+        return f"taint {self.node} with {self.taint}"
+
+    def ways(self, cluster: Map, mark: str) -> tuple[Plan, ...]:
+        """kubectl taint, there and back."""
+        name = node_name(cluster, self.node)
+        pair, _, effect = self.taint.rpartition(":")
+        key = pair.partition("=")[0]
+        listed = 'jsonpath={range .spec.taints[*]}{.key}:{.effect}{"\\n"}{end}'
+        gone = (
+            f"taints=$({' '.join(_KUBECTL)} get node {name} -o '{listed}') && "
+            f"! echo \"$taints\" | grep -qx '{key}:{effect}'"
+        )
+        free = Command(ANY_CONTROL_PLANE, ("sh", "-c", gone))
+        # kubectl refuses to remove what is not there: then there is nothing left to undo.
+        remove = f"if ! {{ {gone}; }}; then {' '.join(_KUBECTL)} taint node {name} {key}:{effect}-; fi"
+        return (
+            Plan(
+                before=(free,),
+                inject=(Command(ANY_CONTROL_PLANE, (*_KUBECTL, "taint", "node", name, self.taint)),),
+                undo=(Command(ANY_CONTROL_PLANE, ("sh", "-c", remove)),),
+                healed=(free,),
+            ),
+        )
 
 
 @dataclass(frozen=True)

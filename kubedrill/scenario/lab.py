@@ -64,10 +64,23 @@ class Lab:
         """Tell something."""
         self._narrator.step(text)
 
+    def command(self, line: str) -> None:
+        """Tell the command that a person would type for what comes next."""
+        self._narrator.step(f"$ {line}")
+
     def change(self, text: str) -> None:
         """Tell of something that is done now; what is expected next is timed from here."""
         self._narrator.step(text)
+        self.from_now()
+
+    def from_now(self) -> float:
+        """What is expected next is measured from now, not from the last fault or heal: something was just done.
+
+        Returns:
+            Seconds since the start of the run.
+        """
         self._reference = self.now()
+        return self._reference
 
     def fact(self, name: str, value: object) -> None:
         """Keep something for the report."""
@@ -235,10 +248,13 @@ class Lab:
         """
         return until(read, check, within=within, every=0.5, what="a settled cluster", transient=_TRANSIENT)
 
-    def from_here(self) -> float:
-        """What is expected next is timed from now on; returns the seconds since the start of the run."""
-        self._reference = self.now()
-        return self._reference
+    def read(self, read: Callable[[], T], *, within: float = 30) -> T:
+        """Read something now, however often an API that is slow to answer must be asked.
+
+        Raises:
+            TimedOut: it could not be read in time.
+        """
+        return until(read, lambda _: (True, "read"), within=within, every=0.2, what="an answer", transient=_TRANSIENT)
 
     def verify(self) -> None:
         """All is mended and settled: what follows is checked at leisure. Sampling ends here."""
