@@ -138,8 +138,9 @@ class Packages:
             return []
         built = components.build("kubedrill", self.compiler, self.say)
         diagnosis = store.collect(self.engine, base, store.DIAGNOSIS)
+        programs = {f"/usr/local/bin/{name}": built / name for name in ("hello", "probe")}
         return [
-            oci.Image(store.HELLO, {"/usr/local/bin/hello": built / "hello"}, ["hello"], diagnosis),
+            oci.Image(store.HELLO, programs, ["hello"], diagnosis),
             store.addon_manager(built / "addon-manager", kubectl),
         ]
 

@@ -108,6 +108,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     hello = tmp_path / "kubedrill" / "components" / f"kubedrill-{components.key(components.load('kubedrill'), GO)}"
     hello.mkdir(parents=True)
     (hello / "hello").write_text("hello")
+    (hello / "probe").write_text("probe")
     (hello / "addon-manager").write_text("addon-manager")
     return tmp_path / "kubedrill"
 
