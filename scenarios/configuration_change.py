@@ -23,9 +23,12 @@ NAMESPACE, CONFIG_MAP, KEY = "kube-system", "kubeadm-config", "ClusterConfigurat
 GATES = ("APIServingWithRoutine", "PodLogsQuerySplitStreams", "ContainerStopSignals")
 FLAG = {"event-ttl": "2h0m0s"}
 BAD = {"no-such-flag": "true"}
-# The kubelet ends the old pod at once, and looks 10 to 15 s later whether the new one of the same name may start
-# (allowPodStart in pkg/kubelet/pod_workers.go); then the API server needs some 5 s until it is ready.
-RESTART = 12.5 + 5
+# An API server that is told to end stops listening at once, but lives on for the whole of its grace period (30 s,
+# terminationGracePeriodSeconds) while others watch through it. The kubelet looks each 10 to 15 s whether the next one
+# may start (allowPodStart in pkg/kubelet/pod_workers.go), which then needs some 5 s until it is ready.
+ENDS, LOOKS, STARTS = 30, 12.5, 5
+GONE = ENDS + LOOKS / 2
+RESTART = GONE + STARTS
 # A control plane's kubelet reports to its own API server; one that is silent for 50 s makes its node NotReady
 # (--node-monitor-grace-period). A roll that waits longer than that for one control plane waits for a slow machine.
 PATIENCE = 90
@@ -114,7 +117,7 @@ def _healthy(lab: Lab, changed: Node, planes: list[Node]) -> None:
     )  # fmt: skip
     lab.expect(
         "all nodes are Ready", lab.api.nodes,
-        lambda nodes: checks.nodes_ready(nodes, names([*planes, *lab.workers()])), within=30,
+        lambda nodes: checks.nodes_ready(nodes, names([*planes, *lab.workers()])), within=PATIENCE,
     )  # fmt: skip
 
 
@@ -149,7 +152,7 @@ def _wrong(lab: Lab, good: str) -> None:
             lab.command(f"crictl ps --all --name {COMPONENT}; crictl logs ID     (on {first.name})")
             said = lab.expect(
                 f"the API server of {first.name} does not come back, and says why", lambda: _last_words(first),
-                lambda words: ("unknown flag" in words, words[-160:] or "it runs"), within=PATIENCE, predicted=13.5,
+                lambda words: ("unknown flag" in words, words[-160:] or "it runs"), within=PATIENCE, predicted=GONE + 1,
             )  # fmt: skip
             lab.require("its log names the flag", "--no-such-flag" in said, said.strip().splitlines()[-1][:160])
             lab.require("the check that the roll waits for does not hold: the roll stops here",
