@@ -12,6 +12,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from kubedrill.history import Lane, Sample
 from kubedrill.images.store import HELLO
@@ -178,3 +179,28 @@ def parse(lines: Iterable[str], started_wall: float) -> PodSamples:
         overhead=max(costs.values(), default=0.0),
         noise=tuple(noise),
     )
+
+
+def while_off(
+    samples: Sequence[Sample], interval: float, off: Sequence[tuple[float, float]], run_end: float
+) -> tuple[Sample, ...]:
+    """The samples, and failed ones for when the pod was not there because its own node was down.
+
+    Nobody asked then; but nobody in such a pod had the service either, and silence would count as a probe's stall.
+
+    Args:
+        samples: of a lane, in the order of their starts.
+        interval: between two questions, seconds.
+        off: when the node was down: (start, end). The pod comes back some time after that, or never.
+        run_end: when sampling ended.
+    """
+    filled: list[Sample] = []
+    for earlier, following in zip_longest(samples, samples[1:]):
+        until = following.start if following else run_end
+        filled.append(earlier)
+        if any(earlier.start <= end and until >= start for start, end in off):
+            moments = [
+                earlier.start + number * interval for number in range(1, round((until - earlier.start) / interval))
+            ]
+            filled += [Sample(at, at, "failed", "the pod's own node is down") for at in moments]
+    return tuple(filled)

@@ -54,6 +54,7 @@ class Monitor:
         self._writer: ApiWrite | None = None
         self._check: WritesCheck | None = None
         self._doubts: list[str] = []
+        self._off: list[tuple[float, float]] = []
 
     def names(self) -> list[str]:
         """The lanes that this process asks; those of the pod are known only at the end."""
@@ -112,6 +113,17 @@ class Monitor:
             if sample.outcome == "ok":
                 return self._now() - sample.end
         return self._now()
+
+    def was_down(self, nodes: str, start: float, end: float) -> None:
+        """Nodes were down for a while; the pod that asks from inside may have been on one of them.
+
+        Args:
+            nodes: their names, or what is left of them without the cluster's.
+            start: in seconds of the run.
+            end: when they were started again.
+        """
+        if self._inside in [self._cluster.node(name).name for name in nodes.replace(",", " ").split()]:
+            self._off.append((start, end))
 
     def samples(self) -> dict[str, Sequence[Sample]]:
         """All samples, by lane."""
@@ -196,5 +208,6 @@ class Monitor:
         for name, samples in taken.lanes.items():
             # Of an earlier run's pod nothing is left, but what was asked after the end does not count.
             mine = tuple(sample for sample in samples if 0 <= sample.start <= self._end)
+            mine = inpod.while_off(mine, INTERVAL, self._off, self._end)
             self._recordings[name] = Recording(mine, taken.overhead, 0, ())
             write_samples(mine, self._folder, name)

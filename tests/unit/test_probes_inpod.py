@@ -90,3 +90,17 @@ def test_lines_of_all_files_of_the_pod_and_of_no_other() -> None:
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     assert sorted(inpod.log_lines(buffer.getvalue(), "asker")) == ["before\n", "now\n"]
+
+
+def test_a_pod_whose_node_was_down_had_no_service() -> None:
+    """Silence that an outage of its node explains is failure; other silence stays what it is, a probe's stall."""
+    asked = tuple(Sample(at, at + 0.01, "ok", "") for at in (0.0, 0.1, 1.0, 5.0, 5.1))
+    filled = inpod.while_off(asked, 0.1, [(1.2, 4.0)], 5.2)
+    assert [one for one in filled if one.outcome == "ok"] == list(asked)
+    added = [one.start for one in filled if one.outcome == "failed"]
+    assert len(added) == 39
+    assert min(added) > 1.0
+    assert max(added) < 5.0
+    assert inpod.while_off(asked, 0.1, [], 9.0) == asked
+    gone = inpod.while_off(asked[:3], 0.1, [(1.2, 1.4)], 3.0)
+    assert len(gone) == 3 + 19, "it never came back"

@@ -58,6 +58,7 @@ class FakeMonitor:
     def __init__(self) -> None:
         self.inside: list[str] = []
         self.stops = 0
+        self.downs: list[str] = []
         self.silent: set[str] = set()
         self.gaps: tuple[tuple[float, float], ...] = ()
         self.bad = (0, 0)
@@ -72,6 +73,10 @@ class FakeMonitor:
     def stop(self) -> None:
         """End."""
         self.stops += 1
+
+    def was_down(self, nodes: str, start: float, end: float) -> None:
+        """Nodes were down."""
+        self.downs.append(nodes)
 
     def names(self) -> list[str]:
         """The lanes."""
@@ -384,6 +389,7 @@ class TestFault:
         with world.lab.fault(KillNode("worker-2")):
             assert world.provider.node("lab-worker-2").state() == "stopped"
         assert world.provider.node("lab-worker-2").state() == "running"
+        assert world.monitor.downs == ["worker-2"], "the pod that asks from inside may have been on it"
 
 
 class TestRequire:
