@@ -150,7 +150,8 @@ def _the_manager_itself(lab: Lab) -> None:
     lab.expect(
         "the add-on manager's pod is there again", partial(_get, lab, "pod", pod),
         lambda found: (_uid(found) not in ("", before) and _at(found, ("status", "phase")) == "Running", _uid(found)),
-        within=60, predicted=2,
+        # The mirror comes with the kubelet's next look at the pod, 60 to 90 s after the last.
+        within=120, predicted=45,
     )  # fmt: skip
 
 
