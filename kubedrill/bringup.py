@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from kubedrill import checks, kube, kubeadm, kubeconfig, loadbalancer, network
 from kubedrill.console import Reporter
-from kubedrill.errors import CommandFailed, KubedrillError, NotFound, StepFailed
+from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
+from kubedrill.etcd_members import ETCDCTL, forget_member
 from kubedrill.kube import Kube
+from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.providers.base import File, Node, NodeSpec, Provider, Role
 from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
@@ -20,41 +22,12 @@ from kubedrill.wait import until
 
 T = TypeVar("T")
 
-JOINED = "/var/lib/kubedrill/joined"
-# On the first control plane: the cluster was ready once, and may hold what somebody needs.
-READY = "/var/lib/kubedrill/ready"
 BALANCER = "load-balancer"
-# etcdctl in the etcd container of a control plane, with the certificates that kubeadm made.
-ETCDCTL = (
-    "crictl exec $(crictl ps --quiet --name etcd) etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
-    "--cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key"
-)
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
 _KUBEADM = 600
 _API = 300
 _READY = 300
-
-
-def has_file(node: Node, path: str) -> bool:
-    """Whether there is such a file in a node, running or not."""
-    try:
-        node.read_tree(path)
-    except NotFound:
-        return False
-    return True
-
-
-def forget_member(leader: Node, address: str) -> None:
-    """Take the etcd member at an address out of the cluster; harmless where there is none.
-
-    A member that never started has no name yet, only the address of its peer.
-
-    Raises:
-        CommandFailed: etcd has no quorum.
-    """
-    find = f"{ETCDCTL} member list | grep -F ' https://{address}:2380,' | cut -d, -f1"
-    leader.run(["sh", "-c", f"set -e; for id in $({find}); do {ETCDCTL} member remove $id; done"], timeout=60)
 
 
 @dataclass(frozen=True)

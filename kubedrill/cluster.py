@@ -13,12 +13,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kubedrill import doctor, host, journal, kubeadm, kubeconfig, logs, network, paths, versions
-from kubedrill.bringup import JOINED, READY, BringUp, Made, forget_member, has_file
+from kubedrill.bringup import BringUp, Made
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
+from kubedrill.etcd_members import forget_member
 from kubedrill.images import build
 from kubedrill.images.build import Built
+from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.providers.base import NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
 from kubedrill.providers.docker_engine import Engine

@@ -15,9 +15,11 @@ from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
 from kubedrill import bringup, kube, kubeadm
-from kubedrill.bringup import ETCDCTL, JOINED, BringUp, Made
+from kubedrill.bringup import BringUp, Made
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
+from kubedrill.etcd_members import ETCDCTL
+from kubedrill.marks import JOINED
 from kubedrill.network import Addresses
 from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.shell import Result

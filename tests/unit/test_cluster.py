@@ -14,13 +14,13 @@ from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
 from kubedrill import bringup, cluster, doctor, host, kube, kubeadm, kubeconfig
-from kubedrill.bringup import JOINED
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build
 from kubedrill.images.build import Built
 from kubedrill.images.store import Store
+from kubedrill.marks import JOINED
 from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.shell import Result
