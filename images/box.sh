@@ -10,6 +10,8 @@ systemctl --quiet disable haproxy.service chrony.service networking.service 2>/d
 systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer fstrim.timer e2scrub_all.timer e2scrub_reap.service \
     dpkg-db-backup.timer man-db.timer nftables.service systemd-resolved.service systemd-timesyncd.service getty@tty1.service \
     serial-getty@ttyS0.service
+# Modules that systemd asks for in case a computer has what they are for.
+for module in configfs dm_mod drm efi_pstore fuse loop; do systemctl --quiet mask "modprobe@$module.service"; done
 rm -f /etc/machine-id /var/lib/dbus/machine-id /etc/ssh/ssh_host_*
 # Empty: each VM gets one at its first boot.
 : >/etc/machine-id

@@ -264,7 +264,7 @@ def test(console: Console, *, unit: bool, everything: bool, vagrant: bool, keywo
         setup(console, places.VMS if vagrant else places.CONTAINERS)
         build(console, None, building.AUTO, box=vagrant)
     arguments = ["-k", keyword] if keyword else []
-    marks = "vagrant" if vagrant else "not vagrant" if everything else "not vagrant and not slow"
+    marks = ("vagrant" if vagrant else "not vagrant") + ("" if everything else " and not slow")
     arguments += ["-m", marks]
     return shell.interactive(
         [sys.executable, "-m", "pytest", f"--rootdir={root}", *(str(root / each) for each in folders), *arguments]

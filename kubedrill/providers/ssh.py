@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kubedrill import shell
 from kubedrill.errors import CommandFailed, KubedrillError
-from kubedrill.shell import Result, pasteable
+from kubedrill.shell import Result
 
 # What ssh itself ends with when it could not do what it was told (ssh(1), 'EXIT STATUS').
 _BROKEN = 255
@@ -100,11 +100,6 @@ class Ssh:
         with self._turn, contextlib.suppress(CommandFailed):
             self.run([*self._ssh(), "-O", "exit", self._who], check=False, timeout=_CHECK_SECONDS)
             self._socket.unlink(missing_ok=True)
-
-    def pasteable(self, argv: Sequence[str]) -> str:
-        """The line that does the same."""
-        keys = [word for key in self.keys[:1] for word in ("-i", str(key))]
-        return pasteable(["ssh", *keys, self._who, shlex.join(argv)])
 
     @property
     def _who(self) -> str:

@@ -18,7 +18,7 @@ from kubedrill.providers.ssh import Ssh, Unreachable
 from kubedrill.providers.vagrant_machines import Machines
 from kubedrill.providers.vagrant_spec import BOOT_TIMEOUT, Vm
 from kubedrill.providers.virsh import Virsh
-from kubedrill.shell import Result
+from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
 
 # What `timeout` (coreutils) answers when it ended the command, and after it had to kill it.
@@ -76,9 +76,9 @@ class VagrantNode:
         with self._answering():
             result = self._ssh.command(command, self._environment(), stdin=stdin, timeout=limit)
         if timeout is not None and result.status in _TIMED_OUT and time.monotonic() - began >= timeout:
-            raise CommandFailed(self._ssh.pasteable(argv), None, result.output, self.name)
+            raise CommandFailed(self._pasteable(argv), None, result.output, self.name)
         if check and result.status != 0:
-            raise CommandFailed(self._ssh.pasteable(argv), result.status, result.output, self.name)
+            raise CommandFailed(self._pasteable(argv), result.status, result.output, self.name)
         return result
 
     def write(self, files: Sequence[File]) -> None:
@@ -120,7 +120,7 @@ class VagrantNode:
             if "No such file or directory" in result.stderr or "Cannot open" in result.stderr:
                 raise NotFound(f"{self.name} has no {path}", evidence=result.stderr.splitlines()[-2:])
             if result.status not in (0, 1):  # 1: a file changed while it was read
-                raise CommandFailed(self._ssh.pasteable(pack), result.status, result.stderr, self.name)
+                raise CommandFailed(self._pasteable(pack), result.status, result.stderr, self.name)
             return Path(sink.name).read_bytes()
 
     def stop(self) -> None:
@@ -194,6 +194,9 @@ class VagrantNode:
         self.write([File("/etc/kubedrill/environment", settings), File("/root/.ssh/authorized_keys", public, 0o600)])
         self.run(["kubedrill-become", self.name, self.role], timeout=300, show=False)
 
+    def _pasteable(self, argv: Sequence[str]) -> str:
+        return pasteable(["vagrant", "ssh", self.name, "-c", shlex.join(argv)], cwd=self._folder)
+
     def _environment(self) -> Mapping[str, str]:
         return {"KUBECONFIG": "/etc/kubernetes/admin.conf"} if self.role == "control-plane" else {}
 
@@ -204,7 +207,7 @@ class VagrantNode:
         with self._answering():
             result = self._ssh.copy_in(source, ["sh", "-c", script], timeout=900)
         if result.status != 0:
-            raise CommandFailed(self._ssh.pasteable(["sh", "-c", script]), result.status, result.stderr, self.name)
+            raise CommandFailed(self._pasteable(["sh", "-c", script]), result.status, result.stderr, self.name)
 
     def _wait_for_ssh(self) -> None:
         def answers() -> bool:
