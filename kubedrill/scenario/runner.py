@@ -73,6 +73,8 @@ def _run(
 ) -> tuple[Run, Path]:
     monitor, journal = lab.monitor, Journal.of(cluster.spec.name)
     try:
+        # What a run left that was killed would be taken for this one's, and its pods cannot be changed into this one's.
+        _clear(lab, console)
         with console.keeping_commands(folder / "commands.txt"):
             ending = _body(drill, lab)
     except BaseException:  # Ctrl-C, or a bug of the drill: no report, but the cluster is left as it was found
@@ -173,7 +175,7 @@ def _events(api: Kube, since: float) -> tuple[ClusterEvent, ...]:
 
 
 def _clear(lab: Lab, console: Console) -> None:
-    """Take away what the drill made; the next one must find nothing of it."""
+    """Take away what a drill made; the next one must find nothing of it."""
     try:
         lab.kubectl("delete", "namespace", workload.NAMESPACE, manifest.NAMESPACE, "--ignore-not-found",
                     "--timeout=60s", timeout=90)  # fmt: skip
