@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kubedrill import bench, history, live, logs, paths, report, status
+from kubedrill import bench, cputime, history, live, logs, paths, report, status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
@@ -72,6 +72,7 @@ def _run(
     drill: Scenario, cluster: Cluster, console: Console, lab: Lab, narrator: Narrator, folder: Path, started: float
 ) -> tuple[Run, Path]:
     monitor, journal = lab.monitor, Journal.of(cluster.spec.name)
+    cpu = cputime.read()
     try:
         # What a run left that was killed would be taken for this one's, and its pods cannot be changed into this one's.
         _clear(lab, console)
@@ -87,6 +88,8 @@ def _run(
     doubts += _healed(cluster, journal, console)
     doubts += _settled(cluster, lab)
     narrator.end()
+    if worked := cputime.between(cpu, cputime.read()):
+        lab.fact("this computer's cores were", worked)
     judged, reason = verdict(ending, lab.requirements, doubts)
     if judged != "passed":
         logs.collect(cluster.nodes, folder / "logs")
