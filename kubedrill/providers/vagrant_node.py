@@ -27,7 +27,7 @@ _TIMED_OUT = (124, 137)
 _STOP_SECONDS = 180
 _JOURNAL = ["--no-pager", "--output=short-precise"]
 # A VM whose clock stood still, or was set wrong, reads its hardware clock, which libvirt keeps at UTC.
-RTC = 'date --utc --set "$(cat /sys/class/rtc/rtc0/date) $(cat /sys/class/rtc/rtc0/time)"'
+RTC = 'date --utc --set "@$(cat /sys/class/rtc/rtc0/since_epoch)"'
 
 Observer = Callable[[str, Sequence[str], str | None], None]
 
