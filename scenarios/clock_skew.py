@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from kubedrill import checks
 from kubedrill.faults import Fault, LeftOut, SkewClock
-from kubedrill.scenario import scenario
+from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab
 from kubedrill.wait import Verdict
 
@@ -26,6 +27,10 @@ def run(lab: Lab, *, healed: bool = True) -> None:
     """
     leader = lab.control_planes()[0]
     lab.say("prediction: the API server compares certificates with its own clock, and its clients' are expired then")
+    lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
+    lab.expect(
+        "a pod of hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1), within=90
+    )
     lab.baseline(4)
     skew: Fault = SkewClock(leader.name, AHEAD)
     with lab.fault(skew if healed else LeftOut(skew)):

@@ -27,6 +27,8 @@ def run(lab: Lab, *, healed: bool = True) -> None:
     """
     leader = lab.control_planes()[0]
     lab.say("prediction: a container needs files of its own to start; etcd writes into space that it holds already")
+    lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
+    lab.expect("a pod of hello is ready", lambda: lab.pods("hello"), _one, within=90)
     lab.baseline(4)
     fill: Fault = FillDisk(leader.name)
     with lab.fault(fill if healed else LeftOut(fill)):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from kubedrill import checks
 from kubedrill.faults import Fault, KernelPanic, LeftOut
-from kubedrill.scenario import scenario
+from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab
 from kubedrill.wait import Verdict
 
@@ -22,6 +23,10 @@ def run(lab: Lab, *, healed: bool = True) -> None:
         healed: whether the computer is reset.
     """
     leader = lab.control_planes()[0]
+    lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
+    lab.expect(
+        "a pod of hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1), within=90
+    )
     lab.baseline(4)
     panic: Fault = KernelPanic(leader.name)
     with lab.fault(panic if healed else LeftOut(panic)):

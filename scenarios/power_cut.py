@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from kubedrill import checks
 from kubedrill.faults import PowerCut
-from kubedrill.scenario import scenario
+from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab
 from kubedrill.wait import Verdict
 
@@ -25,6 +26,10 @@ def run(lab: Lab, *, sync: bool = True) -> None:
     """
     leader = lab.control_planes()[0]
     lab.say("prediction: etcd syncs before it acknowledges, so no acknowledged write is lost; what nobody synced is")
+    lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
+    lab.expect(
+        "a pod of hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1), within=90
+    )
     lab.baseline(4)
     careful = f"echo kept >{SYNCED}" + (f" && sync {SYNCED}" if sync else "")
     leader.run(["sh", "-c", f"rm -f {SYNCED} {CARELESS}; sync; {careful}; echo lost >{CARELESS}"], timeout=120)
