@@ -16,7 +16,7 @@ from kubedrill.etcd_members import ETCDCTL, forget_member
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.providers.base import File, Node, NodeSpec, Provider, Role
-from kubedrill.shell import Result
+from kubedrill.shell import Result, pasteable
 from kubedrill.spec import ClusterSpec
 from kubedrill.wait import Verdict, until
 
@@ -278,7 +278,7 @@ class BringUp:
         node.write([File(log, self.console.redacted(result.output))])
         if result.status != 0:
             raise CommandFailed(
-                f"docker exec {node.name} {' '.join(argv)}", result.status, self.console.redacted(result.output),
+                pasteable(node.shell_argv(argv)), result.status, self.console.redacted(result.output),
                 node.name, todo=[f"all of its output is in {log} of the node"],
             )  # fmt: skip
         node.write([File(JOINED, "")])
