@@ -1,4 +1,4 @@
-"""A control plane in a VM: what only a machine of its own can have, and drills that need it. `invoke test --vagrant`."""
+"""A control plane in a VM: what only a machine of its own can have, and drills that need it."""
 
 from __future__ import annotations
 
