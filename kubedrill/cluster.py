@@ -152,7 +152,7 @@ def up(
         KubedrillError: of the step that failed.
     """
     place.provider.check()
-    if spec.provider == VMS:
+    if spec.provider == VMS and spec.vm.driver != "virtualbox":
         libvirtd.check()
     with only_one(spec.name):
         fresh, existing = _found(place.provider, spec, console)
@@ -162,7 +162,7 @@ def up(
             # A broken file is an error now, not after the work.
             kubeconfig.entries(kubeconfig.path())
         built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
-        made = _made(spec, built) if spec.provider != VMS else made_of_box(place, built, console)
+        made = _made(spec, built) if spec.provider != VMS else made_of_box(place, built, console, spec.vm.driver)
         try:
             if fresh:
                 _make_network(place.provider, spec)
@@ -281,11 +281,23 @@ def _made(spec: ClusterSpec, built: Built) -> Made:
     )
 
 
-def made_of_box(place: Lab, built: Built, console: Reporter) -> Made:
-    """What VMs are made of: the box, and the image store as a disk."""
-    box = boxes.ensure(rootfs.choose(), components.go_version(), console.say)
+def made_of_box(place: Lab, built: Built, console: Reporter, driver: str = "auto") -> Made:
+    """What VMs are made of: the box, and the image store as a disk.
+
+    Args:
+        place: the lab.
+        built: what containers are made of.
+        console: told of what is built.
+        driver: what runs them; VirtualBox has formats of its own.
+    """
+    virtualbox = driver == "virtualbox"
+    kind: boxes.Kind = "virtualbox" if virtualbox else "libvirt"
+    box = boxes.ensure(rootfs.choose(), components.go_version(), console.say, kind)
     store = built.store
-    disk = store_disk.ensure(store, place.engine.volume_folder, Virsh().refresh, console.say)
+    refresh = (lambda: None) if virtualbox else Virsh().refresh
+    disk = store_disk.ensure(store, place.engine.volume_folder, refresh, console.say)
+    if virtualbox:
+        store_disk.for_virtualbox(disk)
     return Made(
         image=str(box.file),
         stores={store.kubernetes: str(disk)},

@@ -153,7 +153,7 @@ class NodeSettings(_Frozen):
 class VmSettings(_Frozen):
     """What VMs are run by, and their sizes (MiB, virtual processors); 0 for what a role needs."""
 
-    driver: Literal["auto", "kvm", "emulation"] = "auto"
+    driver: Literal["auto", "kvm", "emulation", "virtualbox"] = "auto"
     control_plane_memory: int = Field(default=0, ge=0, alias="controlPlaneMemory")
     control_plane_cpus: int = Field(default=0, ge=0, alias="controlPlaneCpus")
     worker_memory: int = Field(default=0, ge=0, alias="workerMemory")

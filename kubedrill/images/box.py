@@ -8,9 +8,11 @@ import shutil
 import tarfile
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock
 
@@ -35,6 +37,7 @@ COMMAND_LINE = (
 _MODULES = ("biosdisk", "part_msdos", "ext2", "linux", "boot")
 
 Say = Callable[[str], None]
+Kind = Literal["libvirt", "virtualbox"]
 
 
 @dataclass(frozen=True)
@@ -67,25 +70,25 @@ def packages(suite: rootfs.Suite, machine: str) -> tuple[str, ...]:
     return (KERNELS[suite.distribution].format(architecture=architecture), *listed)
 
 
-def key(suite: rootfs.Suite, compiler: str, machine: str) -> str:
+def key(suite: rootfs.Suite, compiler: str, machine: str, kind: Kind = "libvirt") -> str:
     """The content address of the box that these inputs give."""
     images = paths.repository() / "images"
     programs = [components.key(components.load(part), compiler) for part in (*node.RUNTIME, node.CNI)]
     scripts = [(images / name).read_text() for name in ("box.sh", "box-initramfs.conf", "box-initramfs.modules")]
     trees = [address.of_tree(images / "files"), address.of_tree(images / "box")]
-    settings = [COMMAND_LINE, *_MODULES, str(DISK_GIB)]
+    settings = [COMMAND_LINE, *_MODULES, str(DISK_GIB), *([] if kind == "libvirt" else [kind])]
     return address.of(rootfs.key(suite, packages(suite, machine)), *programs, *scripts, *trees, *settings)
 
 
-def find(suite: rootfs.Suite, compiler: str, machine: str | None = None) -> Box | None:
+def find(suite: rootfs.Suite, compiler: str, machine: str | None = None, kind: Kind = "libvirt") -> Box | None:
     """The box that these inputs give, if it was built."""
-    name = f"kubedrill-{key(suite, compiler, machine or platform.machine())}"
+    name = f"kubedrill-{key(suite, compiler, machine or platform.machine(), kind)}"
     folder = paths.cache() / "boxes"
     found = Box(name, folder / f"{name}.box", folder / f"{name}.key")
     return found if found.file.exists() and found.key.exists() else None
 
 
-def ensure(suite: rootfs.Suite, compiler: str, say: Say) -> Box:
+def ensure(suite: rootfs.Suite, compiler: str, say: Say, kind: Kind = "libvirt") -> Box:
     """The box, built unless it is there.
 
     Raises:
@@ -93,14 +96,14 @@ def ensure(suite: rootfs.Suite, compiler: str, say: Say) -> Box:
         BuildFailed: with the end of the output of what failed.
     """
     machine = platform.machine()
-    name = f"kubedrill-{key(suite, compiler, machine)}"
+    name = f"kubedrill-{key(suite, compiler, machine, kind)}"
     folder = paths.cache() / "boxes"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{name}.lock"):
-        found = find(suite, compiler, machine)
+        found = find(suite, compiler, machine, kind)
         if found:
             return found
-        _check()
+        _check(kind)
         base = rootfs.build(suite, say, extra=packages(suite, machine), hooks=_initramfs_hooks())
         programs = [components.build(part, compiler, say) for part in node.RUNTIME]
         plugins = components.build(node.CNI, compiler, say)
@@ -108,7 +111,7 @@ def ensure(suite: rootfs.Suite, compiler: str, say: Say) -> Box:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(dir=folder, prefix=".box-") as place:
             try:
-                _build(Path(place), base, programs, plugins)
+                _build(Path(place), base, programs, plugins, kind)
             except CommandFailed as error:
                 raise BuildFailed(
                     "the box could not be built", evidence=error.evidence, todo=["see images/box.sh and images/box/"]
@@ -139,19 +142,22 @@ def grub_script() -> str:
     return f"set root=(hd0,msdos1)\nlinux /vmlinuz {COMMAND_LINE}\ninitrd /initrd.img\nboot\n"
 
 
-def metadata() -> str:
+def metadata(kind: Kind = "libvirt") -> str:
     """What Vagrant must know of the box."""
+    if kind == "virtualbox":
+        return json.dumps({"provider": kind})
     return json.dumps({"provider": "libvirt", "format": "qcow2", "virtual_size": DISK_GIB})
 
 
-def _check() -> None:
+def _check(kind: Kind) -> None:
     if not host.is_root():
         raise MissingPrerequisite(
             "a box can be built by root alone",
             evidence=["files of all owners are written into its file system"],
             todo=["run: sudo .venv/bin/invoke build --box"],
         )
-    lacking = [name for name in ("qemu-img", "grub-mkimage", "sfdisk", "mke2fs", "ssh-keygen") if not _which(name)]
+    tools = ["grub-mkimage", "sfdisk", "mke2fs", "ssh-keygen", "VBoxManage" if kind == "virtualbox" else "qemu-img"]
+    lacking = [name for name in tools if not _which(name)]
     if lacking or not (GRUB / "boot.img").exists():
         raise MissingPrerequisite(
             "this machine lacks what builds a box", evidence=lacking or [f"there is no {GRUB}/boot.img"],
@@ -168,7 +174,7 @@ def _initramfs_hooks() -> list[str]:
     ]
 
 
-def _build(place: Path, base: Path, programs: list[Path], plugins: Path) -> None:
+def _build(place: Path, base: Path, programs: list[Path], plugins: Path, kind: Kind) -> None:
     images, root, disk = paths.repository() / "images", place / "root", place / "disk.raw"
     root.mkdir()
     unpack = ["tar", "--extract", "--file", str(base), "--directory", str(root), "--numeric-owner"]
@@ -182,13 +188,39 @@ def _build(place: Path, base: Path, programs: list[Path], plugins: Path) -> None
     shell.run(["chroot", str(root), "/bin/sh", "/box.sh"], stdin=(place / "key.pub").read_text())
     (root / "box.sh").unlink()
     _write_disk(root, disk)
-    shell.run(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd", str(disk),
-               str(place / "box.img")])  # fmt: skip
+    files = _appliance(place, disk) if kind == "virtualbox" else _image(place, disk)
     disk.unlink()
-    (place / "metadata.json").write_text(metadata())
+    (place / "metadata.json").write_text(metadata(kind))
     with tarfile.open(place / "box", "w") as tar:
-        for name in ("metadata.json", "box.img"):
+        for name in ("metadata.json", *files):
             tar.add(place / name, name)
+
+
+def _image(place: Path, disk: Path) -> list[str]:
+    """The disk as libvirt takes it."""
+    convert = ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"]
+    shell.run([*convert, str(disk), str(place / "box.img")])
+    return ["box.img"]
+
+
+def _appliance(place: Path, disk: Path) -> list[str]:
+    """The disk in a VM that VirtualBox exports; never run by this project's CI."""
+    name = f"kubedrill-box-{uuid.uuid4().hex[:8]}"
+
+    def manage(*words: str) -> None:
+        shell.run(["VBoxManage", *words])
+
+    manage("convertfromraw", str(disk), str(place / "box.vdi"), "--format", "VDI")
+    manage("createvm", "--name", name, "--ostype", "Debian_64", "--register", "--basefolder", str(place))
+    try:
+        manage("modifyvm", name, "--memory", "1024", "--rtcuseutc", "on", "--nic1", "nat", "--audio-driver", "none")
+        manage("storagectl", name, "--name", "SATA Controller", "--add", "sata", "--portcount", "4")
+        attach = ["storageattach", name, "--storagectl", "SATA Controller", "--port", "0", "--device", "0"]
+        manage(*attach, "--type", "hdd", "--medium", str(place / "box.vdi"))
+        manage("export", name, "--output", str(place / "box.ovf"))
+    finally:
+        manage("unregistervm", name, "--delete")
+    return ["box.ovf", *(file.name for file in place.glob("box-disk*.vmdk"))]
 
 
 def _write_disk(root: Path, disk: Path) -> None:

@@ -67,3 +67,10 @@ def ensure(
         refresh()
         say(f"made the image store's disk ({target.stat().st_size // _MIB} MiB) in {time.monotonic() - began:.0f} s")
     return target
+
+
+def for_virtualbox(disk: Path) -> None:
+    """The same disk in VirtualBox's own format beside it, unless it is there; never run by this project's CI."""
+    target = disk.with_suffix(".vdi")
+    if not target.exists():
+        shell.run(["VBoxManage", "convertfromraw", str(disk), str(target), "--format", "VDI"])

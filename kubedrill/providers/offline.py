@@ -21,7 +21,7 @@ class Offline:
     """The disk of a VM that is off.
 
     Args:
-        disk: its file, a qcow2 image.
+        disk: its file, in the format that its name ends with; qcow2 where that tells none.
         folder: gets a copy of its file system, made anew only where the disk is newer.
         name: of the VM.
         run: runs a command.
@@ -73,7 +73,8 @@ class Offline:
         """A copy of the file system, as a computer that boots would find it: with its journal replayed."""
         if self._copy.exists() and self._copy.stat().st_mtime > self._disk.stat().st_mtime:
             return self._copy
-        image = f"driver=raw,offset={OFFSET},file.driver=qcow2,file.file.driver=file,file.file.filename={self._disk}"
+        kind = self._disk.suffix.lstrip(".") if self._disk.suffix in (".vmdk", ".vdi") else "qcow2"
+        image = f"driver=raw,offset={OFFSET},file.driver={kind},file.file.driver=file,file.file.filename={self._disk}"
         self._run(["qemu-img", "convert", "--image-opts", "-O", "raw", image, str(self._copy)], timeout=600)
         self._run(["e2fsck", "-p", "-E", "journal_only", str(self._copy)], check=False, timeout=300)
         return self._copy

@@ -16,13 +16,15 @@ from kubedrill import host, libvirtd, paths, shell, slowness
 from kubedrill.errors import KubedrillError
 from kubedrill.providers import vagrant_state
 from kubedrill.providers.base import NetworkSpec, Node, NodeSpec
+from kubedrill.providers.hypervisor import Hypervisor
 from kubedrill.providers.vagrant_machines import Machines
 from kubedrill.providers.vagrant_node import Observer, VagrantNode
 from kubedrill.providers.vagrant_spec import FILE, SIZES, Driver, Vm, VmCluster, network_xml
+from kubedrill.providers.vbox import VBox
 from kubedrill.providers.virsh import Virsh
 
 DRIVER = "vm-driver"
-DRIVERS = ("auto", "kvm", "emulation")
+DRIVERS = ("auto", "kvm", "emulation", "virtualbox")
 _ORDER = {"load-balancer": 0, "control-plane": 1, "worker": 2}
 
 
@@ -33,14 +35,17 @@ class VagrantProvider:
         observer: told of each command that runs in a node.
         home: the folder of all clusters' state; that of this user without it.
         virsh: libvirt.
+        vbox: VirtualBox.
         kvm: tells whether KVM works.
     """
 
     def __init__(
-        self, observer: Observer = lambda *_: None, *, home: Path | None = None, virsh: Virsh | None = None,
+        self, observer: Observer = lambda *_: None, *, home: Path | None = None, virsh: Hypervisor | None = None,
+        vbox: Hypervisor | None = None,
         kvm: Callable[[], host.Kvm] = host.kvm,
     ) -> None:  # fmt: skip
-        self._observer, self._virsh, self._kvm = observer, virsh or Virsh(), kvm
+        self._observer, self._kvm = observer, kvm
+        self._libvirt, self._vbox = virsh or Virsh(), vbox or VBox()
         self._home = home or paths.state() / "vagrant"
 
     def check(self) -> None:
@@ -66,7 +71,7 @@ class VagrantProvider:
             shutil.copy(paths.repository() / "Vagrantfile", folder / "Vagrantfile")
             key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"kubedrill {cluster}", "-f"]
             shell.run([*key, str(folder / "id_ed25519")])
-            self._virsh.create_network(network_xml(new), new.network)
+            self._hypervisor(new).create_network(network_xml(new), new.network)
             vagrant_state.save(folder, new)
         except BaseException:
             shutil.rmtree(folder)
@@ -96,7 +101,7 @@ class VagrantProvider:
             _refuse(spec)
             with vagrant_state.changing(folder) as kept:
                 kept.add(vm)
-            node = VagrantNode(folder, vm, self._virsh, self._observer)
+            node = VagrantNode(folder, vm, self._hypervisor(kept.cluster), self._observer)
         except KubedrillError as error:
             raise _not_made(spec, error) from error
         try:
@@ -115,8 +120,9 @@ class VagrantProvider:
         folder = self._home / cluster
         if not vagrant_state.exists(folder):
             return []
-        vms = sorted(vagrant_state.load(folder).vms, key=lambda vm: (_ORDER[vm.role], _number(vm.name)))
-        return [VagrantNode(folder, vm, self._virsh, self._observer) for vm in vms]
+        kept = vagrant_state.load(folder)
+        vms = sorted(kept.vms, key=lambda vm: (_ORDER[vm.role], _number(vm.name)))
+        return [VagrantNode(folder, vm, self._hypervisor(kept), self._observer) for vm in vms]
 
     def remove_cluster(self, cluster: str) -> Sequence[str]:
         """Remove VMs, their disks, the network and the folder."""
@@ -127,11 +133,14 @@ class VagrantProvider:
         with ThreadPoolExecutor(max_workers=4) as pool:
             list(pool.map(lambda node: node.remove(), nodes))
         removed = [f"node {node.name}" for node in nodes]
-        name = vagrant_state.load(folder).network
-        if self._virsh.remove_network(name):
-            removed.append(f"network {name}")
+        kept = vagrant_state.load(folder)
+        if self._hypervisor(kept).remove_network(kept.network) or kept.driver == "virtualbox":
+            removed.append(f"network {kept.network}")
         shutil.rmtree(folder)
         return removed
+
+    def _hypervisor(self, cluster: VmCluster) -> Hypervisor:
+        return self._vbox if cluster.driver == "virtualbox" else self._libvirt
 
     def _driver(self, asked: str) -> Driver:
         """KVM only where a probe has run something with it."""
@@ -139,6 +148,8 @@ class VagrantProvider:
             raise KubedrillError(f"there is no driver '{asked}' for VMs", todo=[f"choose one of: {', '.join(DRIVERS)}"])
         if asked == "emulation":
             return "qemu"
+        if asked == "virtualbox":
+            return "virtualbox"
         found = self._kvm()
         if asked == "kvm" and not found.works:
             raise KubedrillError("KVM does not work here", evidence=[found.reason], todo=["vm: {driver: emulation}"])
@@ -153,9 +164,10 @@ class VagrantProvider:
             with contextlib.suppress(FileExistsError):
                 link.symlink_to(box)
         with contextlib.ExitStack() as alone:
-            if not self._virsh.has_volume(f"{vm.box}_vagrant_box_image"):
+            kept = vagrant_state.load(folder)
+            if not self._hypervisor(kept).has_volume(f"{vm.box}_vagrant_box_image"):
                 alone.enter_context(FileLock(paths.state() / "locks" / f"box-{vm.box}.lock"))
-            Machines(folder).up(vm.name)
+            Machines(folder, kept.vagrants_provider).up(vm.name)
 
     def _time(self, folder: Path, node: Node) -> None:
         file = folder / "slowness"

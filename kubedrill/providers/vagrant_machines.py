@@ -11,18 +11,17 @@ from typing import IO, Any
 
 from kubedrill.errors import KubedrillError, MissingPrerequisite
 
-PROVIDER = "libvirt"
-
 
 class Machines:
     """The VMs of a folder with a Vagrantfile.
 
     Args:
         folder: it; Vagrant's output goes to vagrant-NAME.log there.
+        provider: Vagrant's name of the hypervisor.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, provider: str) -> None:
+        self._folder, self._provider = folder, provider
 
     def up(self, name: str) -> None:
         """Make a VM and wait until ssh answers.
@@ -30,7 +29,7 @@ class Machines:
         Raises:
             KubedrillError: with the end of Vagrant's output.
         """
-        self._do(name, lambda machines: machines.up(vm_name=name, provider=PROVIDER, provision=False), "made")
+        self._do(name, lambda machines: machines.up(vm_name=name, provider=self._provider, provision=False), "made")
 
     def destroy(self, name: str) -> None:
         """Remove a VM; harmless where there is none.

@@ -13,11 +13,11 @@ from kubedrill.errors import CommandFailed, KubedrillError, NotFound
 from kubedrill.providers import vagrant_state
 from kubedrill.providers.archive import tar_of
 from kubedrill.providers.base import File, Role, State
+from kubedrill.providers.hypervisor import Hypervisor
 from kubedrill.providers.offline import Offline
 from kubedrill.providers.ssh import Ssh, Unreachable
 from kubedrill.providers.vagrant_machines import Machines
 from kubedrill.providers.vagrant_spec import BOOT_TIMEOUT, Vm
-from kubedrill.providers.virsh import Virsh
 from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
 
@@ -35,8 +35,8 @@ Observer = Callable[[str, Sequence[str], str | None], None]
 class VagrantNode:
     """A node that is a VM."""
 
-    def __init__(self, folder: Path, vm: Vm, virsh: Virsh, observer: Observer) -> None:
-        self._folder, self._vm, self._virsh, self._observer = folder, vm, virsh, observer
+    def __init__(self, folder: Path, vm: Vm, hypervisor: Hypervisor, observer: Observer) -> None:
+        self._folder, self._vm, self._hypervisor, self._observer = folder, vm, hypervisor, observer
         self._ssh = Ssh(vm.address, [folder / "id_ed25519", folder / "box.key"], folder / f"{vm.name}.known")
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class VagrantNode:
 
     def state(self) -> State:
         """Whether it runs."""
-        return self._virsh.state(self._vm.domain)
+        return self._hypervisor.state(self._vm.domain)
 
     def run(
         self, argv: Sequence[str], *, stdin: str | None = None, check: bool = True, timeout: float | None = None,
@@ -134,7 +134,7 @@ class VagrantNode:
                   what=f"the end of {self.name}", )  # fmt: skip
         self._ssh.forget()
         if self.state() != "stopped":
-            self._virsh.act("destroy", self._vm.domain)
+            self._hypervisor.act("destroy", self._vm.domain)
 
     def start(self) -> None:
         """Start it again after `stop` or `kill`; returns when it can be given commands."""
@@ -144,36 +144,36 @@ class VagrantNode:
         if now == "stopped":
             self._ssh.forget()
             self._offline().forget()
-            self._virsh.start_network(vagrant_state.load(self._folder).network)
-            self._virsh.act("start", self._vm.domain)
+            self._hypervisor.start_network(vagrant_state.load(self._folder).network)
+            self._hypervisor.act("start", self._vm.domain)
         self._wait_for_ssh()
 
     def kill(self) -> None:
         """End it at once, as a power cut would: what was not synced is lost."""
         self.state()
-        self._virsh.act("destroy", self._vm.domain)
+        self._hypervisor.act("destroy", self._vm.domain)
         self._ssh.forget()
 
     def pause(self) -> None:
         """Freeze it."""
         self.state()
-        self._virsh.act("suspend", self._vm.domain)
+        self._hypervisor.act("suspend", self._vm.domain)
 
     def resume(self) -> None:
         """Let it go on. Its clock stood still meanwhile, and is set."""
         self.state()
-        self._virsh.act("resume", self._vm.domain)
+        self._hypervisor.act("resume", self._vm.domain)
         with contextlib.suppress(NotFound):
             self.run(["sh", "-c", RTC], check=False, show=False, timeout=60)
 
     def remove(self) -> None:
         """Remove it and its disk, whatever its state; harmless when it is gone."""
         self._ssh.forget()
-        if self._virsh.exists(self._vm.domain):
+        if self._hypervisor.exists(self._vm.domain):
             # Vagrant may be gone, or not know the VM (any more): what it leaves is removed all the same.
             with contextlib.suppress(KubedrillError):
-                Machines(self._folder).destroy(self.name)
-        self._virsh.remove(self._vm.domain)
+                Machines(self._folder, vagrant_state.load(self._folder).vagrants_provider).destroy(self.name)
+        self._hypervisor.remove(self._vm.domain)
         with vagrant_state.changing(self._folder) as kept:
             kept.drop(self.name)
         for suffix in ("console", "known", "offline"):
@@ -201,7 +201,7 @@ class VagrantNode:
         return {"KUBECONFIG": "/etc/kubernetes/admin.conf"} if self.role == "control-plane" else {}
 
     def _offline(self) -> Offline:
-        return Offline(self._virsh.disk(self._vm.domain), self._folder, self.name)
+        return Offline(self._hypervisor.disk(self._vm.domain), self._folder, self.name)
 
     def _copy_in(self, source: Path, script: str) -> None:
         with self._answering():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
 
 from kubedrill.errors import KubedrillError
@@ -16,7 +16,7 @@ from kubedrill.providers.base import Role
 
 FILE = "cluster.json"
 PREFIX = "kubedrill-"
-Driver = Literal["kvm", "qemu"]
+Driver = Literal["kvm", "qemu", "virtualbox"]
 # MiB and virtual processors where nothing else is asked for. kubeadm wants 2 GB and 2 processors of a control plane.
 SIZES: Mapping[Role, tuple[int, int]] = {"control-plane": (3072, 2), "worker": (1536, 1), "load-balancer": (512, 1)}
 # Under emulation a VM boots in one to two minutes, several at once on a busy machine in more.
@@ -61,7 +61,7 @@ class VmCluster:
     Args:
         name: the cluster's.
         subnet: of its network, in CIDR form.
-        driver: kvm, or qemu for software emulation.
+        driver: kvm, qemu for software emulation, or virtualbox.
         metadata: strings kept with the network.
         vms: its VMs.
     """
@@ -76,6 +76,11 @@ class VmCluster:
     def network(self) -> str:
         """libvirt's name for its network."""
         return PREFIX + self.name
+
+    @property
+    def vagrants_provider(self) -> str:
+        """Vagrant's name of what runs its VMs."""
+        return "virtualbox" if self.driver == "virtualbox" else "libvirt"
 
     def having(self, vm: Vm) -> VmCluster:
         """With one VM more."""
@@ -152,18 +157,34 @@ def network_xml(cluster: VmCluster) -> str:
 """
 
 
-def driver_of(text: str) -> Driver:
-    """A driver's name, as it was kept.
-
-    Raises:
-        KubedrillError: there is no such driver.
-    """
-    if text not in ("kvm", "qemu"):
-        raise KubedrillError(f"there is no driver '{text}' for VMs", todo=["choose one of: auto, kvm, emulation"])
-    return cast(Driver, text)
-
-
 def _machine(cluster: VmCluster, vm: Vm, folder: Path) -> dict[str, Any]:
+    common = {
+        "name": vm.name,
+        "box": vm.box,
+        "box_url": f"file://{folder / (vm.box + '.box')}",
+        "keys": [str(folder / "id_ed25519"), str(folder / "box.key")],
+    }
+    return {**common, **(_virtualbox(vm, folder) if cluster.driver == "virtualbox" else _libvirt(cluster, vm, folder))}
+
+
+def _virtualbox(vm: Vm, folder: Path) -> dict[str, Any]:
+    """Never tried by this project's CI. The first network is always Vagrant's own; the second one is the cluster's."""
+    attach = ["storageattach", "ID", "--storagectl", "SATA Controller", "--device", "0", "--type", "hdd"]
+    stores = [
+        [*attach, "--port", str(port), "--medium", str(Path(path).with_suffix(".vdi")), "--mtype", "multiattach"]
+        for port, path in enumerate(vm.stores.values(), start=1)
+    ]
+    console = ["--uart1", "0x3F8", "4", "--uartmode1", "file", str(folder / f"{vm.name}.console")]
+    return {
+        "virtualbox": {
+            "settings": {"name": vm.domain, "memory": vm.memory, "cpus": vm.cpus},
+            "customize": [["modifyvm", "ID", "--rtcuseutc", "on", *console], *stores],
+            "network": {"ip": vm.address, "mac": mac(vm.address).replace(":", "").upper(), "auto_config": False},
+        }
+    }
+
+
+def _libvirt(cluster: VmCluster, vm: Vm, folder: Path) -> dict[str, Any]:
     emulated = cluster.driver == "qemu"
     libvirt = {
         "uri": "qemu:///system",
@@ -190,15 +211,7 @@ def _machine(cluster: VmCluster, vm: Vm, folder: Path) -> dict[str, Any]:
          "allow_existing": True, "shareable": True}
         for letter, path in zip("bcdefgh", vm.stores.values(), strict=False)
     ]  # fmt: skip
-    return {
-        "name": vm.name,
-        "box": vm.box,
-        "box_url": f"file://{folder / (vm.box + '.box')}",
-        "keys": [str(folder / "id_ed25519"), str(folder / "box.key")],
-        "console": str(folder / f"{vm.name}.console"),
-        "libvirt": libvirt,
-        "disks": disks,
-    }
+    return {"libvirt": {"settings": libvirt, "disks": disks, "console": str(folder / f"{vm.name}.console")}}
 
 
 def _plain(text: str) -> str:

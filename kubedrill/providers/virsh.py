@@ -11,6 +11,7 @@ from kubedrill import shell
 from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.libvirtd import POOL, URI
 from kubedrill.providers.base import State
+from kubedrill.providers.hypervisor import Verb
 
 _SECONDS = 60
 # virsh domstate. One that hangs after a panic of its kernel is "running".
@@ -45,8 +46,8 @@ class Virsh:
         """Whether there is a VM of that name."""
         return domain in self._ask("list", "--all", "--name").stdout.split()
 
-    def act(self, what: str, domain: str) -> None:
-        """Do something with a VM: start, destroy (a power cut), suspend, resume, undefine.
+    def act(self, what: Verb, domain: str) -> None:
+        """Do something with a VM.
 
         Raises:
             NotFound: there is none of that name.

@@ -13,6 +13,7 @@ from kubedrill import host, paths, slowness
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
 from kubedrill.providers import vagrant, vagrant_node
 from kubedrill.providers.base import File, NetworkSpec, NodeSpec, State
+from kubedrill.providers.hypervisor import Verb
 from kubedrill.providers.ssh import Unreachable
 from kubedrill.providers.vagrant import VagrantProvider
 from kubedrill.providers.vagrant_node import VagrantNode
@@ -41,7 +42,7 @@ class World:
         self.box = str(box)
 
     def provider(self) -> VagrantProvider:
-        return VagrantProvider(home=self.home, virsh=FakeVirsh(self), kvm=lambda: self.kvm)  # type: ignore[arg-type]
+        return VagrantProvider(home=self.home, virsh=FakeVirsh(self), vbox=FakeVirsh(self), kvm=lambda: self.kvm)
 
     def cluster(self, name: str = "lab", subnet: str = SUBNET, **metadata: str) -> VagrantProvider:
         made = self.provider()
@@ -72,12 +73,12 @@ class FakeVirsh:
     def exists(self, domain: str) -> bool:
         return domain in self.world.vms
 
-    def act(self, what: str, domain: str) -> None:
-        fits = {"start": "stopped", "destroy": "running", "suspend": "running", "resume": "paused"}
+    def act(self, what: Verb, domain: str) -> None:
+        fits: dict[Verb, State] = {"start": "stopped", "destroy": "running", "suspend": "running", "resume": "paused"}
         state = self.state(domain)
         if state != fits[what] and not (what == "destroy" and state == "paused"):
             raise KubedrillError(f"libvirt refuses: {what} {domain}: it is {state}")
-        after: dict[str, State] = {"start": "running", "destroy": "stopped", "suspend": "paused", "resume": "running"}
+        after: dict[Verb, State] = {"start": "running", "destroy": "stopped", "suspend": "paused", "resume": "running"}
         self.world.vms[domain] = after[what]
 
     def disk(self, domain: str) -> Path:
@@ -109,8 +110,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     class FakeMachines:
         """Vagrant of that world."""
 
-        def __init__(self, folder: Path) -> None:
-            self.folder = folder
+        def __init__(self, folder: Path, provider: str) -> None:
+            made.said.append(f"Vagrant with {provider}")
 
         def up(self, name: str) -> None:
             made.vms[f"kubedrill-{name}"] = "running"
@@ -191,14 +192,20 @@ class TestNetwork:
 
     @pytest.mark.parametrize(
         ("asked", "works", "expected"),
-        [("auto", False, "qemu"), ("auto", True, "kvm"), ("emulation", True, "qemu"), ("kvm", True, "kvm")],
+        [
+            ("auto", False, "qemu"),
+            ("auto", True, "kvm"),
+            ("emulation", True, "qemu"),
+            ("kvm", True, "kvm"),
+            ("virtualbox", False, "virtualbox"),
+        ],
     )
     def test_kvm_only_where_it_works(self, world: World, asked: str, works: bool, expected: str) -> None:
         world.kvm = host.Kvm(works, "seen")
         world.cluster(**{vagrant.DRIVER: asked})
         assert f'"driver": "{expected}"' in (world.home / "lab" / "cluster.json").read_text()
 
-    @pytest.mark.parametrize(("asked", "why"), [("kvm", "no svm"), ("virtualbox", "auto, kvm, emulation")])
+    @pytest.mark.parametrize(("asked", "why"), [("kvm", "no svm"), ("xen", "auto, kvm, emulation, virtualbox")])
     def test_a_driver_that_cannot_be(self, world: World, asked: str, why: str) -> None:
         with pytest.raises(KubedrillError) as caught:
             world.cluster(**{vagrant.DRIVER: asked})
@@ -232,6 +239,11 @@ class TestCreation:
         assert provider.slowness("lab") == 17.0
         monkeypatch.setattr(slowness, "measure", lambda _: pytest.fail("timed again"))
         provider.create_node("lab", world.spec(2))
+
+    @pytest.mark.parametrize(("driver", "expected"), [("emulation", "libvirt"), ("virtualbox", "virtualbox")])
+    def test_vagrant_is_told_what_runs_it(self, world: World, driver: str, expected: str) -> None:
+        world.cluster(**{vagrant.DRIVER: driver}).create_node("lab", world.spec())
+        assert f"Vagrant with {expected}" in world.said
 
     def test_one_that_vagrant_cannot_make_leaves_nothing(self, world: World) -> None:
         provider = world.cluster()

@@ -63,7 +63,7 @@ def test_the_network_gives_each_mac_address_its_address_and_no_other_machine_any
 
 @pytest.mark.parametrize(("driver", "cpu"), [("kvm", "host-passthrough"), ("qemu", "maximum")])
 def test_how_a_vm_is_run(driver: Driver, cpu: str) -> None:
-    settings = machine(driver, 0)["libvirt"]
+    settings = machine(driver, 0)["libvirt"]["settings"]
     assert (settings["driver"], settings["cpu_mode"]) == (driver, cpu)
     assert any("tb-cache" in feature for feature in settings["features"]) == (driver == "qemu")
     assert (settings["memory"], settings["cpus"]) == (3072, 2)
@@ -74,16 +74,26 @@ def test_how_a_vm_is_run(driver: Driver, cpu: str) -> None:
 
 
 def test_features_are_whole_elements_as_vagrants_plug_in_writes_them() -> None:
-    features = machine("qemu", 0)["libvirt"]["features"]
+    features = machine("qemu", 0)["libvirt"]["settings"]["features"]
     root = ElementTree.fromstring("<features>" + "".join(f"<{feature}/>" for feature in features) + "</features>")
     assert root.findtext("tcg/tb-cache") == "256"
 
 
 def test_the_stores_are_disks_that_all_vms_share_and_nobody_removes() -> None:
-    disks = machine("qemu", 0)["disks"]
+    disks = machine("qemu", 0)["libvirt"]["disks"]
     assert [(disk["path"], disk["device"]) for disk in disks] == [("store-37.img", "vdb"), ("store-36.img", "vdc")]
     assert all(disk["shareable"] and disk["allow_existing"] for disk in disks)
-    assert machine("qemu", 1)["disks"] == []
+    assert machine("qemu", 1)["libvirt"]["disks"] == []
+
+
+def test_how_virtualbox_runs_it() -> None:
+    found = machine("virtualbox", 0)
+    assert "libvirt" not in found
+    settings = found["virtualbox"]
+    assert settings["settings"] == {"name": "kubedrill-lab-control-plane-1", "memory": 3072, "cpus": 2}
+    assert settings["network"] == {"ip": "172.28.7.11", "mac": "524BAC1C070B", "auto_config": False}
+    mediums = [words[words.index("--medium") + 1] for words in settings["customize"] if "--medium" in words]
+    assert mediums == ["/pool/store-37.vdi", "/pool/store-36.vdi"]
 
 
 class TestState:
