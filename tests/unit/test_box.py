@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedrill import paths
+from kubedrill import paths, shell
 from kubedrill.errors import BuildFailed, MissingPrerequisite
 from kubedrill.images import box, rootfs
 
@@ -72,6 +72,23 @@ def test_it_is_found_only_with_its_key(tmp_path: Path, monkeypatch: pytest.Monke
     found = box.find(SUITE, "go", "x86_64")
     assert found is not None
     assert (found.name, found.file.stem) == (name, name)
+
+
+@pytest.mark.parametrize("cards", [1, 2])
+def test_a_second_card_has_the_address_in_its_mac_address(tmp_path: Path, cards: int) -> None:
+    net, run = tmp_path / "net", tmp_path / "run"
+    for number, mac in enumerate(["08:00:27:8d:c0:4d", "52:4b:ac:1c:07:0b"][-cards:]):
+        (net / f"eth{number}").mkdir(parents=True)
+        (net / f"eth{number}" / "address").write_text(f"{mac}\n")
+    script = (paths.repository() / "images/box/usr/local/sbin/kubedrill-address").read_text()
+    script = script.replace("/sys/class/net", str(net)).replace("/run/systemd/network", str(run))
+    shell.run(["sh", "-c", script])
+    written = {file.name: file.read_text() for file in run.glob("*")}
+    if cards == 1:
+        assert written == {}, "the only card has DHCP"
+        return
+    assert list(written) == ["05-eth1.network"]
+    assert "Address=172.28.7.11/24\n" in written["05-eth1.network"]
 
 
 def test_the_extra_packages_make_another_rootfs() -> None:

@@ -12,7 +12,11 @@ from kubedrill.providers.hypervisor import Verb
 from kubedrill.providers.vbox import VBox
 from kubedrill.shell import Result
 
-INFO = 'name="kubedrill-x"\nVMState="{}"\n"SATA Controller-0-0"="/vms/x/box-disk001.vmdk"\n"SATA Controller-1-0"="/s.vdi"\n'
+INFO = """name="kubedrill-x"
+VMState="{}"
+"SATA Controller-0-0"="/vms/x/box-disk001.vmdk"
+"SATA Controller-1-0"="/s.vdi"
+"""
 UNKNOWN = Result(1, "", "VBoxManage: error: Could not find a registered machine named 'kubedrill-x'\n")
 
 
