@@ -31,10 +31,11 @@ def measure(node: Node) -> float:
     Raises:
         KubedrillError: the node does not tell.
     """
-    said = node.run(["sh", "-c", WORK], timeout=300, show=False).stdout.strip()
-    if not said.isdecimal():
-        raise KubedrillError(f"{node.name} cannot be timed", evidence=[said])
-    return factor(int(said) / 1000)
+    # The better of two: right after its boot a node has other things to do, too.
+    said = [node.run(["sh", "-c", WORK], timeout=300, show=False).stdout.strip() for _ in range(2)]
+    if not all(one.isdecimal() for one in said):
+        raise KubedrillError(f"{node.name} cannot be timed", evidence=said)
+    return factor(min(map(int, said)) / 1000)
 
 
 def factor(seconds: float) -> float:

@@ -29,7 +29,8 @@ def test_the_work_tells_milliseconds() -> None:
 
 @pytest.mark.parametrize(("said", "expected"), [("4250\n", 17.0), ("10\n", 1.0), ("sh: date: not found\n", None)])
 def test_a_node_is_measured(said: str, expected: float | None) -> None:
-    provider = FakeProvider(script=lambda _node, _call: Result(0, said, ""))
+    answers = [said, "9999\n" if said.strip().isdecimal() else said]
+    provider = FakeProvider(script=lambda _node, _call: Result(0, answers.pop(), ""))
     provider.create_network("lab", NetworkSpec("172.28.7.0/24", {}))
     node = provider.create_node("lab", NodeSpec("lab-worker-1", "worker", "172.28.7.101", "x"))
     if expected is not None:
