@@ -41,8 +41,7 @@ class VagrantProvider:
 
     def __init__(
         self, observer: Observer = lambda *_: None, *, home: Path | None = None, virsh: Hypervisor | None = None,
-        vbox: Hypervisor | None = None,
-        kvm: Callable[[], host.Kvm] = host.kvm,
+        vbox: Hypervisor | None = None, kvm: Callable[[], host.Kvm] = host.kvm,
     ) -> None:  # fmt: skip
         self._observer, self._kvm = observer, kvm
         self._libvirt, self._vbox = virsh or Virsh(), vbox or VBox()
@@ -66,13 +65,15 @@ class VagrantProvider:
         if taken:
             raise KubedrillError(f"{network.subnet} overlaps {taken[0]}, which another cluster has")
         new = VmCluster(cluster, network.subnet, self._driver(network.metadata.get(DRIVER, "auto")), network.metadata)
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed run left of a cluster that never was
         folder.mkdir(parents=True, mode=0o700)
         try:
             shutil.copy(paths.repository() / "Vagrantfile", folder / "Vagrantfile")
             key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"kubedrill {cluster}", "-f"]
             shell.run([*key, str(folder / "id_ed25519")])
-            self._hypervisor(new).create_network(network_xml(new), new.network)
+            # What is kept comes first: whoever removes the cluster finds the network by it.
             vagrant_state.save(folder, new)
+            self._hypervisor(new).create_network(network_xml(new), new.network)
         except BaseException:
             shutil.rmtree(folder)
             raise
@@ -166,7 +167,7 @@ class VagrantProvider:
         with contextlib.ExitStack() as alone:
             kept = vagrant_state.load(folder)
             if not self._hypervisor(kept).has_volume(f"{vm.box}_vagrant_box_image"):
-                alone.enter_context(FileLock(paths.state() / "locks" / f"box-{vm.box}.lock"))
+                alone.enter_context(FileLock(paths.state() / f"box-{vm.box}.lock"))
             Machines(folder, kept.vagrants_provider).up(vm.name)
 
     def _time(self, folder: Path, node: Node) -> None:
