@@ -92,7 +92,13 @@ def kubelet(slow: float) -> dict[str, Any]:
     """Fields of the kubelet's configuration: the lease outlives a kubelet that is late, as the grace period does."""
     if slow == 1:
         return {}
-    return {"nodeLeaseDurationSeconds": min(120, round(40 * slow)), "runtimeRequestTimeout": "15m0s"}
+    return {
+        "nodeLeaseDurationSeconds": min(120, round(40 * slow)),
+        "runtimeRequestTimeout": "15m0s",
+        # The controller manager ends where the API is not ready within 10 s, several times until it is; then it should
+        # not be waiting for its next start.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "20s"},
+    }
 
 
 def patches(slow: float) -> dict[str, dict[str, Any]]:
