@@ -151,7 +151,8 @@ def up(
             if fresh:
                 _make_network(place.provider, spec)
             cluster = attach(place.provider, spec.name)
-            if len(existing) == len(spec.node_keys()) + (spec.control_planes > 1):
+            complete = len(existing) == len(spec.node_keys()) + (spec.control_planes > 1)
+            if complete and len(cluster.running()) < len(existing):
                 # One that was stopped: what the API remembers of its nodes must not pass for the truth.
                 lifecycle.whole(cluster, console)
             BringUp(

@@ -103,6 +103,7 @@ class DockerCheckpoints:
             image = _image(cluster, checkpoint, next(iter(recipes)))
             self._copy(image, {_copy(cluster, checkpoint, name): disk(name) for name in recipes})
             _each(pool, recipes, lambda name: self._make(cluster, checkpoint, name, recipes[name]))
+        self._sweep(cluster)
 
     def saved(self, cluster: str) -> Sequence[Saved]:
         """The checkpoints of a cluster, the oldest first."""
@@ -122,16 +123,23 @@ class DockerCheckpoints:
         names = [volume["Name"] for volume in volumes if (volume["Labels"] or {}).get(CLUSTER) == cluster]
         for name in sorted(names, key=lambda name: name != index):
             self._engine.remove_volume(name)
-        # By their tags: an image that nodes were made of stays, without a name, and goes with the cluster.
-        tags = [
-            tag
-            for image in self._engine.images(f"{CHECKPOINT}={checkpoint}")
-            for tag in image["RepoTags"] or []
-            if image["Labels"].get(CLUSTER) == cluster and tag.startswith(_image(cluster, checkpoint, ""))
-        ]
-        for tag in tags:
-            self._engine.remove_image(tag)
-        return bool(names or tags)
+        self._sweep(cluster)
+        return bool(names)
+
+    def _sweep(self, cluster: str) -> None:
+        """Remove images that belong to no checkpoint any more, but those that nodes are made of.
+
+        The engine would remove such a one too, and then could not make a checkpoint of its nodes.
+        """
+        label = f"{CLUSTER}={cluster}"
+        used = {found["ImageID"] for found in self._engine.containers(label)}
+        whole = {one.name for one in self.saved(cluster)}
+        for image in self._engine.images(label):
+            named = any("<none>" not in tag for tag in image["RepoTags"] or [])
+            if image["Id"] not in used and not (named and image["Labels"].get(CHECKPOINT) in whole):
+                # One that another is made of is refused; it goes after that.
+                with contextlib.suppress(KubedrillError):
+                    self._engine.remove_image(image["Id"])
 
     def _index(self, cluster: str, checkpoint: str) -> Mapping[str, Any] | None:
         for volume in self._engine.volumes(f"{CHECKPOINT}={checkpoint}"):

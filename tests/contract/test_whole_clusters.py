@@ -9,7 +9,7 @@ from kubedrill import lifecycle, logs
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError, NotFound
-from kubedrill.providers.base import File, Keeper, Node, NodeSpec
+from kubedrill.providers.base import File, Keeper, Node
 from kubedrill.spec import ClusterSpec
 
 ETC, VAR, NEW = "/etc/contract/kept", "/var/lib/contract/kept", "/etc/contract/new"
@@ -204,7 +204,9 @@ class TestCheckpoints:
         """'a' with the checkpoint 'b-c', and 'a-b' with 'c'."""
         other = place.cluster("whole-b")
         spec = place.spec(other, "load-balancer", 1)
-        place.provider.create_node(other, NodeSpec(spec.name, spec.role, spec.address, spec.image)).stop()
+        made = place.provider.create_node(other, spec)
+        booted(made)
+        made.stop()
         whole.stopped()
         whole.keeper.save(whole.name, "b-c")
         whole.keeper.save(other, "c")
