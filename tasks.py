@@ -378,7 +378,7 @@ def test(c: Context, unit: bool = False, all: bool = False, keyword: str = "") -
 @task(
     help={
         "runs": "how often each figure is taken (default: 3)",
-        "only": "one group: tasks, small, large, scale",
+        "only": "one group: tasks, small, large, scale, restart",
         "json": "write the figures to this file as well",
     }
 )
