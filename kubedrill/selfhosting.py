@@ -38,8 +38,13 @@ def daemon_set_name(component: str) -> str:
     return f"self-hosted-{component}"
 
 
+def node_label(component: str) -> str:
+    """The label of the nodes on which a component's DaemonSet runs: one node gets it after the other."""
+    return f"{LABEL}-{component}"
+
+
 def daemon_set(manifest: str) -> dict[str, Any]:
-    """A DaemonSet of the pod that a static manifest describes.
+    """A DaemonSet of the pod that a static manifest describes, for control planes that have its node label.
 
     Args:
         manifest: of kube-apiserver, kube-controller-manager or kube-scheduler, with the flag that shares its port.
@@ -63,7 +68,7 @@ def daemon_set(manifest: str) -> dict[str, Any]:
     container["env"] = [{"name": "HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}]
     # The admission of priorities works it out from the class.
     spec.pop("priority", None)
-    spec["nodeSelector"] = {"node-role.kubernetes.io/control-plane": ""}
+    spec["nodeSelector"] = {"node-role.kubernetes.io/control-plane": "", node_label(component): ""}
     spec["tolerations"] = [{"operator": "Exists"}]
     # They come with certificates and kubeconfigs of the node; a token would need what they themselves provide.
     spec["automountServiceAccountToken"] = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from functools import partial
 
-from kubedrill import checks, kubeadm
+from kubedrill import checks, kubeadm, loadbalancer
 from kubedrill.faults import ChangeConfigMap, Reconfigure, targets
 from kubedrill.faults.computers import MANIFESTS, REMOVED
 from kubedrill.faults.perform import holds
@@ -17,6 +18,7 @@ from kubedrill.scenario.lab import Lab, names
 from kubedrill.wait import Verdict
 
 COMPONENT = "kube-apiserver"
+ENTRANCE = "load-balancer"
 NAMESPACE, CONFIG_MAP, KEY = "kube-system", "kubeadm-config", "ClusterConfiguration"
 # Of the API server alone, of no consequence for users, and off in Kubernetes 1.36 and 1.37; that it is off is looked
 # up before, and that it is on afterwards. The first that is off is taken.
@@ -56,17 +58,17 @@ def run(lab: Lab, *, at_once: bool = False) -> None:
         with contextlib.ExitStack() as changed:
             if at_once:
                 changed.enter_context(lab.fault(*(_change(node, wanted) for node in planes)))
-                _healthy(lab, planes[0], planes)
+                _healthy(lab, planes, planes)
             else:
                 for node in planes:
                     _tell(lab, node)
                     changed.enter_context(lab.fault(_change(node, wanted)))
-                    _healthy(lab, node, planes)
+                    _healthy(lab, [node], planes)
                     _differs(lab, node, gate)
                 _in_force(lab, gate)
                 _wrong(lab, wanted)
             lab.say("everything is put back as it was found, one control plane after another")
-        _healthy(lab, planes[0], planes)
+        _healthy(lab, planes, planes)
     same = configuration(lab) == found
     lab.hold(3)
 
@@ -86,10 +88,13 @@ def run(lab: Lab, *, at_once: bool = False) -> None:
 
 
 def _change(node: Node, wanted: str) -> Reconfigure:
-    return Reconfigure(node.name, COMPONENT, kubeadm.phase_config(wanted, node.name, node.address))
+    config = kubeadm.phase_config(wanted, node.name, node.address)
+    return Reconfigure(node.name, COMPONENT, config, entrance=ENTRANCE)
 
 
 def _tell(lab: Lab, node: Node) -> None:
+    lab.say(f"whoever works on a server takes it out of the balancer first: {node.name} gets no new connections")
+    lab.command(f"{loadbalancer.set_state(node.name, 'drain')[-1]}     (on {ENTRANCE})")
     lab.command(
         f"cp {MANIFESTS}/{COMPONENT}.yaml /root/     (on {node.name}; not in that folder: the kubelet starts all in it)"
     )
@@ -97,16 +102,18 @@ def _tell(lab: Lab, node: Node) -> None:
     lab.say("FILE: the ClusterConfiguration of the ConfigMap, and an InitConfiguration with this node's own address")
 
 
-def _healthy(lab: Lab, changed: Node, planes: list[Node]) -> None:
+def _healthy(lab: Lab, changed: list[Node], planes: list[Node]) -> None:
     """What must hold before the next control plane is touched; here the roll stops where it does not.
 
     Raises:
         Unmet: it does not hold in time.
     """
-    lab.expect(
-        f"the API server of {changed.name} runs with the flags of its manifest, and its /readyz says ok",
-        lambda: holds(lab.cluster, as_written(changed.name, COMPONENT)), _itself, within=PATIENCE, predicted=RESTART,
-    )  # fmt: skip
+    for node in changed:
+        lab.expect(
+            f"the API server of {node.name} runs with the flags of its manifest, and its /readyz says ok",
+            partial(holds, lab.cluster, as_written(node.name, COMPONENT)), _itself, within=PATIENCE, predicted=RESTART,
+        )  # fmt: skip
+        lab.node(ENTRANCE).run(loadbalancer.set_state(node.name, "ready"))
     lab.expect(
         "all members of etcd are healthy", lambda: etcd.healthy(lab.cluster),
         lambda healthy: (len(healthy) == len(planes), f"healthy: {', '.join(healthy) or 'none'}"), within=30,
@@ -165,7 +172,7 @@ def _wrong(lab: Lab, good: str) -> None:
             lab.require("no other control plane was touched", untouched == {node.name: _sum(node) for node in others},
                         ", ".join(untouched))  # fmt: skip
             lab.command(f"mv /root/{COMPONENT}.yaml {MANIFESTS}/     (on {first.name})")
-        _healthy(lab, first, planes)
+        _healthy(lab, [first], planes)
         lab.fact("from the wrong flag to a healthy control plane", f"{lab.now() - began:.1f} s")
         lab.command(f"kubectl edit configmap --namespace {NAMESPACE} {CONFIG_MAP}     (back to what runs)")
 

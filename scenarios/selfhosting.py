@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -14,7 +15,18 @@ from kubedrill.kube import PodSnapshot
 from kubedrill.network import to_yaml
 from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab, names
-from kubedrill.selfhosting import COMPONENTS, HOME, LABEL, MANIFESTS, SHARE, TIMER, daemon_set, daemon_set_name, flags
+from kubedrill.selfhosting import (
+    COMPONENTS,
+    HOME,
+    LABEL,
+    MANIFESTS,
+    SHARE,
+    TIMER,
+    daemon_set,
+    daemon_set_name,
+    flags,
+    node_label,
+)
 from kubedrill.wait import Verdict
 
 AGENT = "kubedrill-selfhosted"
@@ -105,45 +117,39 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
     groups = [[name] for name in planes] if component == "kube-apiserver" else [list(planes)]
     for group in groups:
         lab.from_now()
-        for name in group if several else []:
-            # Whoever works on a server takes it out of the balancer first.
-            lab.node("load-balancer").run(loadbalancer.set_state(name, "drain"))
-        for name in group:
-            lab.node(name).run(["sh", "-c", f"cp {shared} {HOME}/.put && mv {HOME}/.put {MANIFESTS}/{component}.yaml"])
-        for name in group:
-            lab.expect(
-                f"{component} 3/9: on {name} it serves again, with the flag",
-                partial(_serves_with, lab, name, component, SHARE), _yes, within=90,
-                predicted=START + (GRACE if component == "kube-apiserver" else 1),
-            )  # fmt: skip
-        for name in group if several else []:
-            lab.node("load-balancer").run(loadbalancer.set_state(name, "ready"))
-        if several:
-            lab.expect(
-                "the balancer sends to every control plane", lambda: targets.behind_balancer(lab.cluster),
-                lambda found: (len(found) == len(planes), f"{len(found)} of {len(planes)}"), within=60,
-            )  # fmt: skip
+        with _out_of_the_balancer(lab, group if several else []):
+            for name in group:
+                script = f"cp {shared} {HOME}/.put && mv {HOME}/.put {MANIFESTS}/{component}.yaml"
+                lab.node(name).run(["sh", "-c", script])
+            for name in group:
+                lab.expect(
+                    f"{component} 3/9: on {name} it serves again, with the flag",
+                    partial(_serves_with, lab, name, component, SHARE), _yes, within=90,
+                    predicted=START + (GRACE if component == "kube-apiserver" else 1),
+                )  # fmt: skip
     manifest = to_yaml([daemon_set(lab.node(first).run(["cat", shared], show=False).stdout)])
     step(4, "build a DaemonSet from its pod: no ports (they would keep a second pod off the node), the node's address "
-            "asked of the kubelet, control planes only, all taints tolerated, no token")  # fmt: skip
-    step(5, "kubectl apply -f daemonset.yaml")
+            "asked of the kubelet, control planes with a label only, all taints tolerated, no token")  # fmt: skip
+    step(5, "kubectl apply -f daemonset.yaml: no node has its label yet")
     lab.kubectl("apply", "-f", "-", stdin=manifest)
-    lab.from_now()
-    step(6, f"kubectl -n kube-system rollout status daemonset {daemon_set_name(component)}")
-    lab.expect(f"{component} 6/9: a pod of the DaemonSet serves on each control plane",
-               partial(_own_pods, lab, component), _served(planes), within=180, predicted=START + LOOK)  # fmt: skip
-    lab.from_now()
-    step(7, f"mv {MANIFESTS}/{component}.yaml away: the kubelet ends the static pod")
+    done: list[str] = []
     for group in groups:
-        for name in group if several else []:
-            lab.node("load-balancer").run(loadbalancer.set_state(name, "drain"))
-        for name in group:
-            lab.node(name).run(["rm", f"{MANIFESTS}/{component}.yaml"])
-        lab.expect(f"{component} 8/9: no static pod is left on {', '.join(group)}",
-                   partial(_mirrors, lab, component, group), lambda pods: (not pods, _told(pods)),
-                   within=60, predicted=3)  # fmt: skip
-        for name in group if several else []:
-            lab.node("load-balancer").run(loadbalancer.set_state(name, "ready"))
+        done += group
+        with _out_of_the_balancer(lab, group if several else []):
+            lab.from_now()
+            step(6, f"kubectl label node {' '.join(group)} {node_label(component)}=")
+            lab.kubectl("label", "node", *group, f"{node_label(component)}=")
+            lab.expect(
+                f"{component} 6/9: the DaemonSet's own pod serves on {', '.join(group)}",
+                partial(_own_pods, lab, component), _served(done), within=180, predicted=START + LOOK,
+            )  # fmt: skip
+            lab.from_now()
+            step(7, f"mv {MANIFESTS}/{component}.yaml away: the kubelet ends the static pod")
+            for name in group:
+                lab.node(name).run(["rm", f"{MANIFESTS}/{component}.yaml"])
+            lab.expect(f"{component} 8/9: no static pod is left on {', '.join(group)}",
+                       partial(_mirrors, lab, component, group), lambda pods: (not pods, _told(pods)),
+                       within=60, predicted=3)  # fmt: skip
     lab.expect(f"{component} 9/9: /readyz of the API says ok", lab.api.readyz, lambda answer: (answer == "ok", answer),
                within=30, predicted=1)  # fmt: skip
     if component != "kube-apiserver":
@@ -154,6 +160,22 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
             within=60, predicted=LEASE,
         )  # fmt: skip
     lab.fact(f"{component}: from its static pod to a DaemonSet", f"{lab.now() - began:.1f} s")
+
+
+@contextlib.contextmanager
+def _out_of_the_balancer(lab: Lab, nodes: Sequence[str]) -> Iterator[None]:
+    """Whoever works on a server takes it out of the balancer first, and waits until it is in again."""
+    for name in nodes:
+        lab.node("load-balancer").run(loadbalancer.set_state(name, "drain"))
+    yield
+    for name in nodes:
+        lab.node("load-balancer").run(loadbalancer.set_state(name, "ready"))
+    if nodes:
+        planes = lab.control_planes()
+        lab.expect(
+            "the balancer sends to every control plane", lambda: targets.behind_balancer(lab.cluster),
+            lambda found: (len(found) == len(planes), f"{len(found)} of {len(planes)}"), within=60,
+        )  # fmt: skip
 
 
 def _roll(lab: Lab, component: str, planes: Sequence[str]) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubedrill import loadbalancer
-from kubedrill.faults.actions import ANY_CONTROL_PLANE, Check, Command, Map, Plan
-from kubedrill.selfhosting import COMPONENTS, HOME, LABEL, MANIFESTS, SHARE, TIMER, flags
+from kubedrill.faults.actions import ANY_CONTROL_PLANE, Action, Check, Command, Map, Plan
+from kubedrill.selfhosting import COMPONENTS, HOME, LABEL, MANIFESTS, SHARE, TIMER, flags, node_label
 
 _AGENT = "/usr/local/sbin/kubedrill-selfhosted"
 _ALL = " ".join(COMPONENTS)
@@ -41,9 +41,9 @@ _SERVES = f"""[ -d {HOME}/as-found ] || exit 0
 for c in {_ALL}; do {_AGENT} static-serves $c || exit 1; done"""
 _DELETE = f"""kubectl --namespace kube-system delete daemonset --selector {LABEL} --timeout=60s || exit 1
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-    kubectl --namespace kube-system wait --for=delete pod --selector {LABEL} --timeout=5s && exit 0
+    kubectl --namespace kube-system wait --for=delete pod --selector {LABEL} --timeout=5s && gone=yes && break
 done
-exit 1"""
+[ "$gone" ] && kubectl label nodes --all {" ".join(f"{node_label(component)}-" for component in COMPONENTS)}"""
 # The flag goes, one control plane after the other: its API server is away until the new one serves. The kubelet's own
 # kubeconfig comes last, since it is what it asks meanwhile.
 _AS_FOUND = f"""set -e
@@ -103,7 +103,12 @@ class SelfHosted:
                 f"sed -i 's#server: .*#server: {server}#' /etc/kubernetes/kubelet.conf && systemctl restart kubelet"
             )
             inject += [Command(name, ("sh", "-c", script)) for name in names]
-        undo = [Command(name, ("sh", "-c", script)) for script in (_STATIC_AGAIN, _SERVES) for name in names]
+        undo: list[Action] = []
+        for name in names:
+            # Three API servers that start at once leave each other no CPU, and one that starts answers badly.
+            undo += self._balance(cluster, name, "drain")
+            undo += [Command(name, ("sh", "-c", script)) for script in (_STATIC_AGAIN, _SERVES)]
+            undo += self._balance(cluster, name, "ready")
         undo.append(Command(ANY_CONTROL_PLANE, ("sh", "-c", _DELETE), timeout=130))
         for name in names:
             # Its API server is away for a moment: nobody new is sent to it meanwhile.
@@ -112,7 +117,9 @@ class SelfHosted:
             undo += self._balance(cluster, name, "ready")
         static = f"set -e; test -x {_AGENT}; test ! -e {HOME}; for c in {_ALL}; do test -e {MANIFESTS}/$c.yaml; done"
         there: list[Check] = [Command(name, ("sh", "-c", static)) for name in names]
-        none = f'found=$(kubectl --namespace kube-system get daemonset --selector {LABEL} -o name) && test -z "$found"'
+        left = [f"kubectl --namespace kube-system get daemonset --selector {LABEL} -o name"]
+        left += [f"kubectl get nodes --selector {node_label(component)} -o name" for component in COMPONENTS]
+        none = "set -e; " + "; ".join(f'found=$({one}); test -z "$found"' for one in left)
         return (
             Plan(
                 before=tuple(there),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Literal
 
+from kubedrill import loadbalancer
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Map, Place, Plan, StateIs, named, node_name
 from kubedrill.faults.computers import MANIFESTS, REMOVED, safe_name
 
@@ -135,11 +137,14 @@ class Reconfigure:
         node: a control plane.
         component: kube-apiserver, kube-controller-manager or kube-scheduler.
         config: kubeadm's InitConfiguration of that node and the ClusterConfiguration, YAML.
+        entrance: the balancer that sends nobody new to this control plane meanwhile, or ''. Once what runs is healthy,
+            the drill lets it in again (loadbalancer.set_state); the undo does so in any case.
     """
 
     node: Place
     component: str
     config: str
+    entrance: str = ""
 
     def __post_init__(self) -> None:
         if self.component not in _HEALTH:
@@ -159,7 +164,7 @@ class Reconfigure:
         return f"write the manifest of {self.component} on {self.node} anew"
 
     def ways(self, cluster: Map, mark: str) -> tuple[Plan, ...]:
-        """Save, write; the undo puts back what was saved."""
+        """Save, write; the undo puts back what was saved, and waits until it runs."""
         node = node_name(cluster, self.node)
         here, saved = f"{MANIFESTS}/{self.component}.yaml", saved_manifest(self.component, mark)
         config = f"{REMOVED}/kubeadm.{mark}.yaml"
@@ -174,14 +179,26 @@ class Reconfigure:
             Plan(
                 before=(StateIs(node, "running"), Command(node, ("test", "-e", here))),
                 inject=(
+                    *self._balance(cluster, node, "drain"),
                     Command(node, ("sh", "-c", save)),
                     Command(node, ("sh", "-c", f"umask 077 && cat > {config}"), stdin=self.config),
                     Command(node, phase),
                 ),
-                undo=(Command(node, ("sh", "-c", back)),),
+                undo=(
+                    *self._balance(cluster, node, "drain"),
+                    Command(node, ("sh", "-c", back)),
+                    # As an action it is tried until it works; nobody is sent there before.
+                    *([as_written(node, self.component)] if self.entrance else []),
+                    *self._balance(cluster, node, "ready"),
+                ),
                 healed=(Command(node, ("test", "!", "-e", saved)), as_written(node, self.component)),
             ),
         )
+
+    def _balance(self, cluster: Map, node: str, state: Literal["drain", "ready"]) -> list[Command]:
+        if not self.entrance:
+            return []
+        return [Command(cluster.node(self.entrance).name, loadbalancer.set_state(node, state), until_boot=True)]
 
 
 def saved_manifest(component: str, mark: str) -> str:

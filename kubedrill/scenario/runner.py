@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kubedrill import bench, history, live, logs, paths, report, status
+from kubedrill import bench, cputime, history, live, logs, paths, report, status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
@@ -72,7 +72,10 @@ def _run(
     drill: Scenario, cluster: Cluster, console: Console, lab: Lab, narrator: Narrator, folder: Path, started: float
 ) -> tuple[Run, Path]:
     monitor, journal = lab.monitor, Journal.of(cluster.spec.name)
+    cpu = cputime.read()
     try:
+        # What a run left that was killed would be taken for this one's, and its pods cannot be changed into this one's.
+        _clear(lab, console)
         with console.keeping_commands(folder / "commands.txt"):
             ending = _body(drill, lab)
     except BaseException:  # Ctrl-C, or a bug of the drill: no report, but the cluster is left as it was found
@@ -85,6 +88,8 @@ def _run(
     doubts += _healed(cluster, journal, console)
     doubts += _settled(cluster, lab)
     narrator.end()
+    if worked := cputime.between(cpu, cputime.read()):
+        lab.fact("this computer's cores were", worked)
     judged, reason = verdict(ending, lab.requirements, doubts)
     if judged != "passed":
         logs.collect(cluster.nodes, folder / "logs")
@@ -173,7 +178,7 @@ def _events(api: Kube, since: float) -> tuple[ClusterEvent, ...]:
 
 
 def _clear(lab: Lab, console: Console) -> None:
-    """Take away what the drill made; the next one must find nothing of it."""
+    """Take away what a drill made; the next one must find nothing of it."""
     try:
         lab.kubectl("delete", "namespace", workload.NAMESPACE, manifest.NAMESPACE, "--ignore-not-found",
                     "--timeout=60s", timeout=90)  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from verdicts import demand
 from workload import kubectl
 
 from kubedrill import paths, shell
@@ -52,7 +53,7 @@ def proxies(api: Kube) -> set[str]:
 def test_the_drill_passes_and_leaves_the_cluster_as_it_was(lab: Cluster, api: Kube, console: Console) -> None:
     before, pods = found(lab), proxies(api)
     done, _ = runner.run(DRILL, lab, console)
-    assert done.verdict == "passed", done.reason
+    demand(done, "passed")
     assert float(done.facts["CoreDNS put back after"].split()[0]) < 30
     assert found(lab) == before
     assert left(lab) == []
@@ -63,7 +64,7 @@ def test_without_a_manager_it_fails_and_is_undone_all_the_same(lab: Cluster, api
     before, pods = found(lab), proxies(api)
     control = Scenario("addon-control", f"{DRILL.title} (none)", "", lambda lab: run(lab, managed=False), DRILL.needs)
     done, _ = runner.run(control, lab, console)
-    assert done.verdict == "failed", f"{done.verdict}: {done.reason}"
+    demand(done, "failed")
     assert "the Deployment of CoreDNS is put back" in done.reason
     assert found(lab) == before
     assert left(lab) == []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from verdicts import demand
 
 from kubedrill import paths
 from kubedrill.cluster import Cluster
@@ -54,7 +55,7 @@ def drilled(lab: Cluster, console: Console, drill: Scenario) -> tuple[Run, Path]
 @pytest.mark.parametrize("name", ["static-pods", "configuration-change", "dns"])
 def test_the_drill_passes(lab: Cluster, console: Console, name: str) -> None:
     run, _ = drilled(lab, console, DRILLS[name])
-    assert run.verdict == "passed", run.reason
+    demand(run, "passed")
 
 
 @pytest.mark.parametrize(
@@ -83,5 +84,5 @@ def test_without_its_remedy_it_fails(
 ) -> None:
     drill = DRILLS[name]
     run, _ = drilled(lab, console, Scenario(f"{name}-control", f"{drill.title} (control)", "", body, drill.needs))
-    assert run.verdict == "failed", f"{run.verdict}: {run.reason}"
+    demand(run, "failed")
     assert reason in run.reason

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from verdicts import demand
 
 from kubedrill import history, paths
 from kubedrill.cluster import Cluster
@@ -45,7 +46,7 @@ def function(name: str) -> Callable[..., None]:
 @pytest.mark.parametrize("name", ["hello", "drain", "node-failure", "pod-network", "ha-failover", "selfhosting"])
 def test_the_drill_passes(drilled: Drilled, name: str) -> None:
     run, folder = drilled(DRILLS[name])
-    assert run.verdict == "passed", run.reason
+    demand(run, "passed")
     assert {phase.name for phase in run.phases} >= {"assumptions", "baseline", "verify"}
     assert all(figures.samples > 30 for figures in run.figures)
     assert history.load(folder) == run
@@ -82,7 +83,7 @@ def test_the_drill_passes(drilled: Drilled, name: str) -> None:
 )  # fmt: skip
 def test_without_its_remedy_it_fails(drilled: Drilled, name: str, body: Callable[[Lab], None], reason: str) -> None:
     run, folder = drilled(variant(name, body))
-    assert run.verdict == "failed", f"{run.verdict}: {run.reason}"
+    demand(run, "failed")
     assert reason in run.reason
     assert list((folder / "logs").iterdir()), "the logs of all nodes are kept when it does not pass"
 
@@ -90,7 +91,8 @@ def test_without_its_remedy_it_fails(drilled: Drilled, name: str, body: Callable
 def test_a_saved_run_is_judged_again_the_same(drilled: Drilled) -> None:
     folder = sorted(runner.runs().glob("*-ha-failover"))[-1]
     saved, again = rejudge(folder)
-    assert again.verdict == saved.verdict == "passed"
+    demand(saved, "passed")
+    assert again.verdict == "passed"
     assert [one.measured for one in again.requirements] == [one.measured for one in saved.requirements]
 
 

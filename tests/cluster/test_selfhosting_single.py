@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from verdicts import demand
 
 from kubedrill import anatomy, paths, status
 from kubedrill.cluster import Cluster
@@ -16,7 +17,7 @@ DRILL = next(drill for drill in registry.drills(paths.repository() / "scenarios"
 
 def test_the_drill_passes_and_leaves_static_pods(lab: Cluster, console: Console) -> None:
     run, _ = runner.run(DRILL, lab, console)
-    assert run.verdict == "passed", run.reason
+    demand(run, "passed")
     started = {one.name: one.started.kind for one in anatomy.of(lab, "control-plane-1")}
     assert started["kube-apiserver"] == started["kube-scheduler"] == started["kube-controller-manager"] == "static pod"
 
@@ -27,6 +28,6 @@ def test_without_the_checkpoint_the_cold_boot_fails_and_is_healed(lab: Cluster, 
         lambda lab: DRILL.body.__globals__["run"](lab, checkpoint=False), DRILL.needs,
     )  # fmt: skip
     run, _ = runner.run(control, lab, console)
-    assert run.verdict == "failed", f"{run.verdict}: {run.reason}"
+    demand(run, "failed")
     assert "the API answers: the checkpoint runs it" in run.reason
     assert status.of(lab).healthy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from verdicts import demand
 
 from kubedrill import paths
 from kubedrill.cluster import Cluster
@@ -16,4 +17,4 @@ SPEC = dict(DRILLS["node-failure-default"].needs)
 
 def test_node_failure_with_the_defaults(lab: Cluster, console: Console) -> None:
     run, _ = runner.run(DRILLS["node-failure-default"], lab, console)
-    assert run.verdict == "passed", run.reason
+    demand(run, "passed")

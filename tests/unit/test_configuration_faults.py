@@ -140,6 +140,16 @@ class TestReconfigure:
         perform(node, made.undo)
         assert files(node) == before
 
+    def test_nobody_is_sent_to_a_control_plane_before_it_runs_again(self, cluster: Cluster) -> None:
+        balanced = Reconfigure("worker-1", "kube-apiserver", "", entrance="worker-1")
+        (made,) = balanced.ways(cluster, MARK)
+        drained, *_ = (str(one) for one in made.inject)
+        first, _, wait, last = (str(one) for one in made.undo)
+        assert "state drain" in drained
+        assert "state drain" in first
+        assert "readyz" in wait
+        assert "state ready" in last
+
     def test_only_what_kubeadm_runs(self) -> None:
         with pytest.raises(ValueError, match="etcd"):
             Reconfigure("worker-1", "etcd", "")

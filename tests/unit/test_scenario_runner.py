@@ -263,7 +263,7 @@ class TestVerdicts:
         done, folder = world.run(good)
         assert (done.verdict, done.reason) == ("passed", "1 requirements met")
         assert world.did == [
-            "sample", "stop", "start", "stop sampling", "look", "page of 1 lanes", "index of all", "clear",
+            "clear", "sample", "stop", "start", "stop sampling", "look", "page of 1 lanes", "index of all", "clear",
         ]  # fmt: skip
         assert history.load(folder) == done
         assert not (folder / "logs").exists()
@@ -340,7 +340,7 @@ class TestVerdicts:
 
         done, _ = world.run(body)
         assert (done.verdict, done.reason) == ("failed", "not met: it is mended: it is not")
-        assert world.did[:5] == ["sample", "stop", "stop sampling", "start", "look"]
+        assert world.did[:6] == ["clear", "sample", "stop", "stop sampling", "start", "look"]
         assert Journal.of("lab").is_empty()
 
     def test_what_cannot_be_cleared_costs_no_verdict(self, world: World) -> None:
@@ -360,7 +360,7 @@ class TestBrokenOff:
         with pytest.raises(type(error)) as raised:
             world.run(body)
         assert raised.value is error
-        assert world.did == ["sample", "stop", "start", "stop sampling", "clear"]
+        assert world.did == ["clear", "sample", "stop", "start", "stop sampling", "clear"]
         assert world.reports() == []
 
     def test_ctrl_c_ends_the_session_even_where_the_heal_fails(self, world: World) -> None:
@@ -373,7 +373,7 @@ class TestBrokenOff:
 
         with pytest.raises(KeyboardInterrupt):
             world.run(body)
-        assert world.did == ["sample", "stop", "stop sampling", "clear"]
+        assert world.did == ["clear", "sample", "stop", "stop sampling", "clear"]
         assert not Journal.of("lab").is_empty()
 
 
@@ -393,7 +393,8 @@ class TestReport:
         assert 0 <= done.faults[0].injected <= done.faults[0].healed <= done.duration + 0.1
         assert [step.kind for step in done.steps] == ["say", "fault", "wait", "heal", "say"]
         assert (done.lanes, done.figures) == ((LANE,), (FIGURES,))
-        assert done.facts == {"a fact": "7"}
+        assert done.facts["a fact"] == "7"
+        assert "busy" in done.facts["this computer's cores were"]
         assert [one.text for one in done.requirements] == ["no write is lost"]
 
     def test_events_of_before_the_run_are_left_out_and_the_rest_is_in_order(

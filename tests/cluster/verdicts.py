@@ -1,0 +1,28 @@
+"""What the tests of drills demand of a run: its verdict, where there can be one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from kubedrill.history import Run, Verdict
+
+# What availability.judgeable says where the sampler itself did not get to run.
+_LATE = re.compile(r"([a-z0-9-]+: )?a question was [0-9.]+ s late, at most [0-9.]+ s is allowed")
+
+
+def too_busy(reason: str) -> bool:
+    """Whether a run was inconclusive for no other reason than a machine that did not let its probes run."""
+    return bool(reason) and all(_LATE.fullmatch(part) for part in reason.split("; "))
+
+
+def demand(run: Run, verdict: Verdict) -> None:
+    """The run must have this verdict.
+
+    On a machine that stalls there is none, whatever the cluster did: the test is skipped then, and says by how much.
+    Any other reason for no verdict is a failure of the test.
+    """
+    if run.verdict == "inconclusive" and too_busy(run.reason):
+        pytest.skip(f"this machine was too busy for a verdict: {run.reason}")
+    assert run.verdict == verdict, f"{run.verdict}: {run.reason}"
