@@ -96,6 +96,12 @@ class _MayNameLesson(_MayName):
     word = "lesson"
 
 
+class _MayNameCheckpoint(_MayName):
+    """A task for one checkpoint, or for the list of them."""
+
+    word = "checkpoint"
+
+
 def _console(show_commands: bool = False) -> Console:
     from kubedrill.console import Console
 
@@ -238,10 +244,74 @@ def heal(c: Context, name: str = "") -> None:
     commands.heal(_console(), name)
 
 
+@task(help={"name": NAME})
+@_friendly
+def stop(c: Context, name: str = "lab") -> None:
+    """Shut a cluster down in order: workers, control planes, balancer; disks and addresses stay."""
+    from kubedrill import operations
+
+    operations.stop(_console(), name)
+
+
+@task(help={"name": NAME})
+@_friendly
+def start(c: Context, name: str = "lab") -> None:
+    """Bring a stopped cluster back: the same one, with all that was in it."""
+    from kubedrill import operations
+
+    operations.start(_console(), name)
+
+
+@task(help={"name": NAME})
+@_friendly
+def pause(c: Context, name: str = "lab") -> None:
+    """Freeze a cluster where it is: it keeps its memory and uses no CPU."""
+    from kubedrill import operations
+
+    operations.pause(_console(), name)
+
+
+@task(help={"name": NAME})
+@_friendly
+def resume(c: Context, name: str = "lab") -> None:
+    """Let a paused cluster go on."""
+    from kubedrill import operations
+
+    operations.resume(_console(), name)
+
+
+@task(
+    klass=_MayNameCheckpoint,
+    help={
+        "checkpoint": "its name, for a new one",
+        "list": "list those of the cluster",
+        "remove": "remove this one",
+        "name": NAME,
+    },
+)
+@_friendly
+def checkpoint(
+    c: Context, checkpoint: str | None = None, list: bool = False, remove: str = "", name: str = "lab"
+) -> None:
+    """Keep a whole cluster as it is now (it stops for that, and is started again)."""
+    from kubedrill import operations
+
+    operations.checkpoint(_console(), checkpoint, name, listing=list, remove=remove)
+
+
+@task(help={"checkpoint": "a name of `invoke checkpoint --list`", "name": NAME})
+@_friendly
+def restore(c: Context, checkpoint: str, name: str = "lab") -> None:
+    """Put a whole cluster back to a checkpoint: all that happened since is gone."""
+    from kubedrill import operations
+
+    operations.restore(_console(), checkpoint, name)
+
+
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
 @_friendly
 def down(c: Context, name: str = "lab", all: bool = False) -> None:
-    """Remove a cluster: nodes, disks, network, kubeconfig entry."""
+    """Remove a cluster: nodes, disks, checkpoints, network, kubeconfig entry."""
     from kubedrill import commands
 
     commands.down(_console(), None if all else name)
@@ -308,7 +378,7 @@ def test(c: Context, unit: bool = False, all: bool = False, keyword: str = "") -
 @task(
     help={
         "runs": "how often each figure is taken (default: 3)",
-        "only": "one group: tasks, small, large, scale",
+        "only": "one group: tasks, small, large, scale, restart",
         "json": "write the figures to this file as well",
     }
 )

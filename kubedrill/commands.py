@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kubedrill import anatomy, cluster, faults, install, journal, paths, shell, spec
+from kubedrill import anatomy, cluster, faults, install, journal, lifecycle, paths, shell, spec
 from kubedrill import bench as benchmark
 from kubedrill import course as learning
 from kubedrill import dashboard as board
@@ -25,6 +25,7 @@ from kubedrill.course import page
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
+from kubedrill.providers.base import Node
 from kubedrill.scenario import registry
 from kubedrill.scenario.rejudge import rejudge
 from kubedrill.spec import ClusterSpec
@@ -94,7 +95,7 @@ def status(console: Console, name: str | None, *, as_json: bool) -> int:
 def execute(console: Console, name: str, node: str, command: str) -> int:
     """Run a command line in a node; the status is its own."""
     place = cluster.lab(console)
-    result = cluster.attach(place.provider, name).node(node).run(["bash", "-c", command], check=False)
+    result = _running(place, name, node).run(["bash", "-c", command], check=False)
     raw(result.stdout)
     sys.stderr.write(result.stderr)
     return result.status
@@ -103,7 +104,14 @@ def execute(console: Console, name: str, node: str, command: str) -> int:
 def open_shell(console: Console, name: str, node: str) -> int:
     """Give the terminal to a shell in a node; the status is the shell's."""
     place = cluster.lab(console)
-    return shell.interactive(cluster.attach(place.provider, name).node(node).shell_argv(["bash", "--login"]))
+    return shell.interactive(_running(place, name, node).shell_argv(["bash", "--login"]))
+
+
+def _running(place: cluster.Lab, name: str, node: str) -> Node:
+    there = cluster.attach(place.provider, name)
+    found = there.node(node)
+    lifecycle.need_running(there, [found])
+    return found
 
 
 def kubeconfig(console: Console, name: str, *, merge: bool) -> None:
@@ -131,6 +139,7 @@ def load(console: Console, name: str, image: str) -> None:
     """Bring an image into every node."""
     place = cluster.lab(console)
     there = cluster.attach(place.provider, name)
+    lifecycle.need_running(there)
     with console.step(f"{image} is in every node of {name}"):
         loading.load(place.engine, image, there.nodes)
 
@@ -325,6 +334,7 @@ def addons(console: Console, name: str, *, remove: bool) -> None:
     place.provider.check()
     with cluster.only_one(name):
         there = cluster.attach(place.provider, name)
+        lifecycle.need_running(there)
         if not Journal.of(name).is_empty():
             raise KubedrillError(f"{name} carries what a drill broke", todo=[f"run: invoke heal --name {name}"])
         if remove:

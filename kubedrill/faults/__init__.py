@@ -10,14 +10,15 @@ from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.pods import KillPod, StaticPod
+from kubedrill.faults.power import DisableUnit, PowerOff
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
 from kubedrill.faults.selfhosted import SelfHosted
 from kubedrill.faults.settings import ChangeConfigMap, Reconfigure, Scale
 from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
-    "BrokenJournal", "ChangeConfigMap", "Cordon", "Drain", "DropForward", "Fault", "FaultRefused",
+    "BrokenJournal", "ChangeConfigMap", "Cordon", "DisableUnit", "Drain", "DropForward", "Fault", "FaultRefused",
     "HealFailed", "KillNode", "KillPod", "KillProcess", "LeftOut", "ManageAddOns", "PacketLoss", "Partition",
-    "PauseNode", "Plan", "Reconfigure", "RemoveStaticPod", "Scale", "SelfHosted", "StaticPod", "StopNode",
+    "PauseNode", "Plan", "PowerOff", "Reconfigure", "RemoveStaticPod", "Scale", "SelfHosted", "StaticPod", "StopNode",
     "StopUnit", "Taint", "Target", "heal", "inject",
 ]  # fmt: skip
