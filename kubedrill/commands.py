@@ -22,7 +22,7 @@ from kubedrill import report as reports
 from kubedrill import status as state
 from kubedrill.console import Console, fail, raw
 from kubedrill.course import page
-from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
+from kubedrill.errors import InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
 from kubedrill.scenario import registry
@@ -213,6 +213,8 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
             "--capture=no",
             "--show-capture=no",
             "-q",
+            # What is installed may belong to somebody else.
+            *(["-p", "no:cacheprovider"] if paths.is_installed() else []),
             f"--rootdir={paths.repository()}",
             str(folder),
             *arguments,
@@ -239,7 +241,13 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
 
 
 def test(console: Console, *, unit: bool, everything: bool, keyword: str) -> int:
-    """Run pytest; the status is pytest's."""
+    """Run pytest; the status is pytest's.
+
+    Raises:
+        MissingPrerequisite: this is no checkout.
+    """
+    if paths.is_installed():
+        raise MissingPrerequisite("the tests are not part of what is installed", todo=["run them in a clone"])
     root = paths.repository()
     folders = ["tests/unit"] if unit else ["tests"]
     if not unit:
