@@ -26,6 +26,7 @@ from kubedrill.errors import InvalidSpec, KubedrillError, MissingPrerequisite, N
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
 from kubedrill.scenario import registry
+from kubedrill.scenario import settings as cluster_settings
 from kubedrill.scenario.rejudge import rejudge
 from kubedrill.spec import ClusterSpec
 
@@ -190,12 +191,16 @@ def list_drills(console: Console) -> int:
     return 0
 
 
-def scenario(console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool]) -> int:
+def scenario(
+    console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool],
+    settings: Sequence[str] = (),
+) -> int:  # fmt: skip
     """Run drills through pytest; the status is 0, 1 (one failed) or 3 (none failed, one inconclusive).
 
     Raises:
-        InvalidSpec: there is no such drill, or none was named.
+        InvalidSpec: there is no such drill, or none was named; or no such setting.
     """
+    cluster_settings.parse(settings)
     folder = paths.repository() / "scenarios"
     known = [drill.name for drill in registry.drills(folder)]
     unknown = [f"'{one}'{spec.nearest(one, known)}" for one in names if one not in known]
@@ -205,6 +210,7 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
         )
     arguments = [f"--drill={one}" for one in names] + [f"--drill-{flag}" for flag, on in flags.items() if on]
     arguments += [f"--drill-cluster={name}"] if name else []
+    arguments += [f"--drill-with={one}" for one in settings]
     return shell.interactive(
         [
             sys.executable,
