@@ -319,7 +319,7 @@ def down(c: Context, name: str = "lab", all: bool = False) -> None:
 
 @task(
     klass=_Drills,
-    iterable=["drill"],
+    iterable=["drill", "setting"],
     help={
         "drill": "a drill's name, as the words before all flags; may be given again",
         "all": "every drill, slow ones with --slow",
@@ -328,13 +328,14 @@ def down(c: Context, name: str = "lab", all: bool = False) -> None:
         "fresh": "bring up a new cluster, even where one fits",
         "keep": "leave the cluster that was brought up",
         "slow": "run slow drills, too",
+        "setting": "of the cluster, as in its file: kubernetes=1.36, proxyMode=nftables; may be given again",
         "show_commands": "print every command run in a node",
     },
 )
 @_friendly
 def scenario(
-    c: Context, drill: list[str], all: bool = False, list: bool = False, name: str = "", fresh: bool = False,
-    keep: bool = False, slow: bool = False, show_commands: bool = False,
+    c: Context, drill: list[str], setting: list[str], all: bool = False, list: bool = False, name: str = "",
+    fresh: bool = False, keep: bool = False, slow: bool = False, show_commands: bool = False,
 ) -> int:  # fmt: skip
     """Run drills: invoke scenario ha-failover; exit status 0 passed, 1 failed, 3 inconclusive."""
     from kubedrill import commands
@@ -342,7 +343,7 @@ def scenario(
     if list:
         return commands.list_drills(_console())
     flags = {"fresh": fresh, "keep": keep, "slow": slow, "show-commands": show_commands}
-    return commands.scenario(_console(), drill, everything=all, name=name, flags=flags)
+    return commands.scenario(_console(), drill, everything=all, name=name, flags=flags, settings=setting)
 
 
 @task(
@@ -388,6 +389,24 @@ def bench(c: Context, runs: int = 3, only: str = "", json: str = "") -> None:
     from kubedrill import commands
 
     commands.bench(_console(), runs=runs, only=only, json_file=json)
+
+
+@task(
+    help={
+        "json": "print jobs, builds and what cannot run as JSON, for CI",
+        "run": "run it here, one job after another; ends with a table",
+        "shard": "K/N: only every job of part K of N, which take about equally long",
+        "job": "only this job, by its name",
+    }
+)
+@_friendly
+def matrix(c: Context, json: bool = False, run: bool = False, shard: str = "", job: str = "") -> int:
+    """Show what the nightly run covers, or run it: exit status 0 passed, 1 failed, 3 inconclusive."""
+    from kubedrill.matrix import command
+
+    if run:
+        return command.run(_console(), shard=shard, job=job)
+    return command.show(_console(), shard=shard, job=job, as_json=json)
 
 
 @task(

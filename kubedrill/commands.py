@@ -22,11 +22,12 @@ from kubedrill import report as reports
 from kubedrill import status as state
 from kubedrill.console import Console, fail, raw
 from kubedrill.course import page
-from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
+from kubedrill.errors import InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
 from kubedrill.providers.base import Node
 from kubedrill.scenario import registry
+from kubedrill.scenario import settings as cluster_settings
 from kubedrill.scenario.rejudge import rejudge
 from kubedrill.spec import ClusterSpec
 
@@ -199,12 +200,16 @@ def list_drills(console: Console) -> int:
     return 0
 
 
-def scenario(console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool]) -> int:
+def scenario(
+    console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool],
+    settings: Sequence[str] = (),
+) -> int:  # fmt: skip
     """Run drills through pytest; the status is 0, 1 (one failed) or 3 (none failed, one inconclusive).
 
     Raises:
-        InvalidSpec: there is no such drill, or none was named.
+        InvalidSpec: there is no such drill, or none was named; or no such setting.
     """
+    cluster_settings.parse(settings)
     folder = paths.repository() / "scenarios"
     known = [drill.name for drill in registry.drills(folder)]
     unknown = [f"'{one}'{spec.nearest(one, known)}" for one in names if one not in known]
@@ -214,6 +219,7 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
         )
     arguments = [f"--drill={one}" for one in names] + [f"--drill-{flag}" for flag, on in flags.items() if on]
     arguments += [f"--drill-cluster={name}"] if name else []
+    arguments += [f"--drill-with={one}" for one in settings]
     return shell.interactive(
         [
             sys.executable,
@@ -222,6 +228,8 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
             "--capture=no",
             "--show-capture=no",
             "-q",
+            # What is installed may belong to somebody else.
+            *(["-p", "no:cacheprovider"] if paths.is_installed() else []),
             f"--rootdir={paths.repository()}",
             str(folder),
             *arguments,
@@ -248,7 +256,13 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
 
 
 def test(console: Console, *, unit: bool, everything: bool, keyword: str) -> int:
-    """Run pytest; the status is pytest's."""
+    """Run pytest; the status is pytest's.
+
+    Raises:
+        MissingPrerequisite: this is no checkout.
+    """
+    if paths.is_installed():
+        raise MissingPrerequisite("the tests are not part of what is installed", todo=["run them in a clone"])
     root = paths.repository()
     folders = ["tests/unit"] if unit else ["tests"]
     if not unit:
