@@ -262,7 +262,9 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
         NotFound: no drill was run yet.
     """
     runs = paths.state() / "runs"
-    found = sorted(folder for folder in runs.glob(f"*-{drill or '*'}") if (folder / "index.html").exists())
+    # CI gathers the runs of several computers, each in a folder of its own.
+    pages = runs.rglob(f"*-{drill or '*'}/index.html")
+    found = sorted((page.parent for page in pages if (page.parent / "report.json").exists()), key=lambda run: run.name)
     if not found:
         raise NotFound(f"there is no report{f' of {drill}' if drill else ''}", todo=["run: invoke scenario --list"])
     if again:

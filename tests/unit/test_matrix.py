@@ -342,10 +342,11 @@ class TestBuildKey:
         ],
     )  # fmt: skip
     def test_what_it_depends_on(self, images: Path, changed: str, changes: bool) -> None:
-        before = command.build_key("1.37")
-        assert command.build_key("1.37") == before
+        before = command.build_key("1.37", "go1.26.8")
+        assert command.build_key("1.37", "go1.26.8") == before
+        assert command.build_key("1.37", "go1.26.9") != before
         (images / changed).write_text("new")
-        assert (command.build_key("1.37") != before) is changes
+        assert (command.build_key("1.37", "go1.26.8") != before) is changes
 
 
 class TestSettings:
