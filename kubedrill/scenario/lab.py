@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from kubedrill import kube
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
-from kubedrill.faults import Fault, KernelPanic, KillNode, PowerCut, StopNode, Target
+from kubedrill.faults import Fault, KernelPanic, KillNode, PowerCut, PowerOff, StopNode, Target
 from kubedrill.faults.injection import inject
 from kubedrill.faults.perform import NoControlPlane
 from kubedrill.faults.targets import NoTarget
@@ -338,7 +338,7 @@ class Lab:
         self._reference = self.now()
         for fault, entry, start in began:
             healed = None if self._journal.has(entry) else self._reference
-            if isinstance(fault, KillNode | StopNode | PowerCut | KernelPanic):
+            if isinstance(fault, KillNode | StopNode | PowerOff | PowerCut | KernelPanic):
                 self.monitor.was_down(fault.subject, start, healed or self._reference)
             self.spans.append(FaultSpan(fault.name, fault.subject, role, start, healed))
         undone = [span.name for span in self.spans[len(self.spans) - len(began) :] if span.healed is not None]
