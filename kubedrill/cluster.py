@@ -23,6 +23,7 @@ from kubedrill.providers.base import NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.spec import ClusterSpec, valid_name
+from kubedrill.trends import records
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ def up(
             # A broken file is an error now, not after the work.
             kubeconfig.entries(kubeconfig.path())
         built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
+        began = time.monotonic()
         try:
             if fresh:
                 _make_network(place.provider, spec)
@@ -163,6 +165,8 @@ def up(
         except BaseException as error:
             _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
             raise
+        if not existing:
+            records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
     return attach(place.provider, spec.name)
 
 
