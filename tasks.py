@@ -96,21 +96,25 @@ class _MayNameLesson(_MayName):
     word = "lesson"
 
 
+class _MayNameCheckpoint(_MayName):
+    """A task for one checkpoint, or for the list of them."""
+
+    word = "checkpoint"
+
+
 def _console(show_commands: bool = False) -> Console:
     from kubedrill.console import Console
 
     return Console(show_commands=show_commands)
 
 
-@task
+@task(help={"provider": "vagrant: what VMs need, too (Vagrant, libvirt, QEMU)"})
 @_friendly
-def setup(c: Context) -> None:
+def setup(c: Context, provider: str = "docker") -> None:
     """Install and start what this machine lacks (Debian, Ubuntu as root; elsewhere it prints the commands)."""
-    from kubedrill import install
+    from kubedrill import commands
 
-    console = _console()
-    for line in install.setup():
-        console.say(line)
+    commands.setup(_console(), provider)
 
 
 @task(
@@ -136,14 +140,15 @@ def doctor(
     help={
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
         "source": "auto, modules (all from Go modules) or packages (official packages and images)",
+        "box": "what VMs are made of, too: a Vagrant box, and the image store as a disk",
     }
 )
 @_friendly
-def build(c: Context, kubernetes: str | None = None, source: str = "auto") -> None:
+def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: bool = False) -> None:
     """Build what nodes are made of: rootfs, components, image store, node image; nothing twice."""
     from kubedrill import commands
 
-    commands.build(_console(), kubernetes, source)
+    commands.build(_console(), kubernetes, source, box=box)
 
 
 @task(
@@ -152,7 +157,7 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto") -> No
         "control_planes": "1, 3 or 5 (default: 1); more than one get a balancer",
         "workers": "0 to 99 (default: 2)",
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
-        "provider": "what nodes are: docker (containers)",
+        "provider": "what nodes are: docker (containers, the default) or vagrant (VMs)",
         "config": "YAML file with the same and more settings; flags win over it",
         "source": "auto, modules or packages: where what nodes are made of comes from",
         "keep": "leave the nodes of a failed bring-up as they are",
@@ -238,10 +243,74 @@ def heal(c: Context, name: str = "") -> None:
     commands.heal(_console(), name)
 
 
+@task(help={"name": NAME})
+@_friendly
+def stop(c: Context, name: str = "lab") -> None:
+    """Shut a cluster down in order: workers, control planes, balancer; disks and addresses stay."""
+    from kubedrill import operations
+
+    operations.stop(_console(), name)
+
+
+@task(help={"name": NAME})
+@_friendly
+def start(c: Context, name: str = "lab") -> None:
+    """Bring a stopped cluster back: the same one, with all that was in it."""
+    from kubedrill import operations
+
+    operations.start(_console(), name)
+
+
+@task(help={"name": NAME})
+@_friendly
+def pause(c: Context, name: str = "lab") -> None:
+    """Freeze a cluster where it is: it keeps its memory and uses no CPU."""
+    from kubedrill import operations
+
+    operations.pause(_console(), name)
+
+
+@task(help={"name": NAME})
+@_friendly
+def resume(c: Context, name: str = "lab") -> None:
+    """Let a paused cluster go on."""
+    from kubedrill import operations
+
+    operations.resume(_console(), name)
+
+
+@task(
+    klass=_MayNameCheckpoint,
+    help={
+        "checkpoint": "its name, for a new one",
+        "list": "list those of the cluster",
+        "remove": "remove this one",
+        "name": NAME,
+    },
+)
+@_friendly
+def checkpoint(
+    c: Context, checkpoint: str | None = None, list: bool = False, remove: str = "", name: str = "lab"
+) -> None:
+    """Keep a whole cluster as it is now (it stops for that, and is started again)."""
+    from kubedrill import operations
+
+    operations.checkpoint(_console(), checkpoint, name, listing=list, remove=remove)
+
+
+@task(help={"checkpoint": "a name of `invoke checkpoint --list`", "name": NAME})
+@_friendly
+def restore(c: Context, checkpoint: str, name: str = "lab") -> None:
+    """Put a whole cluster back to a checkpoint: all that happened since is gone."""
+    from kubedrill import operations
+
+    operations.restore(_console(), checkpoint, name)
+
+
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
 @_friendly
 def down(c: Context, name: str = "lab", all: bool = False) -> None:
-    """Remove a cluster: nodes, disks, network, kubeconfig entry."""
+    """Remove a cluster: nodes, disks, checkpoints, network, kubeconfig entry."""
     from kubedrill import commands
 
     commands.down(_console(), None if all else name)
@@ -303,21 +372,22 @@ def report(
     help={
         "unit": "only what needs no engine, in seconds",
         "all": "slow ones, too",
+        "vagrant": "only those in VMs, which no other run includes",
         "keyword": "only tests that match, as pytest's -k",
     }
 )
 @_friendly
-def test(c: Context, unit: bool = False, all: bool = False, keyword: str = "") -> int:
+def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = False, keyword: str = "") -> int:
     """Run the tests; sets up and builds first what they need."""
     from kubedrill import commands
 
-    return commands.test(_console(), unit=unit, everything=all, keyword=keyword)
+    return commands.test(_console(), unit=unit, everything=all, vagrant=vagrant, keyword=keyword)
 
 
 @task(
     help={
         "runs": "how often each figure is taken (default: 3)",
-        "only": "one group: tasks, small, large, scale",
+        "only": "one group: tasks, small, large, scale, restart",
         "json": "write the figures to this file as well",
     }
 )

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kubedrill import anatomy, cluster, faults, host, install, journal, paths, shell, spec
+from kubedrill import anatomy, cluster, faults, host, install, journal, lifecycle, paths, shell, spec, vm_setup
 from kubedrill import bench as benchmark
 from kubedrill import course as learning
 from kubedrill import dashboard as board
@@ -25,6 +25,8 @@ from kubedrill.course import page
 from kubedrill.errors import InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
+from kubedrill.providers import places
+from kubedrill.providers.base import Node
 from kubedrill.scenario import registry
 from kubedrill.scenario import settings as cluster_settings
 from kubedrill.scenario.rejudge import rejudge
@@ -48,13 +50,30 @@ def doctor(
     return examination.exit_code(findings)
 
 
-def build(console: Console, kubernetes: str | None, source: str) -> None:
+def setup(console: Console, provider: str) -> None:
+    """Install and start what is lacking.
+
+    Raises:
+        InvalidSpec: there is no such provider.
+    """
+    if provider not in (places.CONTAINERS, places.VMS):
+        raise InvalidSpec(f"there is no provider '{provider}'{spec.nearest(provider, [places.CONTAINERS, places.VMS])}")
+    # What nodes are made of is built by the container engine, also for VMs.
+    for line in install.setup() + (vm_setup.setup() if provider == places.VMS else []):
+        console.say(line)
+
+
+def build(console: Console, kubernetes: str | None, source: str, *, box: bool) -> None:
     """Build what is not there yet."""
     asked = spec.load(None, {"kubernetes": kubernetes})
     place = cluster.lab(console)
     with console.step(f"what nodes of Kubernetes {asked.version()} are made of is there"):
         built = building.ensure(place.engine, asked.kubernetes, place.missing, console.say, source=source)
     console.say(f"node image {built.node_image}, image store {built.store.volume}")
+    if box:
+        with console.step("what VMs are made of is there"):
+            made = cluster.made_of_box(place, built, console)
+        console.say(f"box {made.image}, disk {', '.join(made.stores.values())}")
 
 
 def up(console: Console, config: str | None, flags: Mapping[str, str | None], *, source: str, keep: bool) -> None:
@@ -95,7 +114,7 @@ def status(console: Console, name: str | None, *, as_json: bool) -> int:
 def execute(console: Console, name: str, node: str, command: str) -> int:
     """Run a command line in a node; the status is its own."""
     place = cluster.lab(console)
-    result = cluster.attach(place.provider, name).node(node).run(["bash", "-c", command], check=False)
+    result = _running(place, name, node).run(["bash", "-c", command], check=False)
     raw(result.stdout)
     sys.stderr.write(result.stderr)
     return result.status
@@ -104,7 +123,14 @@ def execute(console: Console, name: str, node: str, command: str) -> int:
 def open_shell(console: Console, name: str, node: str) -> int:
     """Give the terminal to a shell in a node; the status is the shell's."""
     place = cluster.lab(console)
-    return shell.interactive(cluster.attach(place.provider, name).node(node).shell_argv(["bash", "--login"]))
+    return shell.interactive(_running(place, name, node).shell_argv(["bash", "--login"]))
+
+
+def _running(place: cluster.Lab, name: str, node: str) -> Node:
+    there = cluster.attach(place.provider, name)
+    found = there.node(node)
+    lifecycle.need_running(there, [found])
+    return found
 
 
 def kubeconfig(console: Console, name: str, *, merge: bool) -> None:
@@ -132,6 +158,7 @@ def load(console: Console, name: str, image: str) -> None:
     """Bring an image into every node."""
     place = cluster.lab(console)
     there = cluster.attach(place.provider, name)
+    lifecycle.need_running(there)
     with console.step(f"{image} is in every node of {name}"):
         loading.load(place.engine, image, there.nodes)
 
@@ -248,7 +275,7 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
     webbrowser.open(page.as_uri())
 
 
-def test(console: Console, *, unit: bool, everything: bool, keyword: str) -> int:
+def test(console: Console, *, unit: bool, everything: bool, vagrant: bool, keyword: str) -> int:
     """Run pytest; the status is pytest's.
 
     Raises:
@@ -259,12 +286,11 @@ def test(console: Console, *, unit: bool, everything: bool, keyword: str) -> int
     root = paths.repository()
     folders = ["tests/unit"] if unit else ["tests"]
     if not unit:
-        for line in install.setup():
-            console.say(line)
-        place = cluster.lab(console)
-        building.ensure(place.engine, spec.load(None, {}).kubernetes, place.missing, console.say)
+        setup(console, places.VMS if vagrant else places.CONTAINERS)
+        build(console, None, building.AUTO, box=vagrant)
     arguments = ["-k", keyword] if keyword else []
-    arguments += [] if everything else ["-m", "not slow"]
+    marks = ("vagrant" if vagrant else "not vagrant") + ("" if everything else " and not slow")
+    arguments += ["-m", marks]
     return shell.interactive(
         [sys.executable, "-m", "pytest", f"--rootdir={root}", *(str(root / each) for each in folders), *arguments]
     )
@@ -341,6 +367,7 @@ def addons(console: Console, name: str, *, remove: bool) -> None:
     place.provider.check()
     with cluster.only_one(name):
         there = cluster.attach(place.provider, name)
+        lifecycle.need_running(there)
         if not Journal.of(name).is_empty():
             raise KubedrillError(f"{name} carries what a drill broke", todo=[f"run: invoke heal --name {name}"])
         if remove:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
-from kubedrill.faults.actions import ANY_CONTROL_PLANE, Action, Check, Command, StateIs
+from kubedrill.faults.actions import ANY_CONTROL_PLANE, Action, Check, Command, StateIs, Together
 from kubedrill.providers.base import Node
 from kubedrill.shell import Result
 from kubedrill.wait import Verdict, until
 
 # A node that was off boots, and a control plane that was cut off finds its quorum, before its commands work again.
 _PATIENCE = 120
+# Where nodes are slow, so many times longer at most.
+_MOST = 6.0
 _DONE = {"kill": "stopped", "stop": "stopped", "start": "running", "pause": "paused", "resume": "running"}
 
 
@@ -28,6 +32,11 @@ class Computers(Protocol):
         """Its nodes, running or not."""
         ...
 
+    @property
+    def slow(self) -> float:
+        """How many times slower than real hardware its nodes are."""
+        ...
+
     def node(self, name: str) -> Node:
         """A node by its name.
 
@@ -37,7 +46,7 @@ class Computers(Protocol):
         ...
 
 
-def perform(cluster: Computers, action: Action) -> None:
+def perform(cluster: Computers, action: Action | Together) -> None:
     """Carry an action out, once; what a computer has done already is not done again.
 
     Raises:
@@ -47,6 +56,11 @@ def perform(cluster: Computers, action: Action) -> None:
     """
     if isinstance(action, Command):
         _run(cluster, action)
+        return
+    if isinstance(action, Together):
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            for done in [pool.submit(perform, cluster, one) for one in action.actions]:
+                done.result()
         return
     node = cluster.node(action.node)
     if node.state() == _DONE[action.do]:
@@ -65,7 +79,8 @@ def mend(cluster: Computers, action: Action) -> None:
     if _needless(cluster, action):
         return
     until(
-        lambda: perform(cluster, action), lambda _: (True, "done"), within=_PATIENCE, what=f"undo ({action})",
+        lambda: perform(cluster, action), lambda _: (True, "done"), within=_patience(cluster),
+        what=f"undo ({action})",
         transient=(CommandFailed, NoControlPlane),
     )  # fmt: skip
 
@@ -80,7 +95,8 @@ def verify(cluster: Computers, check: Check) -> None:
     if _needless(cluster, check):
         return
     until(
-        lambda: holds(cluster, check), lambda verdict: verdict, within=_PATIENCE, what=f"after the undo ({check})",
+        lambda: holds(cluster, check), lambda verdict: verdict, within=_patience(cluster),
+        what=f"after the undo ({check})",
         transient=(CommandFailed, NoControlPlane),
     )  # fmt: skip
 
@@ -127,7 +143,12 @@ def on_a_control_plane(cluster: Computers, command: Command) -> Result:
     return _on(last, command, check=True)
 
 
+def _patience(cluster: Computers) -> float:
+    return _PATIENCE * min(cluster.slow, _MOST)
+
+
 def _run(cluster: Computers, command: Command, check: bool = True) -> Result:
+    command = replace(command, timeout=command.timeout * min(cluster.slow, _MOST))
     if command.node != ANY_CONTROL_PLANE:
         return _on(cluster.node(command.node), command, check)
     try:

@@ -7,8 +7,6 @@ import io
 import json
 import os
 import re
-import tarfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -106,6 +104,18 @@ class Engine:
         with _translated(), contextlib.suppress(docker.errors.NotFound):
             self._api.remove_image(tag, force=True)
 
+    def images(self, label: str) -> Sequence[Mapping[str, Any]]:
+        """The images that carry a label ('key' or 'key=value')."""
+        with _translated():
+            return list(self._api.images(filters={"label": label}))
+
+    def commit(self, name: str, tag: str, labels: Mapping[str, str]) -> None:
+        """Make an image of a container's own files: what it has changed of its image, without volumes."""
+        repository, _, version = tag.rpartition(":")
+        changes = [f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()]
+        with _translated():
+            self._api.commit(name, repository=repository, tag=version, changes=changes)
+
     def export_image(self, tag: str) -> Iterator[bytes]:
         """The image as an archive that containerd can import, in pieces."""
         with _translated():
@@ -142,10 +152,10 @@ class Engine:
         with _translated(), contextlib.suppress(docker.errors.NotFound):
             self._api.remove_network(identity)
 
-    def volumes(self, label: str) -> Sequence[Mapping[str, Any]]:
-        """The volumes that carry a label ('key' or 'key=value')."""
+    def volumes(self, label: str = "") -> Sequence[Mapping[str, Any]]:
+        """The volumes that carry a label ('key' or 'key=value'); all without one."""
         with _translated():
-            return list(self._api.volumes(filters={"label": label})["Volumes"] or [])
+            return list(self._api.volumes(filters={"label": label} if label else None)["Volumes"] or [])
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a volume."""
@@ -161,10 +171,19 @@ class Engine:
         with _translated(), contextlib.suppress(docker.errors.NotFound):
             self._api.remove_volume(name, force=True)
 
-    def containers(self, label: str) -> Sequence[Mapping[str, Any]]:
-        """All containers, running or not, that carry a label ('key' or 'key=value')."""
+    def volume_folder(self, name: str) -> Path:
+        """The folder of a volume, on the machine of the engine.
+
+        Raises:
+            NotFound: there is no such volume.
+        """
         with _translated():
-            return list(self._api.containers(all=True, filters={"label": label}))
+            return Path(self._api.inspect_volume(name)["Mountpoint"])
+
+    def containers(self, label: str = "") -> Sequence[Mapping[str, Any]]:
+        """All containers, running or not, that carry a label ('key' or 'key=value'); all without one."""
+        with _translated():
+            return list(self._api.containers(all=True, filters={"label": label} if label else None))
 
     def create_container(
         self, name: str, image: str, *, host: Mapping[str, Any], network: str, address: str, **settings: Any
@@ -290,29 +309,6 @@ class Engine:
         """What the container's first process printed."""
         with _translated():
             return str(self._api.logs(name).decode(errors="replace"))
-
-
-def tar_of(files: Mapping[str, tuple[bytes, int]]) -> bytes:
-    """A tar of files: {path: (content, mode)}."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path, (content, mode) in files.items():
-            entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.size, entry.mode, entry.mtime = len(content), mode, time.time()
-            tar.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def tar_stream(source: Path, path: str) -> Iterator[bytes]:
-    """A tar of one file of this machine under another path, in pieces: it never is in memory as a whole."""
-    entry = tarfile.TarInfo(path.lstrip("/"))
-    entry.size = source.stat().st_size
-    yield entry.tobuf()
-    with source.open("rb") as opened:
-        while piece := opened.read(1 << 20):
-            yield piece
-    # A file is filled up to whole blocks; two empty blocks end the archive.
-    yield bytes(-entry.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
 
 
 @contextlib.contextmanager

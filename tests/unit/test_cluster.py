@@ -13,14 +13,14 @@ import pytest
 from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, cluster, doctor, host, kube, kubeadm, kubeconfig
-from kubedrill.bringup import JOINED
+from kubedrill import bringup, cluster, doctor, host, kube, kubeadm, kubeconfig, libvirtd, lifecycle
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build
 from kubedrill.images.build import Built
 from kubedrill.images.store import Store
+from kubedrill.marks import JOINED
 from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.shell import Result
@@ -82,7 +82,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         """The API of the fake cluster."""
 
         def __init__(self, text: str) -> None:
-            assert "127.0.0.1" in text
+            assert "https://127.0.0.1:" in text or "https://172.28.0.11:6443" in text
 
         def readyz(self) -> str:
             """Whether it answers."""
@@ -141,6 +141,22 @@ class TestUp:
         assert (record.name, record.cluster) == ("bring-up", "3+1 docker iptables")
         assert 0 <= record.figures["took"] < 60
 
+    def test_vms_are_reached_at_their_own_addresses(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        checked: list[str] = []
+        monkeypatch.setattr(libvirtd, "check", lambda: checked.append("libvirt"))
+        made = bringup.Made("/cache/x.box", {"v1.37.2": "/pool/x.img"}, "flannel:x", kubeadm.Machine(2, None, None), ())
+        monkeypatch.setattr(cluster, "made_of_box", lambda *_: made)
+        world.provider.slow = 17
+        found = world.up(ClusterSpec(provider="vagrant", workers=1))
+        assert checked == ["libvirt"]
+        assert (found.server, found.slow) == ("https://172.28.0.11:6443", 17)
+        leader = world.provider.node("lab-control-plane-1")
+        assert (leader.spec.image, leader.spec.publish) == ("/cache/x.box", {})
+        network = world.provider.network("lab")
+        assert network is not None
+        assert (network.metadata["provider"], network.metadata["vm-driver"]) == ("vagrant", "auto")
+        assert found.server in (world.folder / "kubeconfig").read_text()
+
     def test_its_subnet_overlaps_nothing(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(host, "host_networks", lambda: [IPv4Network("172.28.0.0/24")])
         world.provider.create_network("other", NetworkSpec("172.28.1.0/24", {}))
@@ -169,6 +185,35 @@ class TestUp:
         )  # fmt: skip
         assert world.happened("create", "remove", "write", "network") == []
         assert world.preflights == 1, "a cluster that is there needs no room"
+
+    @pytest.mark.parametrize("off", ["stop", "kill", "pause"])
+    def test_one_that_was_stopped_is_brought_back(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, off: str
+    ) -> None:  # fmt: skip
+        """And looked at with care: its API still remembers how all was before."""
+        waited: list[list[str]] = []
+        monkeypatch.setattr(
+            lifecycle, "wait_until_whole", lambda _cluster, _console, booted, *_, **__: waited.append(booted)
+        )  # fmt: skip
+        world.up()
+        assert waited == []
+        for name in ("lab-control-plane-1", "lab-worker-2"):
+            getattr(world.provider.node(name), off)()
+        world.mended()
+        world.up()
+        assert waited == [[] if off == "pause" else ["lab-control-plane-1", "lab-worker-2"]]
+        assert {node.state() for node in world.provider.nodes("lab")} == {"running"}
+        assert world.happened("create", "remove", "network") == []
+
+    def test_what_would_begin_anew_but_has_checkpoints_is_left_alone(self, world: World) -> None:
+        world.up()
+        for node in world.provider.nodes("lab"):
+            node.stop()
+        world.provider.save("lab", "clean")
+        world.provider.node("lab-control-plane-1").remove()
+        with pytest.raises(KubedrillError, match="invoke restore clean --name lab"):
+            world.up()
+        assert world.provider.names() == ["lab-worker-1", "lab-worker-2"]
 
     def test_one_that_differs_is_refused_and_nothing_is_changed(self, world: World) -> None:
         world.up()
