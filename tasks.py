@@ -350,12 +350,20 @@ def scenario(
         "drill": "of this drill (default: the newest of all)",
         "list": "write and name the index of all runs",
         "again": "judge the run again from its saved samples, and write its report anew",
+        "trends": "write and name the page of all figures over time, and what changed beyond the noise",
     }
 )
 @_friendly
-def report(c: Context, drill: str = "", list: bool = False, again: bool = False) -> None:
+def report(
+    c: Context, drill: str = "", list: bool = False, again: bool = False, trends: bool = False
+) -> None:  # fmt: skip
     """Name the newest report, and open it where there is a browser."""
     from kubedrill import commands
+    from kubedrill.trends import command
+
+    if trends:
+        command.show(_console())
+        return
 
     commands.report(_console(), drill, index=list, again=again)
 

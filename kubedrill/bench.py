@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kubedrill import checkpoints, cluster, host, lifecycle, paths, shell, spec
+from kubedrill import checkpoints, cluster, lifecycle, paths, shell, spec
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec
@@ -44,15 +43,6 @@ class Figure:
     def high(self) -> float:
         """The largest."""
         return max(self.values)
-
-
-def machine() -> str:
-    """This machine in a line."""
-    memory = host.memory()
-    return (
-        f"{host.cores()} cores, {memory.total} MiB, Linux {platform.release()}, cgroup v{host.cgroup_version()}, "
-        f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
-    )
 
 
 def measure(place: Lab, console: Console, *, runs: int, only: str) -> list[Figure]:

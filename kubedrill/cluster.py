@@ -5,22 +5,21 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from kubedrill import doctor, host, journal, kubeadm, kubeconfig, libvirtd, lifecycle, logs, network, paths, versions
 from kubedrill.bringup import BringUp, Made
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
-from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
+from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.etcd_members import forget_member
 from kubedrill.images import box as boxes
 from kubedrill.images import build, components, rootfs, store_disk
 from kubedrill.images.build import Built
+from kubedrill.locks import only_one as only_one
 from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
@@ -29,6 +28,7 @@ from kubedrill.providers.places import KIND, VMS, Places
 from kubedrill.providers.vagrant import DRIVER, VagrantProvider
 from kubedrill.providers.virsh import Virsh
 from kubedrill.spec import ClusterSpec, valid_name
+from kubedrill.trends import records
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ def up(
             kubeconfig.entries(kubeconfig.path())
         built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
         made = _made(spec, built) if spec.provider != VMS else made_of_box(place, built, console, spec.vm.driver)
+        began = time.monotonic()
         try:
             if fresh:
                 _make_network(place.provider, spec)
@@ -184,6 +185,8 @@ def up(
         except BaseException as error:
             _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
             raise
+        if not existing:
+            records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
     return attach(place.provider, spec.name)
 
 
@@ -361,30 +364,6 @@ def _clean_up(provider: Provider, name: str, console: Reporter, error: BaseExcep
         console.say(f"the nodes of {name} were removed (--keep leaves them)")
     except KubedrillError as problem:
         console.say(f"could not remove all of {name}: {problem}")
-
-
-@contextlib.contextmanager
-def only_one(name: str) -> Iterator[None]:
-    """Hold the name of a cluster: whoever changes it does so alone on this machine, for this user.
-
-    Raises:
-        Busy: another process holds it.
-    """
-    folder = paths.state() / "locks"
-    folder.mkdir(exist_ok=True)
-    lock = FileLock(folder / f"{name}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(
-            f"another kubedrill is at work on the cluster '{name}'",
-            evidence=[f"it holds {folder / name}.lock"],
-            todo=["wait until it ends, or give another --name"],
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _free_port() -> int:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import platform
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from kubedrill.kernel import Feature, kernel_features
 __all__ = [
     "DefaultRoute", "Distribution", "Feature", "Inotify", "Kvm", "Memory", "as_root", "cgroup_version", "cores",
     "default_route", "distribution", "engine_missing_capabilities", "free_disk", "host_networks", "inotify_limits",
-    "is_root", "kernel_features", "kvm", "memory", "missing_capabilities", "pid_from", "process_name",
+    "is_root", "kernel_features", "kvm", "machine", "memory", "missing_capabilities", "pid_from", "process_name",
     "raise_inotify_limits", "sysctl_command", "systemd_runs", "upstream_nameservers",
 ]  # fmt: skip
 
@@ -105,6 +107,15 @@ def free_disk(path: Path) -> int:
 def cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def machine() -> str:
+    """This machine in a line."""
+    room = memory()
+    return (
+        f"{cores()} cores, {room.total} MiB, Linux {platform.release()}, cgroup v{cgroup_version()}, "
+        f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    )
 
 
 def cgroup_version(*, cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubedrill import paths, versions
+from kubedrill import host, paths, versions
 from kubedrill.console import Console, raw
 from kubedrill.errors import CommandFailed, InvalidSpec, MissingPrerequisite, NotFound
 from kubedrill.images import address, components
@@ -17,6 +17,7 @@ from kubedrill.matrix import table
 from kubedrill.matrix.plan import Job, Plan, Skipped
 from kubedrill.scenario import registry
 from kubedrill.spec import nearest
+from kubedrill.trends import records, sizes
 
 SCHEMA = 1
 
@@ -114,7 +115,8 @@ def _compiler() -> str:
 
 def _plan() -> Plan:
     drills = registry.drills(paths.repository() / "scenarios")
-    return planning.plan(table.load(drills=[drill.name for drill in drills]), drills)
+    measured = sizes.measured(records.read(), records.kind_of_machine(host.machine()))
+    return planning.plan(table.load(drills=[drill.name for drill in drills]), drills, measured)
 
 
 def _chosen(jobs: Sequence[Job], shard: str, job: str) -> Sequence[Job]:

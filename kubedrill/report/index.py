@@ -59,7 +59,9 @@ def index(folder: Path) -> Path:
     found = sorted((entry(file, folder) for file in folder.rglob("report.json")), key=lambda item: item.folder)
     found.sort(key=lambda item: item.when, reverse=True)
     page = folder / "index.html"
-    html = template("index.html").render(entries=found, style=Markup(asset("style.css")), policy=policy([]))
+    html = template("index.html").render(
+        entries=found, trends=(folder / "trends.html").exists(), style=Markup(asset("style.css")), policy=policy([])
+    )
     page.write_bytes(html.encode("utf-8", "replace"))
     return page
 

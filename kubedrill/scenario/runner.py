@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kubedrill import bench, cputime, history, live, logs, paths, report, status
+from kubedrill import cputime, history, host, live, logs, paths, report, status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
@@ -22,6 +22,7 @@ from kubedrill.scenario.judge import Ending, Unmet, Untrustworthy, verdict
 from kubedrill.scenario.lab import Lab
 from kubedrill.scenario.monitor import Monitor
 from kubedrill.scenario.narrator import Narrator
+from kubedrill.trends import records
 
 
 def runs() -> Path:
@@ -103,7 +104,7 @@ def _run(
         duration=round(lab.now(), 1),
         cluster=cluster.spec.model_dump(by_alias=True),
         kubernetes=cluster.spec.version(),
-        machine=bench.machine(),
+        machine=host.machine(),
         phases=tuple(narrator.phases),
         steps=tuple(narrator.steps),
         faults=tuple(lab.spans),
@@ -118,6 +119,7 @@ def _run(
     history.save(done, folder)
     report.write(done, monitor.samples(), folder)
     report.index(runs())
+    records.append(records.of_run(done))
     _clear(lab, console)
     _summary(done, folder, console)
     return done, folder

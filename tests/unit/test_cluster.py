@@ -25,6 +25,7 @@ from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
+from kubedrill.trends import records
 from kubedrill.wait import until
 
 STORE = Store("a-store", "v1.37.2", "3.7.3", "v1.15.0", "flannel:x", "pause:x", ())
@@ -131,6 +132,14 @@ class TestUp:
         assert world.contexts() == ["lab"]
         assert found.server in (world.folder / "kubeconfig").read_text()
         assert (world.folder / "kubeconfig").stat().st_mode & 0o777 == 0o600
+
+    def test_what_it_took_is_recorded_once(self, world: World) -> None:
+        world.up(ClusterSpec(control_planes=3, workers=1))
+        world.mended()
+        world.up(ClusterSpec(control_planes=3, workers=1))
+        (record,) = records.read()
+        assert (record.name, record.cluster) == ("bring-up", "3+1 docker iptables")
+        assert 0 <= record.figures["took"] < 60
 
     def test_vms_are_reached_at_their_own_addresses(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         checked: list[str] = []

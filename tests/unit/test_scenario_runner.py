@@ -27,6 +27,7 @@ from kubedrill.scenario import lab as lab_module
 from kubedrill.scenario.lab import Lab
 from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
+from kubedrill.trends import records
 from kubedrill.wait import until
 
 OK = Result(0, "", "")
@@ -267,6 +268,13 @@ class TestVerdicts:
         ]  # fmt: skip
         assert history.load(folder) == done
         assert not (folder / "logs").exists()
+
+    def test_its_figures_are_recorded(self, world: World) -> None:
+        done, _ = world.run(good)
+        (record,) = records.read()
+        assert record == records.of_run(done)
+        assert (record.name, record.verdict) == (done.drill, "passed")
+        assert "it is broken" in record.figures
 
     @pytest.mark.parametrize(
         ("body", "judged", "reason"),

@@ -1,0 +1,1 @@
+"""Figures of many runs over time: a line each in one file, a page of them, and changes beyond the noise."""

@@ -1,0 +1,277 @@
+"""Figures over time: what is recorded, which changes are beyond the noise, and the page that shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_demo
+
+from kubedrill import history, paths, report
+from kubedrill.console import Console
+from kubedrill.errors import NotFound
+from kubedrill.history import Step
+from kubedrill.matrix import command as matrix_command
+from kubedrill.spec import load
+from kubedrill.trends import command, noise, page, records, sizes
+from kubedrill.trends.records import Record
+
+Capture = pytest.CaptureFixture[str]
+MACHINE = "2 cores, 24105 MiB, Linux 6.18, cgroup v1, Python 3.11.7, 2026-11-26"
+KIND = "2 cores, 24 GiB, cgroup v1"
+
+
+def record(number: int, value: float, **changes: Any) -> Record:
+    given = Record(
+        at=f"2026-11-{number + 1:02}T02:17:00+00:00", name="ha-failover", kubernetes="v1.37.2",
+        cluster="3+2 docker iptables", machine=KIND, verdict="passed", figures={"took": value},
+    )  # fmt: skip
+    return replace(given, **changes)
+
+
+def values(*seconds: float, **changes: Any) -> list[Record]:
+    return [record(number, value, **changes) for number, value in enumerate(seconds)]
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return paths.state()
+
+
+class TestRecords:
+    def test_a_line_each_and_back(self, state: Path) -> None:
+        for one in values(1, 2):
+            records.append(one)
+        assert records.read() == tuple(values(1, 2))
+        assert len((state / "history.jsonl").read_text().splitlines()) == 2
+
+    def test_nothing_yet(self, state: Path) -> None:
+        assert records.read() == ()
+
+    @pytest.mark.parametrize("line", ["", "{", "[]", "null", '{"schema": 2}', '{"schema": 1, "at": "x"}', "\udcff"])
+    def test_a_broken_line_is_passed_over(self, state: Path, line: str) -> None:
+        records.append(record(0, 1))
+        with records.file().open("a", errors="surrogateescape") as sink:
+            sink.write(line + "\n")
+        records.append(record(1, 2))
+        assert records.read() == tuple(values(1, 2))
+
+    def test_figures_that_are_no_numbers(self, state: Path) -> None:
+        records.append(record(0, 1))
+        text = records.file().read_text()
+        records.file().write_text(text.replace('"took": 1', '"took": "long"') + text)
+        assert len(records.read()) == 1
+
+    def test_gathered_twice_it_counts_once_and_by_its_time(self, state: Path) -> None:
+        for one in [record(2, 3), record(1, 2), record(2, 3)]:
+            records.append(one)
+        assert [one.figures["took"] for one in records.read()] == [2, 3]
+
+    def test_of_a_drill(self) -> None:
+        cluster = load(None, {"name": "drill-77-1", "control_planes": 3}).model_dump(by_alias=True)
+        steps = (
+            Step(1, "assumptions", "hello is ready", "wait", None, 3.0),
+            Step(2, "fault", "drill-77-1-control-plane-2 is NotReady", "wait", 17.5, 16.0),
+            Step(3, "fault", "coredns-d97978667-qpl2q is ready again", "wait", 4, 1.512),
+            Step(4, "converge", "all are Ready", "wait", None, 2.0),
+            Step(5, "converge", "all are Ready", "wait", None, 4.0),
+            Step(6, "fault", "not seen", "wait", 4, None),
+            Step(7, "fault", "kill", "fault"),
+        )
+        run = replace(report_demo.failover()[0], cluster=cluster, steps=steps, machine=MACHINE, kubernetes="v1.37.2")
+        made = records.of_run(run)
+        waits = {name: value for name, value in made.figures.items() if not name.startswith("longest gap")}
+        assert waits == {
+            "took": run.duration, "control-plane is NotReady": 16.0, "coredns is ready again": 1.51,
+            "all are Ready": 2.0, "all are Ready (2)": 4.0,
+        }  # fmt: skip
+        assert made.figures["longest gap: API read through the balancer"] == run.figures[0].longest
+        assert (made.cluster, made.machine, made.verdict) == ("3+2 docker iptables", KIND, run.verdict)
+
+    def test_of_a_bring_up(self) -> None:
+        spec = load(None, {"name": "x", "workers": 0, "proxyMode": "nftables", "kubernetes": "1.36"})
+        made = records.of_bring_up(spec, 13.3333, MACHINE)
+        assert (made.name, made.cluster, made.figures) == ("bring-up", "1+0 docker nftables", {"took": 13.3})
+        assert made.kubernetes.startswith("v1.36.")
+
+    @pytest.mark.parametrize(
+        ("text", "kind"),
+        [(MACHINE, KIND), ("4 cores, 15990 MiB, cgroup v2", "4 cores, 16 GiB, cgroup v2"), ("a Mac", "")],
+    )
+    def test_kinds_of_machines(self, text: str, kind: str) -> None:
+        assert records.kind_of_machine(text) == kind
+
+
+class TestNoise:
+    """The rule: three spreads, a tenth, half a second; five earlier runs that passed."""
+
+    @pytest.mark.parametrize(
+        ("seconds", "beyond"),
+        [
+            ([10, 10, 10, 10, 20], False),  # four earlier ones are too few
+            ([10, 10, 10, 10, 10, 20], True),
+            ([10, 10, 10, 10, 10, 5], True),
+            ([10, 10, 10, 10, 10, 11], False),  # a tenth, not more
+            ([10, 10, 10, 10, 10, 11.1], True),
+            ([1, 1, 1, 1, 1, 1.5], False),  # half a second, not more
+            ([1, 1, 1, 1, 1, 1.51], True),
+            ([8, 9, 10, 11, 12, 14.4], False),  # the spread is 1.4826: three of it are 4.4
+            ([8, 9, 10, 11, 12, 14.5], True),
+            ([10, 10, 90, 10, 10, 10, 10], False),  # one bad night is not the newest
+            ([10, 10, 90, 10, 10, 10, 12], True),  # nor does it hide a change
+            ([0, 0, 0, 0, 0, 0], False),
+        ],
+    )
+    def test_it(self, seconds: Sequence[float], beyond: bool) -> None:
+        assert bool(noise.changes(values(*seconds))) is beyond
+
+    def test_what_is_said(self) -> None:
+        (change,) = noise.changes(values(10, 10, 10, 11, 11, 20))
+        assert str(change) == (
+            "ha-failover on 3+2 docker iptables, Kubernetes 1.37: took: 20.0 s, slower than 10.0 s "
+            "(median of 5 earlier runs, spread 0.0 s)"
+        )
+        (faster,) = noise.changes(values(10, 10, 10, 11, 11, 5))
+        assert "faster than 10.0 s" in str(faster)
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"machine": "4 cores"}, {"name": "dns"}, {"cluster": "1+2 docker iptables"}, {"kubernetes": "v1.36.5"}],
+    )
+    def test_only_what_is_alike_is_compared(self, changed: dict[str, Any]) -> None:
+        assert not noise.changes([*values(10, 10, 10, 10, 10), record(9, 20, **changed)])
+
+    def test_a_patch_version_is_the_same_minor(self) -> None:
+        assert noise.changes([*values(10, 10, 10, 10, 10), record(9, 20, kubernetes="v1.37.3")])
+
+    def test_inconclusive_runs_count_nowhere_and_failed_ones_not_as_usual(self) -> None:
+        usual = values(10, 10, 10, 10, 10)
+        assert not noise.changes([*usual, record(9, 20, verdict="inconclusive")])
+        assert not noise.changes([*usual[:4], record(5, 10, verdict="failed"), record(9, 20)])
+        assert noise.changes([*usual, record(9, 20, verdict="failed")])
+
+    def test_only_the_last_thirty_are_usual(self) -> None:
+        old = [record(0, 20, at=f"2026-09-{day:02}T00:00:00") for day in range(1, 31)]
+        new = [record(0, 10, at=f"2026-10-{day:02}T00:00:00") for day in range(1, 31)]
+        assert noise.changes([*old, *new, record(0, 20)])
+        assert not noise.changes([*old, record(0, 20)])
+
+    def test_the_largest_first(self) -> None:
+        found = noise.changes([*values(10, 10, 10, 10, 10, 15), *values(10, 10, 10, 10, 10, 40, name="dns")])
+        assert [one.key.name for one in found] == ["dns", "ha-failover"]
+
+
+class TestPage:
+    def test_a_line_for_each_kubernetes(self, tmp_path: Path) -> None:
+        found = [*values(10, 10, 10, 10, 10, 20), *values(9, 9.5, kubernetes="v1.36.5"), *values(13, name="bring-up")]
+        changes = page.write(found, tmp_path / "new" / "trends.html")
+        html = (tmp_path / "new" / "trends.html").read_text()
+        assert len(changes) == 1
+        assert "slower than 10.0 s" in html
+        assert html.count("<polyline") == 3
+        assert "1.36: 9.50 s (9.00 s ± 0 s; 2)" in html
+        assert '1.37: 20.0 s (10.0 s ± 0 s; 6) <span class="badge inconclusive">slower</span>' in html
+        assert "2026-11-01 to 2026-11-06, at most 20.0 s" in html
+        assert html.index("bring-up, 3+2") < html.index("ha-failover, 3+2")
+
+    def test_it_needs_nothing_but_itself(self, tmp_path: Path) -> None:
+        page.write(values(1, 2), tmp_path / "t.html")
+        html = (tmp_path / "t.html").read_text()
+        assert "default-src &#39;none&#39;" in html
+        assert "<script" not in html
+        assert "src=" not in html.replace("default-src", "")
+
+    def test_text_is_escaped(self, tmp_path: Path) -> None:
+        page.write([record(0, 1, figures={"<img onerror=x>": 1.0})], tmp_path / "t.html")
+        assert "<img" not in (tmp_path / "t.html").read_text()
+
+    def test_within_the_noise_it_says_so(self, tmp_path: Path) -> None:
+        assert page.write(values(10, 10), tmp_path / "t.html") == []
+        assert "Nothing changed beyond the noise" in (tmp_path / "t.html").read_text()
+
+    def test_where_points_are(self) -> None:
+        (block,) = page.blocks(values(0, 5, 10))
+        (line,) = block.charts[0].lines
+        assert line.path == "6.0,66.0 160.0,36.0 314.0,6.0"
+
+    @pytest.mark.parametrize("found", [values(0, 0), values(3), [record(0, 1, at="some day")]])
+    def test_what_has_no_extent(self, found: list[Record]) -> None:
+        (block,) = page.blocks(found)
+        assert block.charts[0].lines[0].path
+
+    def test_more_minors_than_styles(self) -> None:
+        found = [record(0, 1, kubernetes=f"v1.{minor}.0") for minor in range(8, 14)]
+        lines = page.blocks(found)[0].charts[0].lines
+        assert [line.minor for line in lines] == ["1.8", "1.9", "1.10", "1.11", "1.12", "1.13"]
+        assert [line.style for line in lines] == [0, 1, 2, 3, 0, 1]
+
+
+class TestCommand:
+    def test_the_changes_and_the_page(self, state: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened: list[str] = []
+        monkeypatch.setattr(command.webbrowser, "open", opened.append)
+        for one in values(10, 10, 10, 10, 10, 20):
+            records.append(one)
+        command.show(Console())
+        printed = capsys.readouterr().out.splitlines()
+        assert printed[0].startswith("beyond the noise: ha-failover")
+        assert printed[1] == str(state / "runs" / "trends.html")
+        assert opened == [(state / "runs" / "trends.html").as_uri()]
+        assert 'href="trends.html"' in report.index(state / "runs").read_text()
+
+    def test_nothing_yet(self, state: Path) -> None:
+        with pytest.raises(NotFound, match="nothing is recorded"):
+            command.show(Console())
+
+
+class TestSizes:
+    CELL = {"kubernetes": "1.37", "provider": "docker", "controlPlanes": 3, "proxyMode": "iptables"}  # noqa: RUF012
+
+    @pytest.mark.parametrize(
+        ("found", "minutes"),
+        [
+            (values(60, 120, 240), 2.0),
+            (values(60, 120), None),
+            (values(60, 120, 240, verdict="failed"), None),
+            (values(60, 120, 240, machine="4 cores"), None),
+            (values(60, 120, 240, cluster="1+2 docker iptables"), None),
+            (values(60, 120, 240, cluster="3+2 docker nftables"), None),
+            (values(60, 120, 240, cluster="3+1 docker iptables"), 2.0),
+            (values(60, 120, 240, kubernetes="v1.36.5"), None),
+            (values(60, 120, 240, name="dns"), None),
+            ([*values(*[600] * 10), *values(*[60] * 10)], 1.0),
+        ],
+    )
+    def test_minutes_of_a_drill(self, found: list[Record], minutes: float | None) -> None:
+        assert sizes.measured(found, KIND)("ha-failover", self.CELL) == minutes
+
+    def test_the_matrix_asks_it(self, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+        def hours() -> Callable[[], float]:
+            matrix_command.show(Console(), shard="", job="1.37-docker-3-iptables-1", as_json=True)
+            return json.loads(capsys.readouterr().out)["jobs"][0]["minutes"]
+
+        monkeypatch.setattr(matrix_command.host, "machine", lambda: MACHINE)
+        before = hours()
+        for one in values(600, 600, 600, figures={"took": 1.0}):
+            records.append(one)
+        assert hours() != before
+
+
+def test_a_report_is_found_wherever_it_lies(state: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CI gathers the runs of many computers, each in a folder of its own."""
+    from kubedrill import commands
+
+    monkeypatch.setattr(commands.webbrowser, "open", lambda _: True)
+    for folder in ("20261126-020000-hello", "job/20261127-020000-hello", "other/20261125-020000-hello"):
+        (state / "runs" / folder).mkdir(parents=True)
+        history.save(report_demo.failover()[0], state / "runs" / folder)
+        (state / "runs" / folder / "index.html").write_text("the page")
+    (state / "runs" / "a-job").mkdir()
+    (state / "runs" / "a-job" / "index.html").write_text("an index")
+    commands.report(Console(), "", index=False, again=False)
+    assert capsys.readouterr().out.strip().endswith("job/20261127-020000-hello/index.html")
