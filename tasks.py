@@ -308,6 +308,24 @@ def restore(c: Context, checkpoint: str, name: str = "lab") -> None:
     operations.restore(_console(), checkpoint, name)
 
 
+@task(help={"control_plane": "a control plane instead of a worker; the second one brings a balancer", "name": NAME})
+@_friendly
+def add_node(c: Context, control_plane: bool = False, name: str = "lab") -> None:
+    """Add a node to a running cluster: joined with a token of its own, Ready, known to the balancer."""
+    from kubedrill import operations
+
+    operations.add_node(_console(), name, control_plane=control_plane)
+
+
+@task(help={"node": "the last of its role: lab-worker-2, or worker-2", "name": NAME})
+@_friendly
+def remove_node(c: Context, node: str, name: str = "lab") -> None:
+    """Remove a node from a running cluster: drained, out of etcd and the balancer, gone."""
+    from kubedrill import operations
+
+    operations.remove_node(_console(), node, name)
+
+
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
 @_friendly
 def down(c: Context, name: str = "lab", all: bool = False) -> None:

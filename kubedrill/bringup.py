@@ -152,6 +152,10 @@ class BringUp:
         if not has_file(leader, READY):
             leader.write([File(READY, "")])
 
+    def balancer(self) -> Node:
+        """The balancer alone, made where it is not there: of a cluster that gets a second control plane."""
+        return self._node(BALANCER)
+
     def _keys_of_nodes(self) -> tuple[str, ...]:
         return (*([BALANCER] if self.spec.control_planes > 1 else []), *self.spec.node_keys())
 

@@ -140,34 +140,52 @@ def up(
     """
     place.provider.check()
     with only_one(spec.name):
-        fresh, existing = _found(place.provider, spec, console)
-        if not existing:
-            doctor.preflight(spec, built=build.is_built(place.engine, spec.kubernetes))
-        if merge:
-            # A broken file is an error now, not after the work.
-            kubeconfig.entries(kubeconfig.path())
-        built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
-        try:
-            if fresh:
-                _make_network(place.provider, spec)
-            cluster = attach(place.provider, spec.name)
-            complete = len(existing) == len(spec.node_keys()) + (spec.control_planes > 1)
-            if complete and len(cluster.running()) < len(existing):
-                # One that was stopped: what the API remembers of its nodes must not pass for the truth.
-                lifecycle.whole(cluster, console)
-            BringUp(
-                spec=spec,
-                addresses=_addresses(place.provider, spec.name),
-                provider=place.provider,
-                made=_made(spec, built),
-                api_port=cluster.api_port,
-                console=console,
-                existing=existing,
-            ).run(_publisher(cluster, merge))
-        except BaseException as error:
-            _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
-            raise
+        return finish(place, spec, console, source=source, keep=keep, merge=merge)
+
+
+def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, keep: bool, merge: bool) -> Cluster:
+    """What `up` does, for whoever holds the cluster's name already (`only_one`)."""
+    fresh, existing = _found(place.provider, spec, console)
+    if not existing:
+        doctor.preflight(spec, built=build.is_built(place.engine, spec.kubernetes))
+    if merge:
+        # A broken file is an error now, not after the work.
+        kubeconfig.entries(kubeconfig.path())
+    built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
+    try:
+        if fresh:
+            _make_network(place.provider, spec)
+        cluster = attach(place.provider, spec.name)
+        complete = len(existing) == len(spec.node_keys()) + (spec.control_planes > 1)
+        if complete and len(cluster.running()) < len(existing):
+            # One that was stopped: what the API remembers of its nodes must not pass for the truth.
+            lifecycle.whole(cluster, console)
+        bring_up(place, cluster, built, console, existing).run(_publisher(cluster, merge))
+    except BaseException as error:
+        _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
+        raise
     return attach(place.provider, spec.name)
+
+
+def bring_up(place: Lab, cluster: Cluster, built: Built, console: Reporter, existing: dict[str, Node]) -> BringUp:
+    """The steps that make a cluster what its spec says.
+
+    Args:
+        place: the lab.
+        cluster: the cluster, as far as it is there.
+        built: what its nodes are made of.
+        console: told of each step.
+        existing: the nodes that have joined already, by host name.
+    """
+    return BringUp(
+        spec=cluster.spec,
+        addresses=addresses(place.provider, cluster.spec.name),
+        provider=place.provider,
+        made=_made(cluster.spec, built),
+        api_port=cluster.api_port,
+        console=console,
+        existing=existing,
+    )
 
 
 def down(provider: Provider, name: str, console: Reporter) -> bool:
@@ -260,13 +278,18 @@ def _make_network(provider: Provider, spec: ClusterSpec) -> None:
     subnet = network.free_subnet(taken)
     metadata = {
         "spec": spec.to_json(),
-        "api-port": str(_free_port()),
+        "api-port": str(free_port()),
         "version": versions.kubernetes_version(spec.kubernetes),
     }
     provider.create_network(spec.name, NetworkSpec(str(subnet), metadata))
 
 
-def _addresses(provider: Provider, name: str) -> network.Addresses:
+def addresses(provider: Provider, name: str) -> network.Addresses:
+    """Who has which address in a cluster.
+
+    Raises:
+        KubedrillError: its network is gone.
+    """
     found = provider.network(name)
     if found is None:
         raise KubedrillError(f"the network of {name} is gone", todo=[f"run: invoke down --name {name}"])
@@ -341,7 +364,8 @@ def only_one(name: str) -> Iterator[None]:
         lock.release()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -171,7 +171,8 @@ class TestWhole:
     @pytest.mark.parametrize(
         ("change", "ok"),
         [({"ready": False}, False), ({"ready": False, "phase": "Succeeded"}, True),
-         ({"ready": False, "deleting": True}, True), ({"ready": True}, True)],
+         ({"ready": False, "deleting": True}, True), ({"ready": True}, True),
+         ({"ready": False, "owner": "Node/lab-worker-1"}, True), ({"owner": "Node/x", "started": 99.0}, False)],
     )  # fmt: skip
     def test_each_pod_of_the_system_must_be_ready_unless_it_has_ended(self, change: dict[str, Any], ok: bool) -> None:
         seen = whole_as_of(101)
