@@ -12,7 +12,7 @@ from kubedrill import entrance, kubeadm, kubeconfig, lifecycle, loadbalancer
 from kubedrill.bringup import forget_member
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Reporter
-from kubedrill.errors import InvalidSpec, KubedrillError
+from kubedrill.errors import CommandFailed, InvalidSpec, KubedrillError
 from kubedrill.images import build
 from kubedrill.providers.base import Changeable, File, Node, Provider
 from kubedrill.spec import MAX_WORKERS, ClusterSpec
@@ -93,7 +93,7 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
         else:
             _balance(cluster, last, provider)
         if alive:
-            _end_api_server(node, console)
+            _end_api_server(first, node, console)
         with console.step(f"{node.name}: no member of etcd any more"):
             forget_member(first, node.address)
     with console.step(f"{node.name}: gone"):
@@ -109,14 +109,19 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
     return left
 
 
-def _end_api_server(node: Node, console: Reporter) -> None:
-    """Let a control plane's API server end in order: it takes itself out of the addresses that pods use."""
-    manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+def _end_api_server(first: Node, node: Node, console: Reporter) -> None:
+    """Let a control plane's API server end in order.
+
+    The first thing that it does then is to take itself out of the addresses of the Service `kubernetes`, which pods use;
+    of one that just dies they would learn 15 s later. Its end, up to 30 s later, is not waited for.
+    """
+    slices = ["kubectl", "--namespace", "default", "get", "endpointslice", "kubernetes", "-o",
+              "jsonpath={.endpoints[*].addresses[*]}"]  # fmt: skip
     with console.step(f"{node.name}: no API server any more"):
-        node.run(["rm", "-f", manifest])
+        node.run(["rm", "-f", "/etc/kubernetes/manifests/kube-apiserver.yaml"])
         until(
-            lambda: node.run(["pgrep", "-f", "^kube-apiserver "], check=False, show=False),
-            lambda found: (found.status == 1, "it still runs"), within=_ENDS, what=f"its end on {node.name}",
+            lambda: first.run(slices).stdout.split(), lambda found: (node.address not in found, " ".join(found)),
+            within=_ENDS, every=0.5, what=f"pods no longer sent to {node.name}", transient=(CommandFailed,),
         )  # fmt: skip
 
 
