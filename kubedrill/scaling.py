@@ -112,7 +112,7 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
 def _end_api_server(first: Node, node: Node, console: Reporter) -> None:
     """Let a control plane's API server end in order.
 
-    The first thing that it does then is to take itself out of the addresses of the Service `kubernetes`, which pods use;
+    The first thing that it does then is to take itself out of the addresses of the Service `kubernetes`, where pods go;
     of one that just dies they would learn 15 s later. Its end, up to 30 s later, is not waited for.
     """
     slices = ["kubectl", "--namespace", "default", "get", "endpointslice", "kubernetes", "-o",

@@ -227,7 +227,7 @@ class TestControlPlanes:
         assert world.provider.node("lab-load-balancer").spec.publish == {(6443, "tcp"): second.api_port}
         assert world.behind() == ["lab-control-plane-1", "lab-control-plane-2"]
         steps = ["create lab-load-balancer", "certs apiserver", "upload-config", "curl --silent --show-error",
-                 "systemctl restart kubelet", "create lab-control-plane-2",
+                 "kubelet.conf && systemctl restart", "create lab-control-plane-2",
                  "lab-control-plane-2 kubeadm join"]  # fmt: skip
         assert world.order(*steps) == steps, "whoever joins finds the endpoint that stays"
         assert second.server in (kubeconfig.path()).read_text()
