@@ -108,15 +108,13 @@ def _console(show_commands: bool = False) -> Console:
     return Console(show_commands=show_commands)
 
 
-@task
+@task(help={"provider": "vagrant: what VMs need, too (Vagrant, libvirt, QEMU)"})
 @_friendly
-def setup(c: Context) -> None:
+def setup(c: Context, provider: str = "docker") -> None:
     """Install and start what this machine lacks (Debian, Ubuntu as root; elsewhere it prints the commands)."""
-    from kubedrill import install
+    from kubedrill import commands
 
-    console = _console()
-    for line in install.setup():
-        console.say(line)
+    commands.setup(_console(), provider)
 
 
 @task(
@@ -142,14 +140,15 @@ def doctor(
     help={
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
         "source": "auto, modules (all from Go modules) or packages (official packages and images)",
+        "box": "what VMs are made of, too: a Vagrant box, and the image store as a disk",
     }
 )
 @_friendly
-def build(c: Context, kubernetes: str | None = None, source: str = "auto") -> None:
+def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: bool = False) -> None:
     """Build what nodes are made of: rootfs, components, image store, node image; nothing twice."""
     from kubedrill import commands
 
-    commands.build(_console(), kubernetes, source)
+    commands.build(_console(), kubernetes, source, box=box)
 
 
 @task(
@@ -158,7 +157,7 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto") -> No
         "control_planes": "1, 3 or 5 (default: 1); more than one get a balancer",
         "workers": "0 to 99 (default: 2)",
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
-        "provider": "what nodes are: docker (containers)",
+        "provider": "what nodes are: docker (containers, the default) or vagrant (VMs)",
         "config": "YAML file with the same and more settings; flags win over it",
         "source": "auto, modules or packages: where what nodes are made of comes from",
         "keep": "leave the nodes of a failed bring-up as they are",
@@ -337,7 +336,7 @@ def down(c: Context, name: str = "lab", all: bool = False) -> None:
 
 @task(
     klass=_Drills,
-    iterable=["drill"],
+    iterable=["drill", "setting"],
     help={
         "drill": "a drill's name, as the words before all flags; may be given again",
         "all": "every drill, slow ones with --slow",
@@ -346,13 +345,14 @@ def down(c: Context, name: str = "lab", all: bool = False) -> None:
         "fresh": "bring up a new cluster, even where one fits",
         "keep": "leave the cluster that was brought up",
         "slow": "run slow drills, too",
+        "setting": "of the cluster, as in its file: kubernetes=1.36, proxyMode=nftables; may be given again",
         "show_commands": "print every command run in a node",
     },
 )
 @_friendly
 def scenario(
-    c: Context, drill: list[str], all: bool = False, list: bool = False, name: str = "", fresh: bool = False,
-    keep: bool = False, slow: bool = False, show_commands: bool = False,
+    c: Context, drill: list[str], setting: list[str], all: bool = False, list: bool = False, name: str = "",
+    fresh: bool = False, keep: bool = False, slow: bool = False, show_commands: bool = False,
 ) -> int:  # fmt: skip
     """Run drills: invoke scenario ha-failover; exit status 0 passed, 1 failed, 3 inconclusive."""
     from kubedrill import commands
@@ -360,7 +360,7 @@ def scenario(
     if list:
         return commands.list_drills(_console())
     flags = {"fresh": fresh, "keep": keep, "slow": slow, "show-commands": show_commands}
-    return commands.scenario(_console(), drill, everything=all, name=name, flags=flags)
+    return commands.scenario(_console(), drill, everything=all, name=name, flags=flags, settings=setting)
 
 
 @task(
@@ -382,15 +382,16 @@ def report(c: Context, drill: str = "", list: bool = False, again: bool = False)
     help={
         "unit": "only what needs no engine, in seconds",
         "all": "slow ones, too",
+        "vagrant": "only those in VMs, which no other run includes",
         "keyword": "only tests that match, as pytest's -k",
     }
 )
 @_friendly
-def test(c: Context, unit: bool = False, all: bool = False, keyword: str = "") -> int:
+def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = False, keyword: str = "") -> int:
     """Run the tests; sets up and builds first what they need."""
     from kubedrill import commands
 
-    return commands.test(_console(), unit=unit, everything=all, keyword=keyword)
+    return commands.test(_console(), unit=unit, everything=all, vagrant=vagrant, keyword=keyword)
 
 
 @task(
@@ -406,6 +407,24 @@ def bench(c: Context, runs: int = 3, only: str = "", json: str = "") -> None:
     from kubedrill import commands
 
     commands.bench(_console(), runs=runs, only=only, json_file=json)
+
+
+@task(
+    help={
+        "json": "print jobs, builds and what cannot run as JSON, for CI",
+        "run": "run it here, one job after another; ends with a table",
+        "shard": "K/N: only every job of part K of N, which take about equally long",
+        "job": "only this job, by its name",
+    }
+)
+@_friendly
+def matrix(c: Context, json: bool = False, run: bool = False, shard: str = "", job: str = "") -> int:
+    """Show what the nightly run covers, or run it: exit status 0 passed, 1 failed, 3 inconclusive."""
+    from kubedrill.matrix import command
+
+    if run:
+        return command.run(_console(), shard=shard, job=job)
+    return command.show(_console(), shard=shard, job=job, as_json=json)
 
 
 @task(

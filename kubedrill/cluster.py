@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,16 +11,32 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kubedrill import doctor, host, journal, kubeadm, kubeconfig, lifecycle, logs, network, paths, versions
-from kubedrill.bringup import JOINED, READY, BringUp, Made, forget_member, has_file
+from kubedrill import (
+    doctor,
+    host,
+    ingredients,
+    journal,
+    kubeadm,
+    kubeconfig,
+    libvirtd,
+    lifecycle,
+    logs,
+    network,
+    paths,
+    versions,
+)
+from kubedrill.bringup import BringUp, Made
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
+from kubedrill.etcd_members import forget_member
 from kubedrill.images import build
-from kubedrill.images.build import Built
+from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
 from kubedrill.providers.docker_engine import Engine
+from kubedrill.providers.places import KIND, VMS, Places
+from kubedrill.providers.vagrant import DRIVER, VagrantProvider
 from kubedrill.spec import ClusterSpec, valid_name
 
 
@@ -41,17 +56,21 @@ class Cluster:
     Args:
         spec: what it was made to be.
         nodes: its nodes, running or not.
-        api_port: port of 127.0.0.1 on which its API is published.
+        api_port: port on which its API is reached from this machine.
+        api_host: where: 127.0.0.1, or the address of its entrance where nodes are VMs.
+        slow: how many times slower than real hardware its nodes are.
     """
 
     spec: ClusterSpec
     nodes: tuple[Node, ...]
     api_port: int
+    api_host: str = "127.0.0.1"
+    slow: float = 1.0
 
     @property
     def server(self) -> str:
         """The URL of its API, as this machine reaches it."""
-        return f"https://127.0.0.1:{self.api_port}"
+        return f"https://{self.api_host}:{self.api_port}"
 
     def node(self, name: str) -> Node:
         """A node by its host name, or by what is left of it without the cluster's name.
@@ -93,7 +112,8 @@ def lab(console: Reporter) -> Lab:
     """
     missing = frozenset(engine_missing_capabilities() or ())
     engine = Engine()
-    return Lab(engine, DockerProvider(engine, missing, console.command), missing)
+    places = Places(DockerProvider(engine, missing, console.command), VagrantProvider(console.command))
+    return Lab(engine, places, missing)
 
 
 def attach(provider: Provider, name: str) -> Cluster:
@@ -117,6 +137,8 @@ def attach(provider: Provider, name: str) -> Cluster:
         ClusterSpec.from_json(found.metadata["spec"]),
         tuple(provider.nodes(name)),
         int(found.metadata["api-port"]),
+        found.metadata.get("api-host", "127.0.0.1"),
+        provider.slowness(name),
     )
 
 
@@ -139,6 +161,8 @@ def up(
         KubedrillError: of the step that failed.
     """
     place.provider.check()
+    if spec.provider == VMS and spec.vm.driver != "virtualbox":
+        libvirtd.check()
     with only_one(spec.name):
         return finish(place, spec, console, source=source, keep=keep, merge=merge)
 
@@ -151,7 +175,7 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
     if merge:
         # A broken file is an error now, not after the work.
         kubeconfig.entries(kubeconfig.path())
-    built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
+    made = what_of(place, spec, console, source=source)
     try:
         if fresh:
             _make_network(place.provider, spec)
@@ -160,20 +184,28 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
         if complete and len(cluster.running()) < len(existing):
             # One that was stopped: what the API remembers of its nodes must not pass for the truth.
             lifecycle.whole(cluster, console)
-        bring_up(place, cluster, built, console, existing).run(_publisher(cluster, merge))
+        bring_up(place, cluster, made, console, existing).run(_publisher(cluster, merge))
     except BaseException as error:
         _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
         raise
     return attach(place.provider, spec.name)
 
 
-def bring_up(place: Lab, cluster: Cluster, built: Built, console: Reporter, existing: dict[str, Node]) -> BringUp:
+def what_of(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str = "auto") -> Made:
+    """What the nodes of a cluster are made of, built where it is not there yet."""
+    built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
+    if spec.provider == VMS:
+        return ingredients.of_vms(place.engine, built, console, spec.vm.driver)
+    return ingredients.of_containers(built)
+
+
+def bring_up(place: Lab, cluster: Cluster, made: Made, console: Reporter, existing: dict[str, Node]) -> BringUp:
     """The steps that make a cluster what its spec says.
 
     Args:
         place: the lab.
         cluster: the cluster, as far as it is there.
-        built: what its nodes are made of.
+        made: what its nodes are made of.
         console: told of each step.
         existing: the nodes that have joined already, by host name.
     """
@@ -181,8 +213,9 @@ def bring_up(place: Lab, cluster: Cluster, built: Built, console: Reporter, exis
         spec=cluster.spec,
         addresses=addresses(place.provider, cluster.spec.name),
         provider=place.provider,
-        made=_made(cluster.spec, built),
+        made=made,
         api_port=cluster.api_port,
+        api_host=cluster.api_host,
         console=console,
         existing=existing,
     )
@@ -278,9 +311,12 @@ def _make_network(provider: Provider, spec: ClusterSpec) -> None:
     subnet = network.free_subnet(taken)
     metadata = {
         "spec": spec.to_json(),
-        "api-port": str(free_port()),
+        "api-port": str(host.free_port()),
         "version": versions.kubernetes_version(spec.kubernetes),
     }
+    if spec.provider == VMS:
+        entrance = network.Addresses(subnet).endpoint(spec)
+        metadata |= {KIND: VMS, DRIVER: spec.vm.driver, "api-port": str(network.API_PORT), "api-host": entrance}
     provider.create_network(spec.name, NetworkSpec(str(subnet), metadata))
 
 
@@ -294,17 +330,6 @@ def addresses(provider: Provider, name: str) -> network.Addresses:
     if found is None:
         raise KubedrillError(f"the network of {name} is gone", todo=[f"run: invoke down --name {name}"])
     return network.Addresses(IPv4Network(found.subnet))
-
-
-def _made(spec: ClusterSpec, built: Built) -> Made:
-    store = built.store
-    return Made(
-        image=built.node_image,
-        stores={store.kubernetes: store.volume},
-        flannel_image=store.flannel_image,
-        machine=kubeadm.Machine(host.cgroup_version(), store.etcd_tag, store.dns_tag),
-        nameservers=tuple(host.upstream_nameservers()),
-    )
 
 
 def _publisher(cluster: Cluster, merge: bool) -> Callable[[str], str]:
@@ -362,13 +387,6 @@ def only_one(name: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def log_folder(name: str) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kubedrill import anatomy, cluster, faults, install, journal, lifecycle, paths, shell, spec
+from kubedrill import anatomy, cluster, faults, ingredients, install, journal, lifecycle, paths, shell, spec, vm_setup
 from kubedrill import bench as benchmark
 from kubedrill import course as learning
 from kubedrill import dashboard as board
@@ -22,11 +22,13 @@ from kubedrill import report as reports
 from kubedrill import status as state
 from kubedrill.console import Console, fail, raw
 from kubedrill.course import page
-from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
+from kubedrill.errors import InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
+from kubedrill.providers import places
 from kubedrill.providers.base import Node
 from kubedrill.scenario import registry
+from kubedrill.scenario import settings as cluster_settings
 from kubedrill.scenario.rejudge import rejudge
 from kubedrill.spec import ClusterSpec
 
@@ -48,13 +50,30 @@ def doctor(
     return examination.exit_code(findings)
 
 
-def build(console: Console, kubernetes: str | None, source: str) -> None:
+def setup(console: Console, provider: str) -> None:
+    """Install and start what is lacking.
+
+    Raises:
+        InvalidSpec: there is no such provider.
+    """
+    if provider not in (places.CONTAINERS, places.VMS):
+        raise InvalidSpec(f"there is no provider '{provider}'{spec.nearest(provider, [places.CONTAINERS, places.VMS])}")
+    # What nodes are made of is built by the container engine, also for VMs.
+    for line in install.setup() + (vm_setup.setup() if provider == places.VMS else []):
+        console.say(line)
+
+
+def build(console: Console, kubernetes: str | None, source: str, *, box: bool) -> None:
     """Build what is not there yet."""
     asked = spec.load(None, {"kubernetes": kubernetes})
     place = cluster.lab(console)
     with console.step(f"what nodes of Kubernetes {asked.version()} are made of is there"):
         built = building.ensure(place.engine, asked.kubernetes, place.missing, console.say, source=source)
     console.say(f"node image {built.node_image}, image store {built.store.volume}")
+    if box:
+        with console.step("what VMs are made of is there"):
+            made = ingredients.of_vms(place.engine, built, console)
+        console.say(f"box {made.image}, disk {', '.join(made.stores.values())}")
 
 
 def up(console: Console, config: str | None, flags: Mapping[str, str | None], *, source: str, keep: bool) -> None:
@@ -199,12 +218,16 @@ def list_drills(console: Console) -> int:
     return 0
 
 
-def scenario(console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool]) -> int:
+def scenario(
+    console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool],
+    settings: Sequence[str] = (),
+) -> int:  # fmt: skip
     """Run drills through pytest; the status is 0, 1 (one failed) or 3 (none failed, one inconclusive).
 
     Raises:
-        InvalidSpec: there is no such drill, or none was named.
+        InvalidSpec: there is no such drill, or none was named; or no such setting.
     """
+    cluster_settings.parse(settings)
     folder = paths.repository() / "scenarios"
     known = [drill.name for drill in registry.drills(folder)]
     unknown = [f"'{one}'{spec.nearest(one, known)}" for one in names if one not in known]
@@ -214,6 +237,7 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
         )
     arguments = [f"--drill={one}" for one in names] + [f"--drill-{flag}" for flag, on in flags.items() if on]
     arguments += [f"--drill-cluster={name}"] if name else []
+    arguments += [f"--drill-with={one}" for one in settings]
     return shell.interactive(
         [
             sys.executable,
@@ -222,6 +246,8 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
             "--capture=no",
             "--show-capture=no",
             "-q",
+            # What is installed may belong to somebody else.
+            *(["-p", "no:cacheprovider"] if paths.is_installed() else []),
             f"--rootdir={paths.repository()}",
             str(folder),
             *arguments,
@@ -236,7 +262,9 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
         NotFound: no drill was run yet.
     """
     runs = paths.state() / "runs"
-    found = sorted(folder for folder in runs.glob(f"*-{drill or '*'}") if (folder / "index.html").exists())
+    # CI gathers the runs of several computers, each in a folder of its own.
+    pages = runs.rglob(f"*-{drill or '*'}/index.html")
+    found = sorted((page.parent for page in pages if (page.parent / "report.json").exists()), key=lambda run: run.name)
     if not found:
         raise NotFound(f"there is no report{f' of {drill}' if drill else ''}", todo=["run: invoke scenario --list"])
     if again:
@@ -247,17 +275,22 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
     webbrowser.open(page.as_uri())
 
 
-def test(console: Console, *, unit: bool, everything: bool, keyword: str) -> int:
-    """Run pytest; the status is pytest's."""
+def test(console: Console, *, unit: bool, everything: bool, vagrant: bool, keyword: str) -> int:
+    """Run pytest; the status is pytest's.
+
+    Raises:
+        MissingPrerequisite: this is no checkout.
+    """
+    if paths.is_installed():
+        raise MissingPrerequisite("the tests are not part of what is installed", todo=["run them in a clone"])
     root = paths.repository()
     folders = ["tests/unit"] if unit else ["tests"]
     if not unit:
-        for line in install.setup():
-            console.say(line)
-        place = cluster.lab(console)
-        building.ensure(place.engine, spec.load(None, {}).kubernetes, place.missing, console.say)
+        setup(console, places.VMS if vagrant else places.CONTAINERS)
+        build(console, None, building.AUTO, box=vagrant)
     arguments = ["-k", keyword] if keyword else []
-    arguments += [] if everything else ["-m", "not slow"]
+    marks = ("vagrant" if vagrant else "not vagrant") + ("" if everything else " and not slow")
+    arguments += ["-m", marks]
     return shell.interactive(
         [sys.executable, "-m", "pytest", f"--rootdir={root}", *(str(root / each) for each in folders), *arguments]
     )

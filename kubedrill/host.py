@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from kubedrill.kernel import Feature, kernel_features
 
 __all__ = [
     "DefaultRoute", "Distribution", "Feature", "Inotify", "Kvm", "Memory", "as_root", "cgroup_version", "cores",
-    "default_route", "distribution", "engine_missing_capabilities", "free_disk", "host_networks", "inotify_limits",
-    "is_root", "kernel_features", "kvm", "memory", "missing_capabilities", "pid_from", "process_name",
+    "default_route", "distribution", "engine_missing_capabilities", "free_disk", "free_port", "host_networks",
+    "inotify_limits", "is_root", "kernel_features", "kvm", "memory", "missing_capabilities", "pid_from", "process_name",
     "raise_inotify_limits", "sysctl_command", "systemd_runs", "upstream_nameservers",
 ]  # fmt: skip
 
@@ -268,3 +269,10 @@ def _read(path: Path) -> str | None:
         return path.read_text()
     except OSError:
         return None
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kubedrill import cluster as clusters
-from kubedrill import entrance, kubeadm, kubeconfig, lifecycle, loadbalancer
-from kubedrill.bringup import forget_member
+from kubedrill import entrance, host, kubeadm, kubeconfig, lifecycle, loadbalancer
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Reporter
 from kubedrill.errors import CommandFailed, InvalidSpec, KubedrillError
-from kubedrill.images import build
+from kubedrill.etcd_members import forget_member
 from kubedrill.providers.base import Changeable, File, Node, Provider
 from kubedrill.spec import MAX_WORKERS, ClusterSpec
 from kubedrill.wait import until
@@ -49,6 +48,9 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
         whose = "control planes" if control_plane else "workers"
         raise InvalidSpec(f"{spec.name} has {there} {whose}, the most that there can be")
     lifecycle.need_running(cluster)
+    merge = spec.name in kubeconfig.entries(kubeconfig.path())
+    if len(cluster.nodes) < len(spec.node_keys()) + (spec.control_planes > 1):
+        return clusters.finish(place, spec, console, source="auto", keep=True, merge=merge)  # begun before
     more = {"control_planes": spec.control_planes + 1} if control_plane else {"workers": spec.workers + 1}
     grown = spec.model_copy(update=more)
     if control_plane and spec.control_planes == 1:
@@ -56,7 +58,6 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
     _record(place.provider, grown)
     if grown.control_planes > 1:
         _balance(clusters.attach(place.provider, spec.name), grown, place.provider)
-    merge = spec.name in kubeconfig.entries(kubeconfig.path())
     return clusters.finish(place, grown, console, source="auto", keep=True, merge=merge)
 
 
@@ -75,7 +76,7 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
 
     Raises:
         InvalidSpec: it is not the last of its role, or the only control plane, or the balancer.
-        KubedrillError: of the step that failed; removing it again goes on from there.
+        KubedrillError: of the step that failed; what was done stays done.
     """
     spec = cluster.spec
     key = node.name.removeprefix(f"{spec.name}-")
@@ -151,14 +152,13 @@ def _with_balancer(place: Lab, cluster: Cluster, grown: ClusterSpec, console: Re
     """A balancer in front of the only control plane, and the API's address moved to it."""
     provider, name = place.provider, grown.name
     addresses = clusters.addresses(provider, name)
-    built = build.ensure(place.engine, grown.kubernetes, place.missing, console.say)
     before = _metadata(provider, name)
-    ports = {FIRST_PORT: before["api-port"], BALANCER_PORT: str(clusters.free_port())}
+    ports = {FIRST_PORT: before["api-port"], BALANCER_PORT: str(host.free_port())}
     known = {**ports, **before}  # where it was begun before, those of then
     _change(provider, name, known)
     there = {node.name: node for node in cluster.nodes if node.role == "load-balancer"}
     ahead = Cluster(grown, cluster.nodes, int(known[BALANCER_PORT]))
-    balancer = clusters.bring_up(place, ahead, built, console, there).balancer()
+    balancer = clusters.bring_up(place, ahead, clusters.what_of(place, grown, console), console, there).balancer()
     # The second control plane is not there yet.
     _configure(balancer, {kubeadm.node_name(grown, "control-plane-1"): addresses.node("control-plane-1")})
     planes = [node for node in cluster.nodes if node.role == "control-plane"]

@@ -273,6 +273,7 @@ class FakeProvider:
     before_create: Callable[[NodeSpec], None] = lambda _: None
     events: list[tuple[str, ...]] = field(default_factory=list)
     available: bool = True
+    slow: float = 1.0
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -335,6 +336,10 @@ class FakeProvider:
             if cluster not in self._networks:
                 raise NotFound(f"there is no cluster {cluster}")
             self._networks[cluster] = NetworkSpec(self._networks[cluster].subnet, dict(metadata))
+
+    def slowness(self, cluster: str) -> float:
+        """As slow as it was told to be."""
+        return self.slow
 
     def drop_network(self, cluster: str) -> None:
         """Take the network alone away, as an interrupted `down` may leave it."""

@@ -9,6 +9,7 @@ from kubedrill.faults.addons import ManageAddOns
 from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode, RemoveStaticPod, StopNode, StopUnit
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.injection import heal, inject
+from kubedrill.faults.machines import FillDisk, KernelPanic, PowerCut, SkewClock
 from kubedrill.faults.pods import KillPod, StaticPod
 from kubedrill.faults.power import DisableUnit, PowerOff
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
@@ -18,7 +19,7 @@ from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
     "BrokenJournal", "ChangeConfigMap", "Cordon", "DisableUnit", "Drain", "DropForward", "Fault", "FaultRefused",
-    "HealFailed", "KillNode", "KillPod", "KillProcess", "LeftOut", "ManageAddOns", "PacketLoss", "Partition",
-    "PauseNode", "Plan", "PowerOff", "Reconfigure", "RemoveStaticPod", "Scale", "SelfHosted", "StaticPod", "StopNode",
-    "StopUnit", "Taint", "Target", "heal", "inject",
+    "FillDisk", "HealFailed", "KernelPanic", "KillNode", "KillPod", "KillProcess", "LeftOut", "ManageAddOns",
+    "PacketLoss", "Partition", "PauseNode", "Plan", "PowerCut", "PowerOff", "Reconfigure", "RemoveStaticPod", "Scale",
+    "SelfHosted", "SkewClock", "StaticPod", "StopNode", "StopUnit", "Taint", "Target", "heal", "inject",
 ]  # fmt: skip

@@ -13,9 +13,10 @@ from typing import Any, cast
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
 from kubedrill.providers import docker_flags, docker_metadata, docker_names
+from kubedrill.providers.archive import tar_of, tar_stream
 from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, Saved, State
 from kubedrill.providers.docker_checkpoint import DockerCheckpoints
-from kubedrill.providers.docker_engine import Engine, tar_of, tar_stream
+from kubedrill.providers.docker_engine import Engine
 from kubedrill.providers.docker_names import ADDRESS, CLUSTER, META, ROLE
 from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
@@ -216,6 +217,10 @@ class DockerProvider:
     def change(self, cluster: str, metadata: Mapping[str, str]) -> None:
         """Keep other metadata with a cluster from now on."""
         docker_metadata.change(self._engine, cluster, metadata)
+
+    def slowness(self, cluster: str) -> float:
+        """Containers run on the very processors of this machine."""
+        return 1.0
 
     def used_subnets(self) -> Sequence[str]:
         """The subnets of all the engine's networks."""

@@ -39,7 +39,8 @@ class Home:
     @property
     def keeper(self) -> Keeper:
         """Its provider, which can keep checkpoints."""
-        assert isinstance(self.place.provider, Keeper)
+        if not isinstance(self.place.provider, Keeper):
+            pytest.skip(f"{self.place.kind}: keeps no checkpoints")
         return self.place.provider
 
     def booted(self) -> None:
@@ -115,10 +116,11 @@ class TestOffAndOn:
 
 class TestChange:
     def test_other_metadata_from_now_on(self, place: Place) -> None:
+        if not isinstance(place.provider, Changeable):
+            pytest.skip(f"{place.kind}: clusters keep their size")
         name = place.cluster("changed")
         before = place.provider.network(name)
         assert before is not None
-        assert isinstance(place.provider, Changeable)
         for metadata in ({"spec": "two", "odd": "é\n'=,"}, {"spec": "three"}, {"spec": "three"}, dict(before.metadata)):
             place.provider.change(name, metadata)
             assert place.provider.network(name) == NetworkSpec(before.subnet, metadata)
