@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -99,8 +99,7 @@ class BringUp:
         first, *others = [key for key in self.spec.node_keys() if key.startswith("control-plane")]
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
         early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
-        nodes = {key: pool.submit(self._node, key) for key in early}
-        self._making += nodes.values()
+        nodes = self._boot(pool, early)
         for key in early:
             nodes[key].result()
         slow = self._slow()
@@ -108,9 +107,10 @@ class BringUp:
             self.console.say(
                 f"nodes are {slow:g} times slower than real hardware: settings and limits follow from that"
             )
-        # The others boot while the first one, which everything waits for, is initialised.
-        nodes |= {key: pool.submit(self._node, key) for key in (*others, *workers)}
-        self._making += nodes.values()
+        # The others boot while the first one, which everything waits for, is initialised; unless they would take its
+        # processors away from it.
+        if slow == 1:
+            nodes |= self._boot(pool, (*others, *workers))
         leader = nodes[first].result()
         preload.result()
         if self._joined(leader):
@@ -119,6 +119,8 @@ class BringUp:
             flannel = pool.submit(self._flannel, leader)
             self._init(leader)
             self._controllers_work(flannel.result())
+        if slow > 1:
+            nodes |= self._boot(pool, (*others, *workers))
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
@@ -133,6 +135,11 @@ class BringUp:
         self._ready(api)
         if not has_file(leader, READY):
             leader.write([File(READY, "")])
+
+    def _boot(self, pool: ThreadPoolExecutor, keys: Iterable[str]) -> dict[str, Future[Node]]:
+        nodes = {key: pool.submit(self._node, key) for key in keys}
+        self._making += nodes.values()
+        return nodes
 
     def _keys_of_nodes(self) -> tuple[str, ...]:
         return (*([BALANCER] if self.spec.control_planes > 1 else []), *self.spec.node_keys())

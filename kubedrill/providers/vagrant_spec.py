@@ -21,9 +21,11 @@ Driver = Literal["kvm", "qemu", "virtualbox"]
 SIZES: Mapping[Role, tuple[int, int]] = {"control-plane": (3072, 2), "worker": (1536, 1), "load-balancer": (512, 1)}
 # Under emulation a VM boots in one to two minutes, several at once on a busy machine in more.
 BOOT_TIMEOUT = 600
-# The emulator's buffer of translated code is 1 GiB a VM unless it is told otherwise. Vagrant's plug-in knows no such
-# setting, but writes features as they are given, each between '<' and '/>'.
-_SMALL_BUFFER = "tcg><tb-cache unit='MiB'>256</tb-cache></tcg><pae"
+# The emulator's buffer of translated code, MiB (1024 unless told otherwise). What a control plane runs does not fit
+# into 256: that was full, and all was translated anew, 21 times in ten minutes of bring-up.
+_BUFFERS: Mapping[Role, int] = {"control-plane": 1024, "worker": 256, "load-balancer": 64}
+# Vagrant's plug-in knows no such setting, but writes features as they are given, each between '<' and '/>'.
+_BUFFER = "tcg><tb-cache unit='MiB'>{}</tb-cache></tcg><pae"
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def _libvirt(cluster: VmCluster, vm: Vm, folder: Path) -> dict[str, Any]:
         "nested": False,
         "memory": vm.memory,
         "cpus": vm.cpus,
-        "features": ["acpi", "apic", _SMALL_BUFFER if emulated else "pae"],
+        "features": ["acpi", "apic", _BUFFER.format(_BUFFERS[vm.role]) if emulated else "pae"],
         "graphics_type": "none",
         "video_type": "none",
         # What is synced in the VM is on the disk of this machine, so that a power cut is one.

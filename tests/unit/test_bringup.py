@@ -339,6 +339,8 @@ class TestNodes:
         assert min(waits) >= 6 * 60
         limits = [call.timeout for call in leader.calls if call.argv[:2] == ("kubeadm", "init")]
         assert limits == [3600]
+        init = f"kubeadm init --config {kubeadm.INIT_CONFIG}"
+        assert run.at("ran", leader.name, init) < run.at("create", "lab-worker-1"), "it has the processors to itself"
 
     def test_files_with_secrets_are_for_root_alone(self, run: Run) -> None:
         run.up(spec_of(3, 1))

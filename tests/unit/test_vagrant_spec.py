@@ -76,7 +76,7 @@ def test_how_a_vm_is_run(driver: Driver, cpu: str) -> None:
 def test_features_are_whole_elements_as_vagrants_plug_in_writes_them() -> None:
     features = machine("qemu", 0)["libvirt"]["settings"]["features"]
     root = ElementTree.fromstring("<features>" + "".join(f"<{feature}/>" for feature in features) + "</features>")
-    assert root.findtext("tcg/tb-cache") == "256"
+    assert root.findtext("tcg/tb-cache") == "1024"
 
 
 def test_the_stores_are_disks_that_all_vms_share_and_nobody_removes() -> None:
