@@ -403,18 +403,20 @@ def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = Fals
 
 
 @task(
+    iterable=["compare"],
     help={
         "runs": "how often each figure is taken (default: 3)",
-        "only": "one group: tasks, small, large, scale, restart",
-        "json": "write the figures to this file as well",
-    }
+        "only": "one group: tasks, single, small, large, ten, scale, restart",
+        "json": "write the figures, and the machine that they were taken on, to this file as well",
+        "compare": "a file of --json to compare with; given twice, the two are compared and nothing is measured",
+    },
 )
 @_friendly
-def bench(c: Context, runs: int = 3, only: str = "", json: str = "") -> None:
-    """Measure bring-up, down, memory, disk and builds; each figure several times."""
-    from kubedrill import commands
+def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: str = "") -> None:
+    """Measure bring-up, down, memory, disk and builds; each figure several times; compare two revisions."""
+    from kubedrill.bench import command
 
-    commands.bench(_console(), runs=runs, only=only, json_file=json)
+    command.bench(_console(), runs=runs, only=only, json_file=json, against=compare)
 
 
 @task(

@@ -10,11 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kubedrill import bench as benchmark
 from kubedrill import (
     cluster,
     faults,
-    host,
     ingredients,
     install,
     journal,
@@ -303,17 +301,6 @@ def test(console: Console, *, unit: bool, everything: bool, vagrant: bool, keywo
     return shell.interactive(
         [sys.executable, "-m", "pytest", f"--rootdir={root}", *(str(root / each) for each in folders), *arguments]
     )
-
-
-def bench(console: Console, *, runs: int, only: str, json_file: str) -> None:
-    """Measure, print a table, and keep the figures."""
-    figures = benchmark.measure(cluster.lab(console), console, runs=runs, only=only)
-    rows = [(one.what, f"{one.median:.1f} {one.unit}", f"{one.low:.1f} to {one.high:.1f}", one.goal) for one in figures]
-    console.line(host.machine())
-    console.table(("figure", "median", "spread", "goal"), rows)
-    if json_file:
-        content = {"machine": host.machine(), "figures": [asdict(one) for one in figures]}
-        Path(json_file).write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _typed(flags: Mapping[str, str | None]) -> dict[str, Any]:

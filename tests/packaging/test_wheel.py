@@ -93,6 +93,11 @@ def test_what_nodes_are_made_of_is_the_same(shipped: Path) -> None:
     assert address.of_tree(shipped / "images") != address.of_tree(shipped / "images" / "files")
 
 
+@pytest.mark.parametrize("name", ["scenarios/hello.py", "tasks.py", "Vagrantfile", "pyproject.toml"])
+def test_what_lies_beside_the_package_in_a_checkout(shipped: Path, name: str) -> None:
+    assert (shipped / name).read_bytes() == (ROOT / name).read_bytes()
+
+
 def test_its_versions(environment: Path) -> None:
     code = "from kubedrill import versions; print(*versions.kubernetes_minors())"
     said = shell.run([str(environment / "bin" / "python"), "-c", code], cwd=Path("/")).stdout.split()

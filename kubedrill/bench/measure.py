@@ -15,7 +15,7 @@ from kubedrill.errors import InvalidSpec
 from kubedrill.images import build
 from kubedrill.providers.base import Node
 
-GROUPS = ("tasks", "small", "large", "scale", "restart")
+GROUPS = ("tasks", "single", "small", "large", "ten", "scale", "restart")
 # How many workers the figure 'each further worker' is taken over.
 _FURTHER = 4
 
@@ -70,10 +70,14 @@ def measure(place: Lab, console: Console, *, runs: int, only: str) -> list[Figur
             runs, lambda: _seconds(lambda: build.ensure(place.engine, newest, place.missing, console.say))
         )
         figures.append(Figure("build with nothing to do", "s", nothing, "at most 5 s"))
+    if "single" in wanted:
+        figures += _bring_up(place, console, runs, "1+0", 1, 0, "")
     if "small" in wanted:
         figures += _bring_up(place, console, runs, "1+2", 1, 2, "at most 15 s")
     if "large" in wanted:
         figures += _bring_up(place, console, runs, "3+2", 3, 2, "at most 45 s")
+    if "ten" in wanted:
+        figures += _bring_up(place, console, runs, "1+10", 1, 10, "")
     if "scale" in wanted:
         figures += _further_workers(place, console, runs)
     if "restart" in wanted:
@@ -84,15 +88,21 @@ def measure(place: Lab, console: Console, *, runs: int, only: str) -> list[Figur
 def _bring_up(
     place: Lab, console: Console, runs: int, label: str, control_planes: int, workers: int, goal: str
 ) -> list[Figure]:
-    ups, downs, memory = [], [], []
+    ups, downs, memory, disk = [], [], [], []
     for _ in range(runs):
         asked = _spec(control_planes, workers)
         ups.append(_seconds(lambda asked=asked: cluster.up(place, asked, console, merge=False)))  # type: ignore[misc]
-        memory.append(sum(_memory(node) for node in place.provider.nodes(asked.name)))
-        downs.append(_seconds(lambda asked=asked: cluster.down(place.provider, asked.name, console)))  # type: ignore[misc]
+        try:
+            nodes = place.provider.nodes(asked.name)
+            memory.append(sum(_memory(node) for node in nodes))
+            disk.append(sum(_disk(node) for node in nodes))
+        finally:
+            down = _seconds(lambda asked=asked: cluster.down(place.provider, asked.name, console))  # type: ignore[misc]
+        downs.append(down)
     return [
         Figure(f"up {label}, all Ready, CoreDNS available", "s", tuple(ups), goal),
         Figure(f"memory of {label}", "MiB", tuple(memory), ""),
+        Figure(f"disk of {label}", "MiB", tuple(disk), ""),
         Figure(f"down {label}", "s", tuple(downs), "at most 8 s"),
     ]
 
