@@ -6,6 +6,7 @@ things, and heals; `heal` undoes what a killed run left; targets.py finds who pl
 
 from kubedrill.faults.actions import Fault, Plan, Target
 from kubedrill.faults.addons import ManageAddOns
+from kubedrill.faults.certificates import JoinToken, RenewCertificates, ShortKubeletCertificate
 from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode, RemoveStaticPod, StopNode, StopUnit
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.injection import heal, inject
@@ -17,7 +18,8 @@ from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
     "BrokenJournal", "ChangeConfigMap", "Cordon", "Drain", "DropForward", "Fault", "FaultRefused",
-    "HealFailed", "KillNode", "KillPod", "KillProcess", "LeftOut", "ManageAddOns", "PacketLoss", "Partition",
-    "PauseNode", "Plan", "Reconfigure", "RemoveStaticPod", "Scale", "SelfHosted", "StaticPod", "StopNode",
+    "HealFailed", "JoinToken", "KillNode", "KillPod", "KillProcess", "LeftOut", "ManageAddOns",
+    "PacketLoss", "Partition", "PauseNode", "Plan", "Reconfigure", "RemoveStaticPod",
+    "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "StaticPod", "StopNode",
     "StopUnit", "Taint", "Target", "heal", "inject",
 ]  # fmt: skip
