@@ -9,6 +9,7 @@ from kubedrill.faults.addons import ManageAddOns
 from kubedrill.faults.certificates import JoinToken, RenewCertificates, ShortKubeletCertificate
 from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode, RemoveStaticPod, StopNode, StopUnit
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
+from kubedrill.faults.files import PutFolder
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.pods import KillPod, StaticPod
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
@@ -19,7 +20,7 @@ from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 __all__ = [
     "BrokenJournal", "ChangeConfigMap", "Cordon", "Drain", "DropForward", "Fault", "FaultRefused",
     "HealFailed", "JoinToken", "KillNode", "KillPod", "KillProcess", "LeftOut", "ManageAddOns",
-    "PacketLoss", "Partition", "PauseNode", "Plan", "Reconfigure", "RemoveStaticPod",
+    "PacketLoss", "Partition", "PauseNode", "Plan", "PutFolder", "Reconfigure", "RemoveStaticPod",
     "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "StaticPod", "StopNode",
     "StopUnit", "Taint", "Target", "heal", "inject",
 ]  # fmt: skip
