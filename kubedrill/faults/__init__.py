@@ -10,6 +10,7 @@ from kubedrill.faults.certificates import JoinToken, RenewCertificates, ShortKub
 from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode, RemoveStaticPod, StopNode, StopUnit
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.files import PutFolder
+from kubedrill.faults.images import VisitingImage
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.pods import KillPod, StaticPod
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
@@ -22,5 +23,5 @@ __all__ = [
     "HealFailed", "JoinToken", "KillNode", "KillPod", "KillProcess", "LeftOut", "ManageAddOns",
     "PacketLoss", "Partition", "PauseNode", "Plan", "PutFolder", "Reconfigure", "RemoveStaticPod",
     "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "StaticPod", "StopNode",
-    "StopUnit", "Taint", "Target", "heal", "inject",
+    "StopUnit", "Taint", "Target", "VisitingImage", "heal", "inject",
 ]  # fmt: skip
