@@ -9,6 +9,7 @@ from kubedrill.faults.addons import ManageAddOns
 from kubedrill.faults.certificates import JoinToken, RenewCertificates, ShortKubeletCertificate
 from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode, RemoveStaticPod, StopNode, StopUnit
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
+from kubedrill.faults.etcd import EtcdSnapshot, LoseMember, LoseQuorum
 from kubedrill.faults.files import PutFolder
 from kubedrill.faults.images import VisitingImage
 from kubedrill.faults.injection import heal, inject
@@ -19,9 +20,9 @@ from kubedrill.faults.settings import ChangeConfigMap, Reconfigure, Scale
 from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
-    "BrokenJournal", "ChangeConfigMap", "Cordon", "Drain", "DropForward", "Fault", "FaultRefused",
-    "HealFailed", "JoinToken", "KillNode", "KillPod", "KillProcess", "LeftOut", "ManageAddOns",
-    "PacketLoss", "Partition", "PauseNode", "Plan", "PutFolder", "Reconfigure", "RemoveStaticPod",
+    "BrokenJournal", "ChangeConfigMap", "Cordon", "Drain", "DropForward", "EtcdSnapshot", "Fault", "FaultRefused",
+    "HealFailed", "JoinToken", "KillNode", "KillPod", "KillProcess", "LeftOut", "LoseMember", "LoseQuorum",
+    "ManageAddOns", "PacketLoss", "Partition", "PauseNode", "Plan", "PutFolder", "Reconfigure", "RemoveStaticPod",
     "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "StaticPod", "StopNode",
     "StopUnit", "Taint", "Target", "VisitingImage", "heal", "inject",
 ]  # fmt: skip
