@@ -27,9 +27,9 @@ nft list tables | grep kubedrill
 """
 OBJECTS = (
     "kubectl --namespace kube-system get configmap/kubeadm-config -o jsonpath='{.data}'; "
-    "kubectl get nodes -o jsonpath='{.items[*].spec}'; kubectl --namespace kube-system get secrets -o name; "
-    "kubectl get namespaces -o name; "
-    "kubectl get clusterroles,clusterrolebindings -o name; kubectl --namespace kube-system get roles,rolebindings -o name"
+    "kubectl get nodes -o jsonpath='{.items[*].spec}'; "
+    "kubectl get namespaces,clusterroles,clusterrolebindings -o name; "
+    "kubectl --namespace kube-system get roles,rolebindings -o name"
 )
 
 
