@@ -161,11 +161,11 @@ def _rotation(lab: Lab, worker: Node) -> None:
         worker.run(["sh", "-c", f"ln -sfn {SHORT} {CURRENT} && systemctl restart kubelet"])
         lab.from_now()
         lab.command(f"ls -l {CURRENT}; kubectl get csr")
+        look = f"openssl x509 -noout -checkend 86400 -in {CURRENT} || true; readlink -f {CURRENT}"
         found = lab.expect(
-            "the kubelet has got another certificate by itself",
-            lambda: _output(worker, f"openssl x509 -noout -checkend 86400 -in {CURRENT} || true; readlink -f {CURRENT}"),
-            lambda text: ("will not expire" in text and SHORT not in text, text.replace("\n", ", ")), within=KUBELET_VALID + 30,
-            predicted=ROTATED,
+            "the kubelet has got another certificate by itself", lambda: _output(worker, look),
+            lambda text: ("will not expire" in text and SHORT not in text, text.replace("\n", ", ")),
+            within=KUBELET_VALID + 30, predicted=ROTATED,
         )  # fmt: skip
         lab.expect("the short certificate has ended",
                    lambda: worker.run(["openssl", "x509", "-checkend", "0", "-noout", "-in", SHORT], check=False,
