@@ -96,6 +96,12 @@ class _MayNameLesson(_MayName):
     word = "lesson"
 
 
+class _MayNameCheckpoint(_MayName):
+    """A task for one checkpoint, or for the list of them."""
+
+    word = "checkpoint"
+
+
 def _console(show_commands: bool = False) -> Console:
     from kubedrill.console import Console
 
@@ -238,10 +244,74 @@ def heal(c: Context, name: str = "") -> None:
     commands.heal(_console(), name)
 
 
+@task(help={"name": NAME})
+@_friendly
+def stop(c: Context, name: str = "lab") -> None:
+    """Shut a cluster down in order: workers, control planes, balancer; disks and addresses stay."""
+    from kubedrill import operations
+
+    operations.stop(_console(), name)
+
+
+@task(help={"name": NAME})
+@_friendly
+def start(c: Context, name: str = "lab") -> None:
+    """Bring a stopped cluster back: the same one, with all that was in it."""
+    from kubedrill import operations
+
+    operations.start(_console(), name)
+
+
+@task(help={"name": NAME})
+@_friendly
+def pause(c: Context, name: str = "lab") -> None:
+    """Freeze a cluster where it is: it keeps its memory and uses no CPU."""
+    from kubedrill import operations
+
+    operations.pause(_console(), name)
+
+
+@task(help={"name": NAME})
+@_friendly
+def resume(c: Context, name: str = "lab") -> None:
+    """Let a paused cluster go on."""
+    from kubedrill import operations
+
+    operations.resume(_console(), name)
+
+
+@task(
+    klass=_MayNameCheckpoint,
+    help={
+        "checkpoint": "its name, for a new one",
+        "list": "list those of the cluster",
+        "remove": "remove this one",
+        "name": NAME,
+    },
+)
+@_friendly
+def checkpoint(
+    c: Context, checkpoint: str | None = None, list: bool = False, remove: str = "", name: str = "lab"
+) -> None:
+    """Keep a whole cluster as it is now (it stops for that, and is started again)."""
+    from kubedrill import operations
+
+    operations.checkpoint(_console(), checkpoint, name, listing=list, remove=remove)
+
+
+@task(help={"checkpoint": "a name of `invoke checkpoint --list`", "name": NAME})
+@_friendly
+def restore(c: Context, checkpoint: str, name: str = "lab") -> None:
+    """Put a whole cluster back to a checkpoint: all that happened since is gone."""
+    from kubedrill import operations
+
+    operations.restore(_console(), checkpoint, name)
+
+
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
 @_friendly
 def down(c: Context, name: str = "lab", all: bool = False) -> None:
-    """Remove a cluster: nodes, disks, network, kubeconfig entry."""
+    """Remove a cluster: nodes, disks, checkpoints, network, kubeconfig entry."""
     from kubedrill import commands
 
     commands.down(_console(), None if all else name)
@@ -249,7 +319,7 @@ def down(c: Context, name: str = "lab", all: bool = False) -> None:
 
 @task(
     klass=_Drills,
-    iterable=["drill"],
+    iterable=["drill", "setting"],
     help={
         "drill": "a drill's name, as the words before all flags; may be given again",
         "all": "every drill, slow ones with --slow",
@@ -258,13 +328,14 @@ def down(c: Context, name: str = "lab", all: bool = False) -> None:
         "fresh": "bring up a new cluster, even where one fits",
         "keep": "leave the cluster that was brought up",
         "slow": "run slow drills, too",
+        "setting": "of the cluster, as in its file: kubernetes=1.36, proxyMode=nftables; may be given again",
         "show_commands": "print every command run in a node",
     },
 )
 @_friendly
 def scenario(
-    c: Context, drill: list[str], all: bool = False, list: bool = False, name: str = "", fresh: bool = False,
-    keep: bool = False, slow: bool = False, show_commands: bool = False,
+    c: Context, drill: list[str], setting: list[str], all: bool = False, list: bool = False, name: str = "",
+    fresh: bool = False, keep: bool = False, slow: bool = False, show_commands: bool = False,
 ) -> int:  # fmt: skip
     """Run drills: invoke scenario ha-failover; exit status 0 passed, 1 failed, 3 inconclusive."""
     from kubedrill import commands
@@ -272,7 +343,7 @@ def scenario(
     if list:
         return commands.list_drills(_console())
     flags = {"fresh": fresh, "keep": keep, "slow": slow, "show-commands": show_commands}
-    return commands.scenario(_console(), drill, everything=all, name=name, flags=flags)
+    return commands.scenario(_console(), drill, everything=all, name=name, flags=flags, settings=setting)
 
 
 @task(
@@ -308,7 +379,7 @@ def test(c: Context, unit: bool = False, all: bool = False, keyword: str = "") -
 @task(
     help={
         "runs": "how often each figure is taken (default: 3)",
-        "only": "one group: tasks, small, large, scale",
+        "only": "one group: tasks, small, large, scale, restart",
         "json": "write the figures to this file as well",
     }
 )
@@ -318,6 +389,24 @@ def bench(c: Context, runs: int = 3, only: str = "", json: str = "") -> None:
     from kubedrill import commands
 
     commands.bench(_console(), runs=runs, only=only, json_file=json)
+
+
+@task(
+    help={
+        "json": "print jobs, builds and what cannot run as JSON, for CI",
+        "run": "run it here, one job after another; ends with a table",
+        "shard": "K/N: only every job of part K of N, which take about equally long",
+        "job": "only this job, by its name",
+    }
+)
+@_friendly
+def matrix(c: Context, json: bool = False, run: bool = False, shard: str = "", job: str = "") -> int:
+    """Show what the nightly run covers, or run it: exit status 0 passed, 1 failed, 3 inconclusive."""
+    from kubedrill.matrix import command
+
+    if run:
+        return command.run(_console(), shard=shard, job=job)
+    return command.show(_console(), shard=shard, job=job, as_json=json)
 
 
 @task(

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kubedrill import cluster, host, paths, shell, spec
+from kubedrill import checkpoints, cluster, host, lifecycle, paths, shell, spec
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec
 from kubedrill.images import build
 from kubedrill.providers.base import Node
 
-GROUPS = ("tasks", "small", "large", "scale")
+GROUPS = ("tasks", "small", "large", "scale", "restart")
 # How many workers the figure 'each further worker' is taken over.
 _FURTHER = 4
 
@@ -86,6 +86,8 @@ def measure(place: Lab, console: Console, *, runs: int, only: str) -> list[Figur
         figures += _bring_up(place, console, runs, "3+2", 3, 2, "at most 45 s")
     if "scale" in wanted:
         figures += _further_workers(place, console, runs)
+    if "restart" in wanted:
+        figures += _off_and_on(place, console, runs)
     return figures
 
 
@@ -121,6 +123,29 @@ def _further_workers(place: Lab, console: Console, runs: int) -> list[Figure]:
         Figure("each further worker", "s", tuple(seconds), "at most 2.5 s"),
         Figure("memory of a worker", "MiB", tuple(memory), "at most 120 MiB"),
         Figure("disk of a worker", "MiB", tuple(disk), "at most 50 MiB"),
+    ]
+
+
+def _off_and_on(place: Lab, console: Console, runs: int) -> list[Figure]:
+    asked = _spec(1, 2)
+    stops, starts, kept, restored = [], [], [], []
+    there = cluster.up(place, asked, console, merge=False)
+    try:
+        for number in range(runs):
+            name = f"bench-{number}"
+            stops.append(_seconds(lambda: lifecycle.stop(there, console)))
+            starts.append(_seconds(lambda: lifecycle.whole(there, console)))
+            kept.append(_seconds(lambda name=name: checkpoints.take(place.provider, there, name, console)))  # type: ignore[misc]
+            restored.append(
+                _seconds(lambda name=name: checkpoints.restore(place.provider, asked.name, name, console))  # type: ignore[misc]
+            )
+    finally:
+        cluster.down(place.provider, asked.name, console)
+    return [
+        Figure("stop 1+2", "s", tuple(stops), ""),
+        Figure("start 1+2, all Ready, CoreDNS available", "s", tuple(starts), ""),
+        Figure("checkpoint of 1+2, with stop and start", "s", tuple(kept), ""),
+        Figure("restore of 1+2, with start", "s", tuple(restored), ""),
     ]
 
 

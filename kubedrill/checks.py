@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from kubedrill.kube import ClusterSnapshot, NodeSnapshot, PodSnapshot, WorkloadSnapshot
 from kubedrill.wait import Verdict
@@ -57,3 +57,21 @@ def pods_running(pods: Sequence[PodSnapshot], count: int) -> Verdict:
         return True, f"{count} pods ready"
     states = ", ".join(f"{pod.name} {'ending' if pod.deleting else pod.phase}" for pod in pods if pod not in ready)
     return False, f"{len(ready)} of {count} pods ready ({states or 'no other'})"
+
+
+def heard_since(heartbeats: Mapping[str, float], wanted: Collection[str], since: float) -> Verdict:
+    """The kubelet of each wanted node has said since then that it lives; what was said before may be long untrue."""
+    silent = sorted(name for name in wanted if heartbeats.get(name, 0) < since)
+    return not silent, f"not heard of since: {', '.join(silent)}" if silent else f"{len(wanted)} nodes heard of"
+
+
+def started_since(pods: Sequence[PodSnapshot], since: float) -> Verdict:
+    """Every pod is ready by containers that were started since then: none is only remembered as ready.
+
+    Args:
+        pods: those that should be; ones that have ended are passed over.
+        since: seconds since 1970. Kubernetes rounds its moments down to seconds.
+    """
+    alive = [pod for pod in pods if pod.phase not in ("Succeeded", "Failed") and not pod.deleting]
+    waited = [pod.name for pod in alive if not pod.ready or pod.started < int(since)]
+    return bool(alive) and not waited, f"not started again yet: {', '.join(waited)}" if waited else f"{len(alive)} pods"

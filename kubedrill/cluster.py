@@ -12,14 +12,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kubedrill import doctor, host, journal, kubeadm, kubeconfig, logs, network, paths, versions
+from kubedrill import doctor, host, journal, kubeadm, kubeconfig, lifecycle, logs, network, paths, versions
 from kubedrill.bringup import JOINED, READY, BringUp, Made, forget_member, has_file
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build
 from kubedrill.images.build import Built
-from kubedrill.providers.base import NetworkSpec, Node, Provider
+from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.spec import ClusterSpec, valid_name
@@ -151,6 +151,10 @@ def up(
             if fresh:
                 _make_network(place.provider, spec)
             cluster = attach(place.provider, spec.name)
+            complete = len(existing) == len(spec.node_keys()) + (spec.control_planes > 1)
+            if complete and len(cluster.running()) < len(existing):
+                # One that was stopped: what the API remembers of its nodes must not pass for the truth.
+                lifecycle.whole(cluster, console)
             BringUp(
                 spec=spec,
                 addresses=_addresses(place.provider, spec.name),
@@ -180,6 +184,9 @@ def down(provider: Provider, name: str, console: Reporter) -> bool:
     except ValueError as error:
         raise InvalidSpec(str(error)) from None
     with only_one(name):
+        kept = [one.name for one in provider.saved(name)] if isinstance(provider, Keeper) else []
+        if kept:
+            console.say(f"with {name} go its checkpoints: {', '.join(kept)}")
         removed = provider.remove_cluster(name)
         kubeconfig.remove_from(kubeconfig.path(), name)
         journal.forget(name)
@@ -215,6 +222,7 @@ def _found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[bo
     # A half-joined control plane may hold half of etcd's votes; before there is anything to lose, a new start is safer.
     split = any(node.role == "control-plane" for node in unfinished)
     if leader is None or (split and not has_file(leader, READY)):
+        _no_checkpoints(provider, spec.name)
         console.say(f"removing what an interrupted run left of {spec.name}")
         provider.remove_cluster(spec.name)
         return True, {}
@@ -225,6 +233,21 @@ def _found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[bo
             forget_member(leader, node.address)
         node.remove()
     return False, joined
+
+
+def _no_checkpoints(provider: Provider, name: str) -> None:
+    """See that nothing is kept that would go with a cluster that begins anew.
+
+    Raises:
+        KubedrillError: a checkpoint is.
+    """
+    kept = [one.name for one in provider.saved(name)] if isinstance(provider, Keeper) else []
+    if kept:
+        raise KubedrillError(
+            f"{name} is broken, and would have to begin anew; it has checkpoints, which would go with it",
+            evidence=[f"checkpoints: {', '.join(kept)}"],
+            todo=[f"invoke restore {kept[-1]} --name {name}", f"or give them up: invoke down --name {name}"],
+        )
 
 
 def _make_network(provider: Provider, spec: ClusterSpec) -> None:

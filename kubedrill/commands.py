@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kubedrill import anatomy, cluster, faults, install, journal, paths, shell, spec
+from kubedrill import anatomy, cluster, faults, install, journal, lifecycle, paths, shell, spec
 from kubedrill import bench as benchmark
 from kubedrill import course as learning
 from kubedrill import dashboard as board
@@ -22,10 +22,12 @@ from kubedrill import report as reports
 from kubedrill import status as state
 from kubedrill.console import Console, fail, raw
 from kubedrill.course import page
-from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
+from kubedrill.errors import InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
+from kubedrill.providers.base import Node
 from kubedrill.scenario import registry
+from kubedrill.scenario import settings as cluster_settings
 from kubedrill.scenario.rejudge import rejudge
 from kubedrill.spec import ClusterSpec
 
@@ -94,7 +96,7 @@ def status(console: Console, name: str | None, *, as_json: bool) -> int:
 def execute(console: Console, name: str, node: str, command: str) -> int:
     """Run a command line in a node; the status is its own."""
     place = cluster.lab(console)
-    result = cluster.attach(place.provider, name).node(node).run(["bash", "-c", command], check=False)
+    result = _running(place, name, node).run(["bash", "-c", command], check=False)
     raw(result.stdout)
     sys.stderr.write(result.stderr)
     return result.status
@@ -103,7 +105,14 @@ def execute(console: Console, name: str, node: str, command: str) -> int:
 def open_shell(console: Console, name: str, node: str) -> int:
     """Give the terminal to a shell in a node; the status is the shell's."""
     place = cluster.lab(console)
-    return shell.interactive(cluster.attach(place.provider, name).node(node).shell_argv(["bash", "--login"]))
+    return shell.interactive(_running(place, name, node).shell_argv(["bash", "--login"]))
+
+
+def _running(place: cluster.Lab, name: str, node: str) -> Node:
+    there = cluster.attach(place.provider, name)
+    found = there.node(node)
+    lifecycle.need_running(there, [found])
+    return found
 
 
 def kubeconfig(console: Console, name: str, *, merge: bool) -> None:
@@ -131,6 +140,7 @@ def load(console: Console, name: str, image: str) -> None:
     """Bring an image into every node."""
     place = cluster.lab(console)
     there = cluster.attach(place.provider, name)
+    lifecycle.need_running(there)
     with console.step(f"{image} is in every node of {name}"):
         loading.load(place.engine, image, there.nodes)
 
@@ -190,12 +200,16 @@ def list_drills(console: Console) -> int:
     return 0
 
 
-def scenario(console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool]) -> int:
+def scenario(
+    console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool],
+    settings: Sequence[str] = (),
+) -> int:  # fmt: skip
     """Run drills through pytest; the status is 0, 1 (one failed) or 3 (none failed, one inconclusive).
 
     Raises:
-        InvalidSpec: there is no such drill, or none was named.
+        InvalidSpec: there is no such drill, or none was named; or no such setting.
     """
+    cluster_settings.parse(settings)
     folder = paths.repository() / "scenarios"
     known = [drill.name for drill in registry.drills(folder)]
     unknown = [f"'{one}'{spec.nearest(one, known)}" for one in names if one not in known]
@@ -205,6 +219,7 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
         )
     arguments = [f"--drill={one}" for one in names] + [f"--drill-{flag}" for flag, on in flags.items() if on]
     arguments += [f"--drill-cluster={name}"] if name else []
+    arguments += [f"--drill-with={one}" for one in settings]
     return shell.interactive(
         [
             sys.executable,
@@ -213,6 +228,8 @@ def scenario(console: Console, names: Sequence[str], *, everything: bool, name: 
             "--capture=no",
             "--show-capture=no",
             "-q",
+            # What is installed may belong to somebody else.
+            *(["-p", "no:cacheprovider"] if paths.is_installed() else []),
             f"--rootdir={paths.repository()}",
             str(folder),
             *arguments,
@@ -239,7 +256,13 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
 
 
 def test(console: Console, *, unit: bool, everything: bool, keyword: str) -> int:
-    """Run pytest; the status is pytest's."""
+    """Run pytest; the status is pytest's.
+
+    Raises:
+        MissingPrerequisite: this is no checkout.
+    """
+    if paths.is_installed():
+        raise MissingPrerequisite("the tests are not part of what is installed", todo=["run them in a clone"])
     root = paths.repository()
     folders = ["tests/unit"] if unit else ["tests"]
     if not unit:
@@ -325,6 +348,7 @@ def addons(console: Console, name: str, *, remove: bool) -> None:
     place.provider.check()
     with cluster.only_one(name):
         there = cluster.attach(place.provider, name)
+        lifecycle.need_running(there)
         if not Journal.of(name).is_empty():
             raise KubedrillError(f"{name} carries what a drill broke", todo=[f"run: invoke heal --name {name}"])
         if remove:

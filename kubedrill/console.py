@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from kubedrill.errors import KubedrillError
+from kubedrill.hints import hinted
 from kubedrill.shell import pasteable
 
 
@@ -70,7 +71,7 @@ class Console:
         """Print a line with the time since the start."""
         with self._lock:
             self._out.print(f"{time.monotonic() - self._started:7.1f} s  ", style="dim", end="")
-            self._out.print(self.redacted(text), markup=False)
+            self._out.print(hinted(self.redacted(text)), markup=False)
 
     def command(self, node: str, argv: Sequence[str], stdin: str | None) -> None:
         """Print a command that runs in a node, once where it is repeated."""
@@ -126,7 +127,7 @@ class Console:
 
     def line(self, text: str = "") -> None:
         """Print a line as it is."""
-        self._out.print(text, markup=False)
+        self._out.print(hinted(text), markup=False)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table."""
@@ -134,7 +135,7 @@ class Console:
         headers = [Column(name, overflow="fold") for name in columns]
         table = Table(*headers, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*(escape(hinted(cell)) for cell in row))
         self._out.print(table)
 
 
@@ -147,7 +148,7 @@ def raw(text: str) -> None:
 def fail(error: KubedrillError) -> None:
     """Print an error for a person, on standard error."""
     RichConsole(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
-        f"kubedrill: {error}", markup=False, style="red" if sys.stderr.isatty() else None
+        f"kubedrill: {hinted(str(error))}", markup=False, style="red" if sys.stderr.isatty() else None
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +91,31 @@ def ensure_engine(
     _wait(answers, start(["dockerd"], log), log, within, clock)
     after = f" after removing {', '.join(removed)}" if removed else ""
     return f"started dockerd{after}; its log is {log}"
+
+
+def stop_engine(*, within: float = SECONDS, pid_file: Path | None = None, systemd: bool | None = None) -> None:
+    """Stop a dockerd that `ensure_engine` started, and every container with it; which one was running it will know.
+
+    Args:
+        within: seconds to wait at most until it has ended.
+        pid_file: names its process.
+        systemd: whether systemd is process 1, which then started it; found out without it.
+
+    Raises:
+        MissingPrerequisite: it is not ours to stop: systemd started it, it is a remote one, or it does not run.
+        TimedOut: it did not end.
+    """
+    file = pid_file or next(path for path, program in PID_FILES.items() if program == "dockerd")
+    pid = host.pid_from(file)
+    ours = not (host.systemd_runs() if systemd is None else systemd) and engine_socket.socket_path() is not None
+    if not ours or pid is None or host.process_name(pid) != "dockerd":
+        raise MissingPrerequisite(
+            "Docker's engine was not started by `invoke setup`, and is not stopped",
+            evidence=[f"{file}: {pid or 'no process'}", f"DOCKER_HOST={os.environ.get('DOCKER_HOST', '')}"],
+        )
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: host.process_name(pid), lambda name: (name != "dockerd", f"process {pid} is {name}"),
+          within=within, what="the end of Docker's engine")  # fmt: skip
 
 
 def clear_pid_files(files: dict[Path, str], *, proc: Path = host.PROC) -> tuple[list[str], bool]:

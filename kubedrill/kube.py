@@ -34,7 +34,10 @@ class NodeSnapshot:
 
 @dataclass(frozen=True)
 class PodSnapshot:
-    """A Pod object as it was at one moment; owner: 'DaemonSet/NAME', 'Node/NAME' for a static pod's mirror."""
+    """A Pod object as it was at one moment; owner: 'DaemonSet/NAME', 'Node/NAME' for a static pod's mirror.
+
+    `started` is when the first of its containers that run was started, in seconds since 1970; 0 where none runs.
+    """
 
     namespace: str
     name: str
@@ -48,6 +51,7 @@ class PodSnapshot:
     uid: str = ""
     owner: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    started: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Kube:
         self._raw = connection
         self._core = client.CoreV1Api(connection)
         self._apps = client.AppsV1Api(connection)
+        self._coordination = client.CoordinationV1Api(connection)
         self._timeout = timeout
 
     def cluster(self) -> ClusterSnapshot:
@@ -154,6 +159,16 @@ class Kube:
         with _translated():
             items = self._core.list_node(_request_timeout=self._timeout).items
         return tuple(sorted((_node(item) for item in items), key=lambda node: node.name))
+
+    def heartbeats(self) -> Mapping[str, float]:
+        """When the kubelet of each node last said that it lives, in seconds since 1970.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        with _translated():
+            leases = self._coordination.list_namespaced_lease("kube-node-lease", _request_timeout=self._timeout).items
+        return {lease.metadata.name: lease.spec.renew_time.timestamp() for lease in leases if lease.spec.renew_time}
 
     def events(self) -> tuple[EventSnapshot, ...]:
         """All Events of the cluster.
@@ -214,6 +229,7 @@ def _node(item: Any) -> NodeSnapshot:
 
 def _pod(item: Any) -> PodSnapshot:
     statuses = item.status.container_statuses or []
+    running = [status.state.running for status in statuses if status.state]
     return PodSnapshot(
         namespace=item.metadata.namespace,
         name=item.metadata.name,
@@ -227,6 +243,7 @@ def _pod(item: Any) -> PodSnapshot:
         uid=item.metadata.uid or "",
         owner=next((f"{owner.kind}/{owner.name}" for owner in item.metadata.owner_references or []), ""),
         annotations=dict(item.metadata.annotations or {}),
+        started=min((found.started_at.timestamp() for found in running if found and found.started_at), default=0.0),
     )
 
 

@@ -7,8 +7,14 @@ from pathlib import Path
 
 
 def repository() -> Path:
-    """The folder that holds images/, scenarios/ and Vagrantfile."""
-    return Path(__file__).resolve().parent.parent
+    """The folder that holds images/, scenarios/, tasks.py and Vagrantfile: the checkout, or what a wheel has of it."""
+    package = Path(__file__).resolve().parent
+    return package / "shipped" if is_installed() else package.parent
+
+
+def is_installed() -> bool:
+    """Whether this is an installed wheel (setup.py puts `shipped` into it), and not a checkout."""
+    return (Path(__file__).resolve().parent / "shipped").is_dir()
 
 
 def cache() -> Path:

@@ -40,13 +40,18 @@ class DrillItem(pytest.Item):
     def runtest(self) -> None:
         """Run it on a cluster that fits."""
         from kubedrill.scenario import runner
+        from kubedrill.scenario import settings as words
 
         pool: Pool = self.session.stash[_POOL]
         asked = self.config.getoption("--drill-slow") or self.drill.name in self.config.getoption("--drill")
         if self.drill.slow and not asked:
             pytest.skip("slow: ask for it by name, or with --drill-slow")
+        settings = words.parse(self.config.getoption("--drill-with"))
+        against = self.drill.conflicts(settings)
+        if against:
+            raise DrillInconclusive(f"no cluster to run it on: it {'; '.join(against)}")
         try:
-            cluster = pool.cluster(self.drill)
+            cluster = pool.cluster(self.drill.within(settings))
         except KubedrillError as error:
             raise DrillInconclusive(f"no cluster to run it on: {error}") from error
         run, folder = runner.run(self.drill, cluster, pool.console, slow=self.config.getoption("--drill-slow"))
@@ -77,6 +82,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--drill-keep", action="store_true", help="leave the clusters that were brought up for drills")
     group.addoption("--drill-slow", action="store_true", help="run slow drills, too")
     group.addoption("--drill-show-commands", action="store_true", help="print every command that runs in a node")
+    group.addoption(
+        "--drill-with", action="append", default=[], help="KEY=VALUE: on clusters of this setting; may be given again"
+    )
     group.addoption("--drill", action="append", default=[], help="run this drill only; may be given again")
 
 

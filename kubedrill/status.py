@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubedrill import kube
@@ -37,7 +38,11 @@ class ClusterStatus:
 def of(cluster: Cluster) -> ClusterStatus:
     """Look at a cluster, whatever its state; what does not answer is said so, not raised."""
     known: dict[str, NodeSnapshot] = {}
+    states = {node.name: _state(node) for node in cluster.nodes}
     try:
+        off = _off(cluster, states)
+        if off:
+            raise NotFound(off)
         known = {node.name: node for node in Kube(cluster.admin_conf()).nodes()}
         api = "answers"
     except NotFound as error:
@@ -45,7 +50,7 @@ def of(cluster: Cluster) -> ClusterStatus:
     except kube.ApiUnavailable as error:
         api = f"{error.what}: {'; '.join(error.evidence)}"[:120]
     nodes = tuple(
-        NodeStatus(node.name, node.role, _state(node), node.address, _seen(node.role, known.get(node.name)))
+        NodeStatus(node.name, node.role, states[node.name], node.address, _seen(node.role, known.get(node.name)))
         for node in cluster.nodes
     )
     wanted = len(cluster.spec.node_keys()) + (cluster.spec.control_planes > 1)
@@ -64,6 +69,17 @@ def _state(node: Node) -> str:
         return node.state()
     except KubedrillError:
         return "gone"
+
+
+def _off(cluster: Cluster, states: Mapping[str, str]) -> str:
+    """Why the API cannot answer, and what brings it back; empty where its entrance runs."""
+    name, entrance = cluster.spec.name, cluster.nodes[0].name if cluster.nodes else ""
+    state = states.get(entrance, "running")
+    if state not in ("stopped", "paused"):
+        return ""
+    alike = set(states.values()) == {state}
+    task = f"invoke {'resume' if state == 'paused' else 'start'} --name {name}"
+    return f"{state if alike else f'{entrance} is {state}'} (run: {task})"
 
 
 def _seen(role: str, node: NodeSnapshot | None) -> str:

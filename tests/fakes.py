@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
-from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, State
+from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, Saved, State
 from kubedrill.shell import Result, pasteable
 
 _ORDER = {"load-balancer": 0, "control-plane": 1, "worker": 2}
@@ -68,6 +68,15 @@ class FakeNode:
         self._state: State = "running"
         self._boots = 0
         self._boot()
+
+    @classmethod
+    def switched_off(
+        cls, provider: FakeProvider, cluster: str, spec: NodeSpec, disk: dict[str, Stored], lines: list[str]
+    ) -> FakeNode:
+        """A node that has not booted since it got its disk."""
+        node = cls(provider, cluster, spec)
+        node.disk, node.lines, node._state = dict(disk), list(lines), "stopped"
+        return node
 
     def __repr__(self) -> str:
         return f"FakeNode({self.name})"
@@ -207,7 +216,7 @@ class FakeNode:
 
     def remove(self) -> None:
         """Remove it; harmless when it is gone."""
-        self.provider.forget(self)
+        self.provider.forget_node(self)
 
     def shell_argv(self, command: Sequence[str]) -> Sequence[str]:
         """A command that does not work, but names the node."""
@@ -259,6 +268,7 @@ class FakeProvider:
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
         self._networks: dict[str, NetworkSpec] = {}
+        self._kept: dict[tuple[str, str], tuple[Saved, list[tuple[NodeSpec, dict[str, Stored], list[str]]]]] = {}
         self._nodes: dict[str, FakeNode] = {}
 
     def note(self, *event: str) -> None:
@@ -270,7 +280,7 @@ class FakeProvider:
         """Whether it has not been removed."""
         return self._nodes.get(node.name) is node
 
-    def forget(self, node: FakeNode) -> None:
+    def forget_node(self, node: FakeNode) -> None:
         """Remove a node; harmless when it is gone."""
         with self._lock:
             if self.has(node):
@@ -291,7 +301,8 @@ class FakeProvider:
     def clusters(self) -> Sequence[str]:
         """The names of all clusters of which anything is there."""
         with self._lock:
-            return sorted({*self._networks, *(node.cluster for node in self._nodes.values())})
+            kept = {cluster for cluster, _ in self._kept}
+            return sorted({*self._networks, *kept, *(node.cluster for node in self._nodes.values())})
 
     def create_network(self, cluster: str, network: NetworkSpec) -> None:
         """Remember it, unless its subnet or name is taken."""
@@ -342,13 +353,49 @@ class FakeProvider:
             found = [node for node in self._nodes.values() if node.cluster == cluster]
         return sorted(found, key=lambda node: (_ORDER[node.role], _number(node.name)))
 
+    def save(self, cluster: str, checkpoint: str) -> Saved:
+        """Keep the disks of a cluster that stands still."""
+        with self._lock:
+            nodes = [node for node in self._nodes.values() if node.cluster == cluster]
+            if not nodes:
+                raise NotFound(f"{cluster} has no nodes")
+            if (cluster, checkpoint) in self._kept:
+                raise KubedrillError(f"{checkpoint} is there already")
+            if any(node.state() != "stopped" for node in nodes):
+                raise KubedrillError(f"{cluster} does not stand still")
+            saved = Saved(checkpoint, len(self._kept), tuple(sorted(node.name for node in nodes)), len(nodes))
+            self._kept[cluster, checkpoint] = saved, [(node.spec, dict(node.disk), list(node.lines)) for node in nodes]
+            self.note("save", cluster, checkpoint)
+        return saved
+
+    def put_back(self, cluster: str, checkpoint: str) -> None:
+        """Replace all nodes by those that were kept."""
+        with self._lock:
+            if (cluster, checkpoint) not in self._kept:
+                raise NotFound(f"{cluster} has no checkpoint {checkpoint}")
+            for node in [node for node in self._nodes.values() if node.cluster == cluster]:
+                self.forget_node(node)
+            for spec, disk, lines in self._kept[cluster, checkpoint][1]:
+                self._nodes[spec.name] = FakeNode.switched_off(self, cluster, spec, disk, lines)
+            self.note("put back", cluster, checkpoint)
+
+    def saved(self, cluster: str) -> Sequence[Saved]:
+        """What was kept of a cluster."""
+        return sorted((one for (of, _), (one, _) in self._kept.items() if of == cluster), key=lambda one: one.taken)
+
+    def forget(self, cluster: str, checkpoint: str) -> bool:
+        """Remove what was kept."""
+        with self._lock:
+            return self._kept.pop((cluster, checkpoint), None) is not None
+
     def remove_cluster(self, cluster: str) -> Sequence[str]:
         """Remove nodes and network."""
         with self._lock:
             nodes = [node for node in self._nodes.values() if node.cluster == cluster]
             for node in nodes:
-                self.forget(node)
+                self.forget_node(node)
             network = self._networks.pop(cluster, None)
+            self._kept = {key: kept for key, kept in self._kept.items() if key[0] != cluster}
         return [*(f"node {node.name}" for node in nodes), *([f"network {cluster}"] if network else [])]
 
 

@@ -14,15 +14,17 @@ from kubedrill.faults.files import PutFolder
 from kubedrill.faults.images import VisitingImage
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.pods import KillPod, StaticPod
+from kubedrill.faults.power import DisableUnit, PowerOff
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
 from kubedrill.faults.selfhosted import SelfHosted
 from kubedrill.faults.settings import ChangeConfigMap, Reconfigure, Scale
 from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
-    "BrokenJournal", "ChangeConfigMap", "Cordon", "Drain", "DropForward", "EtcdSnapshot", "Fault", "FaultRefused",
-    "HealFailed", "JoinToken", "KillNode", "KillPod", "KillProcess", "LeftOut", "LoseMember", "LoseQuorum",
-    "ManageAddOns", "PacketLoss", "Partition", "PauseNode", "Plan", "PutFolder", "Reconfigure", "RemoveStaticPod",
-    "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "StaticPod", "StopNode",
+    "BrokenJournal", "ChangeConfigMap", "Cordon", "DisableUnit", "Drain", "DropForward", "EtcdSnapshot", "Fault",
+    "FaultRefused", "HealFailed", "JoinToken", "KillNode", "KillPod", "KillProcess", "LeftOut", "LoseMember",
+    "LoseQuorum", "ManageAddOns", "PacketLoss", "Partition", "PauseNode", "Plan", "PowerOff", "PutFolder",
+    "Reconfigure", "RemoveStaticPod", "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate",
+    "StaticPod", "StopNode",
     "StopUnit", "Taint", "Target", "VisitingImage", "heal", "inject",
 ]  # fmt: skip

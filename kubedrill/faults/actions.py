@@ -30,6 +30,16 @@ class Power:
 
 
 @dataclass(frozen=True)
+class Together:
+    """Do something with several computers at the same time; only to break things, as an undo has no haste."""
+
+    actions: tuple[Power, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.actions))
+
+
+@dataclass(frozen=True)
 class Command:
     """Run a command in a node.
 
@@ -81,7 +91,7 @@ class Plan:
         left_out: the undo is left to the journal: a negative control.
     """
 
-    inject: tuple[Action, ...]
+    inject: tuple[Action | Together, ...]
     undo: tuple[Action, ...]
     healed: tuple[Check, ...]
     before: tuple[Check, ...] = ()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
-from kubedrill.faults.actions import ANY_CONTROL_PLANE, Action, Check, Command, StateIs
+from kubedrill.faults.actions import ANY_CONTROL_PLANE, Action, Check, Command, StateIs, Together
 from kubedrill.providers.base import Node
 from kubedrill.shell import Result
 from kubedrill.wait import Verdict, until
@@ -37,7 +38,7 @@ class Computers(Protocol):
         ...
 
 
-def perform(cluster: Computers, action: Action) -> None:
+def perform(cluster: Computers, action: Action | Together) -> None:
     """Carry an action out, once; what a computer has done already is not done again.
 
     Raises:
@@ -47,6 +48,11 @@ def perform(cluster: Computers, action: Action) -> None:
     """
     if isinstance(action, Command):
         _run(cluster, action)
+        return
+    if isinstance(action, Together):
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            for done in [pool.submit(perform, cluster, one) for one in action.actions]:
+                done.result()
         return
     node = cluster.node(action.node)
     if node.state() == _DONE[action.do]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from kubedrill.shell import Result
 
@@ -208,4 +208,58 @@ class Provider(Protocol):
 
     def remove_cluster(self, cluster: str) -> Sequence[str]:
         """Remove nodes, disks and network; returns what was removed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint: a whole cluster as it was while stopped.
+
+    Args:
+        name: its name.
+        taken: when, seconds since 1970.
+        nodes: the host names of its nodes.
+        mebibytes: what its copies of disks take.
+    """
+
+    name: str
+    taken: float
+    nodes: tuple[str, ...]
+    mebibytes: int
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """A provider that can keep checkpoints; they go with their cluster in `remove_cluster`."""
+
+    def save(self, cluster: str, checkpoint: str) -> Saved:
+        """Keep all that the nodes of a cluster have on disk, and what they were made from.
+
+        Raises:
+            NotFound: the cluster has no nodes.
+            KubedrillError: a node does not stand still, or there is a checkpoint of that name; nothing is kept then.
+        """
+        ...
+
+    def put_back(self, cluster: str, checkpoint: str) -> None:
+        """Replace all nodes of a cluster, whatever their state, by those of a checkpoint; they are stopped then.
+
+        What was begun and not ended is ended by doing it again: the checkpoint is only read.
+
+        Raises:
+            NotFound: there is no such checkpoint; nothing was changed.
+            KubedrillError: it cannot be.
+        """
+        ...
+
+    def saved(self, cluster: str) -> Sequence[Saved]:
+        """The checkpoints of a cluster, the oldest first; one that was not completed is none."""
+        ...
+
+    def forget(self, cluster: str, checkpoint: str) -> bool:
+        """Remove a checkpoint, or what is left of one that was not completed; the cluster stays as it is.
+
+        Returns:
+            Whether anything was there.
+        """
         ...

@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
-from kubedrill.providers import docker_flags
-from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, State
+from kubedrill.providers import docker_flags, docker_names
+from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, Saved, State
+from kubedrill.providers.docker_checkpoint import DockerCheckpoints
 from kubedrill.providers.docker_engine import Engine, tar_of, tar_stream
+from kubedrill.providers.docker_names import ADDRESS, CLUSTER, META, ROLE
 from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
 
-CLUSTER = "kubedrill.cluster"
-ROLE = "kubedrill.role"
-ADDRESS = "kubedrill.address"
-META = "kubedrill.meta."
 STORES = "/opt/kubedrill/stores"
 _ORDER = {"load-balancer": 0, "control-plane": 1, "worker": 2}
 # What `timeout` (coreutils) answers when it ended the command, and after it had to kill it.
@@ -90,6 +88,8 @@ class DockerNode:
         except KubedrillError as error:
             if any("is not running" in line or "is restarting" in line for line in error.evidence):
                 raise self._not_running(error) from error
+            if any("is paused" in line for line in error.evidence):
+                raise KubedrillError(f"the node {self._name} is paused", todo=["see `invoke status`"]) from error
             raise
         # A command may end with such a status by itself, before its time is out.
         if timeout is not None and result.status in _TIMED_OUT and time.monotonic() - began >= timeout:
@@ -116,7 +116,7 @@ class DockerNode:
             return self.run(command, show=False, check=False, timeout=120).stdout
         # A computer that is off cannot read its own disk: another one does.
         image = self._engine.inspect_container(self._name)["Image"]
-        host = {"binds": [f"{_disk(self._name)}:/var:ro"]}
+        host = {"binds": [f"{docker_names.disk(self._name)}:/var:ro"]}
         return self._engine.run_once(image, command, host=host, labels={"kubedrill.builder": "journal"})[0].stdout
 
     def console(self) -> str:
@@ -150,7 +150,7 @@ class DockerNode:
     def remove(self) -> None:
         """Remove it and its disk, whatever its state; harmless when it is gone."""
         self._engine.remove_container(self._name)
-        self._engine.remove_volume(_disk(self._name))
+        self._engine.remove_volume(docker_names.disk(self._name))
 
     def shell_argv(self, command: Sequence[str]) -> Sequence[str]:
         """The command of this machine that opens a terminal in the node."""
@@ -188,6 +188,7 @@ class DockerProvider:
         self._engine = engine
         self._missing = missing
         self._observer = observer
+        self._checkpoints = DockerCheckpoints(engine, missing)
 
     def check(self) -> None:
         """See that the engine answers."""
@@ -206,7 +207,7 @@ class DockerProvider:
         """Make the cluster's network; its labels say what the cluster is."""
         labels = {CLUSTER: cluster, **{META + key: value for key, value in network.metadata.items()}}
         gateway = network.subnet.rpartition(".")[0] + ".1"
-        self._engine.create_network(_network(cluster), network.subnet, gateway, labels)
+        self._engine.create_network(docker_names.network(cluster), network.subnet, gateway, labels)
 
     def network(self, cluster: str) -> NetworkSpec | None:
         """The cluster's network, None where there is none."""
@@ -222,14 +223,14 @@ class DockerProvider:
     def create_node(self, cluster: str, spec: NodeSpec) -> Node:
         """Make a container and start it."""
         labels = {CLUSTER: cluster, ROLE: spec.role, ADDRESS: spec.address}
-        self._engine.create_volume(_disk(spec.name), {CLUSTER: cluster})
+        self._engine.create_volume(docker_names.disk(spec.name), {CLUSTER: cluster})
         made = False
         try:
             self._engine.create_container(
                 spec.name,
                 spec.image,
                 host=self._host(spec),
-                network=_network(cluster),
+                network=docker_names.network(cluster),
                 address=spec.address,
                 labels=labels,
                 environment={
@@ -246,7 +247,7 @@ class DockerProvider:
             if made:
                 self._engine.remove_container(spec.name)
             with contextlib.suppress(KubedrillError):
-                self._engine.remove_volume(_disk(spec.name))
+                self._engine.remove_volume(docker_names.disk(spec.name))
             raise KubedrillError(
                 f"the node {spec.name} could not be made", evidence=[str(error)], todo=["run: invoke doctor"]
             ) from error
@@ -263,7 +264,7 @@ class DockerProvider:
         return sorted(found, key=lambda node: (_ORDER[node.role], _number(node.name)))
 
     def remove_cluster(self, cluster: str) -> Sequence[str]:
-        """Remove containers, volumes and network, all that carry the cluster's label.
+        """Remove containers, volumes, checkpoints and network, all that carry the cluster's label.
 
         Raises:
             TimedOut: something could not be removed; says what, and why.
@@ -276,6 +277,22 @@ class DockerProvider:
             within=_REMOVE_SECONDS, every=0.3, what=f"the removal of {cluster}",
         )  # fmt: skip
         return removed
+
+    def save(self, cluster: str, checkpoint: str) -> Saved:
+        """Keep the disks of a stopped cluster, as volumes and images."""
+        return self._checkpoints.save(cluster, checkpoint)
+
+    def put_back(self, cluster: str, checkpoint: str) -> None:
+        """Replace all nodes of a cluster by those of a checkpoint."""
+        self._checkpoints.put_back(cluster, checkpoint)
+
+    def saved(self, cluster: str) -> Sequence[Saved]:
+        """The checkpoints of a cluster, the oldest first."""
+        return self._checkpoints.saved(cluster)
+
+    def forget(self, cluster: str, checkpoint: str) -> bool:
+        """Remove a checkpoint."""
+        return self._checkpoints.forget(cluster, checkpoint)
 
     def _remove_all(self, label: str, removed: list[str]) -> list[str]:
         """One round of removal; says what could not be removed."""
@@ -294,13 +311,16 @@ class DockerProvider:
             list(pool.map(lambda name: remove("node", name, lambda: engine.remove_container(name)), names))
             disks = [volume["Name"] for volume in engine.volumes(label)]
             list(pool.map(lambda name: remove("volume", name, lambda: engine.remove_volume(name)), disks))
+        for image in engine.images(label):  # a node that was put back is made of one: after the nodes
+            identity = image["Id"]
+            remove("checkpoint", identity, lambda identity=identity: engine.remove_image(identity))  # type: ignore[misc]
         for found in engine.networks(label):
             identity = found["Id"]
             remove("network", found["Name"], lambda identity=identity: engine.remove_network(identity))  # type: ignore[misc]
         return left
 
     def _host(self, spec: NodeSpec) -> dict[str, Any]:
-        binds = [f"{_disk(spec.name)}:/var"]
+        binds = [f"{docker_names.disk(spec.name)}:/var"]
         binds += [f"{volume}:{STORES}/{version}:ro" for version, volume in spec.stores.items()]
         binds += [f"{host}:{node}:{'ro' if read_only else 'rw'}" for host, node, read_only in spec.mounts]
         if Path("/lib/modules").is_dir():
@@ -317,14 +337,6 @@ class DockerProvider:
             # Back after a restart of the engine or the host, but not after `stop` or `kill`.
             "restart_policy": {"Name": "unless-stopped"},
         }
-
-
-def _network(cluster: str) -> str:
-    return f"kubedrill-{cluster}"
-
-
-def _disk(node: str) -> str:
-    return f"kubedrill-{node}-var"
 
 
 def _number(name: str) -> int:

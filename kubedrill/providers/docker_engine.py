@@ -106,6 +106,18 @@ class Engine:
         with _translated(), contextlib.suppress(docker.errors.NotFound):
             self._api.remove_image(tag, force=True)
 
+    def images(self, label: str) -> Sequence[Mapping[str, Any]]:
+        """The images that carry a label ('key' or 'key=value')."""
+        with _translated():
+            return list(self._api.images(filters={"label": label}))
+
+    def commit(self, name: str, tag: str, labels: Mapping[str, str]) -> None:
+        """Make an image of a container's own files: what it has changed of its image, without volumes."""
+        repository, _, version = tag.rpartition(":")
+        changes = [f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()]
+        with _translated():
+            self._api.commit(name, repository=repository, tag=version, changes=changes)
+
     def export_image(self, tag: str) -> Iterator[bytes]:
         """The image as an archive that containerd can import, in pieces."""
         with _translated():
@@ -142,10 +154,10 @@ class Engine:
         with _translated(), contextlib.suppress(docker.errors.NotFound):
             self._api.remove_network(identity)
 
-    def volumes(self, label: str) -> Sequence[Mapping[str, Any]]:
-        """The volumes that carry a label ('key' or 'key=value')."""
+    def volumes(self, label: str = "") -> Sequence[Mapping[str, Any]]:
+        """The volumes that carry a label ('key' or 'key=value'); all without one."""
         with _translated():
-            return list(self._api.volumes(filters={"label": label})["Volumes"] or [])
+            return list(self._api.volumes(filters={"label": label} if label else None)["Volumes"] or [])
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a volume."""
@@ -161,10 +173,10 @@ class Engine:
         with _translated(), contextlib.suppress(docker.errors.NotFound):
             self._api.remove_volume(name, force=True)
 
-    def containers(self, label: str) -> Sequence[Mapping[str, Any]]:
-        """All containers, running or not, that carry a label ('key' or 'key=value')."""
+    def containers(self, label: str = "") -> Sequence[Mapping[str, Any]]:
+        """All containers, running or not, that carry a label ('key' or 'key=value'); all without one."""
         with _translated():
-            return list(self._api.containers(all=True, filters={"label": label}))
+            return list(self._api.containers(all=True, filters={"label": label} if label else None))
 
     def create_container(
         self, name: str, image: str, *, host: Mapping[str, Any], network: str, address: str, **settings: Any

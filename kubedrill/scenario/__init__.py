@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kubedrill.spec import ClusterSpec, load
 
 if TYPE_CHECKING:
     from kubedrill.scenario.lab import Lab
+
+# Of these a drill needs at least so many; of all other settings, what it says.
+COUNTS = ("controlPlanes", "workers")
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,33 @@ class Scenario:
     def misfits(self, spec: ClusterSpec) -> list[str]:
         """Why a cluster does not fit: fewer nodes than needed, or another setting."""
         wanted = self.spec(spec.name).model_dump(by_alias=True)
-        given = self.needs.keys() | {"controlPlanes", "workers"}
+        given = self.needs.keys() | set(COUNTS)
         there = spec.model_dump(by_alias=True)
         reasons = []
         for key in sorted(given):
-            if key in ("controlPlanes", "workers"):
+            if key in COUNTS:
                 if there[key] < wanted[key]:
                     reasons.append(f"{key}: {there[key]}, at least {wanted[key]} needed")
             elif not _contains(there[key], wanted[key]):
                 reasons.append(f"{key}: {there[key]}, needed {wanted[key]}")
         return reasons
+
+    def conflicts(self, settings: Mapping[str, Any]) -> list[str]:
+        """Why it cannot run on clusters of these settings: it needs more nodes, or another setting."""
+        reasons = []
+        for key in sorted(settings.keys() & self.needs.keys()):
+            given, needed = settings[key], self.needs[key]
+            if key in COUNTS:
+                if needed > given:
+                    reasons.append(f"needs {key} {needed} or more")
+            elif not isinstance(needed, Mapping) and needed != given:
+                reasons.append(f"needs {key} {needed}")
+        return reasons
+
+    def within(self, settings: Mapping[str, Any]) -> Scenario:
+        """The same drill, which needs these settings, too; of counts the larger, of the others first its own."""
+        counts = {key: max(settings[key], self.needs.get(key, 0)) for key in COUNTS if key in settings}
+        return replace(self, needs={**settings, **self.needs, **counts})
 
 
 def scenario(

@@ -10,7 +10,7 @@ from kubedrill import kube
 from kubedrill.availability import Restored
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
-from kubedrill.faults import Fault, KillNode, StopNode, Target
+from kubedrill.faults import Fault, KillNode, PowerOff, StopNode, Target
 from kubedrill.faults.injection import inject
 from kubedrill.faults.perform import NoControlPlane
 from kubedrill.faults.targets import NoTarget
@@ -314,7 +314,7 @@ class Lab:
         self._reference = self.now()
         for fault, entry, start in began:
             healed = None if self._journal.has(entry) else self._reference
-            if isinstance(fault, KillNode | StopNode):
+            if isinstance(fault, KillNode | StopNode | PowerOff):
                 self.monitor.was_down(fault.subject, start, healed or self._reference)
             self.spans.append(FaultSpan(fault.name, fault.subject, role, start, healed))
         undone = [span.name for span in self.spans[len(self.spans) - len(began) :] if span.healed is not None]

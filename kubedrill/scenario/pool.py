@@ -79,4 +79,7 @@ class Pool:
 
     def _against(self, drill: Scenario, found: Cluster) -> list[str]:
         against = drill.misfits(found.spec)
-        return against or ([] if status.of(found).healthy else ["it is not healthy"])
+        if against:
+            return against
+        seen = status.of(found)
+        return [] if seen.healthy else [f"it is not healthy: {seen.api}"]

@@ -13,7 +13,7 @@ import pytest
 from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, cluster, doctor, host, kube, kubeadm, kubeconfig
+from kubedrill import bringup, cluster, doctor, host, kube, kubeadm, kubeconfig, lifecycle
 from kubedrill.bringup import JOINED
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
@@ -160,6 +160,35 @@ class TestUp:
         )  # fmt: skip
         assert world.happened("create", "remove", "write", "network") == []
         assert world.preflights == 1, "a cluster that is there needs no room"
+
+    @pytest.mark.parametrize("off", ["stop", "kill", "pause"])
+    def test_one_that_was_stopped_is_brought_back(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, off: str
+    ) -> None:  # fmt: skip
+        """And looked at with care: its API still remembers how all was before."""
+        waited: list[list[str]] = []
+        monkeypatch.setattr(
+            lifecycle, "wait_until_whole", lambda _cluster, _console, booted, *_, **__: waited.append(booted)
+        )  # fmt: skip
+        world.up()
+        assert waited == []
+        for name in ("lab-control-plane-1", "lab-worker-2"):
+            getattr(world.provider.node(name), off)()
+        world.mended()
+        world.up()
+        assert waited == [[] if off == "pause" else ["lab-control-plane-1", "lab-worker-2"]]
+        assert {node.state() for node in world.provider.nodes("lab")} == {"running"}
+        assert world.happened("create", "remove", "network") == []
+
+    def test_what_would_begin_anew_but_has_checkpoints_is_left_alone(self, world: World) -> None:
+        world.up()
+        for node in world.provider.nodes("lab"):
+            node.stop()
+        world.provider.save("lab", "clean")
+        world.provider.node("lab-control-plane-1").remove()
+        with pytest.raises(KubedrillError, match="invoke restore clean --name lab"):
+            world.up()
+        assert world.provider.names() == ["lab-worker-1", "lab-worker-2"]
 
     def test_one_that_differs_is_refused_and_nothing_is_changed(self, world: World) -> None:
         world.up()

@@ -22,6 +22,7 @@ from kubedrill.errors import Busy, CommandFailed, InvalidSpec, KubedrillError, N
 from kubedrill.faults import (
     BrokenJournal,
     Cordon,
+    DisableUnit,
     Drain,
     DropForward,
     Fault,
@@ -33,6 +34,7 @@ from kubedrill.faults import (
     PacketLoss,
     Partition,
     PauseNode,
+    PowerOff,
     RemoveStaticPod,
     StopNode,
     StopUnit,
@@ -183,6 +185,11 @@ class TestPlans:
                 ["worker-1 # systemctl stop kubelet"],
                 ["worker-1 # systemctl start kubelet"],
             ),
+            (
+                DisableUnit("worker-1", "kubelet"),
+                ["worker-1 # systemctl --quiet disable kubelet"],
+                ["worker-1 # systemctl --quiet enable --now kubelet"],
+            ),
             (KillProcess("control-plane-1", "etcd"), ["control-plane-1 # pkill -KILL -f ^([^ ]*/)?etcd( |$)"], []),
             (
                 RemoveStaticPod("control-plane-1", "etcd"),
@@ -234,6 +241,21 @@ class TestPlans:
         for action in (*made.inject, *made.undo, *made.healed, *made.before):
             assert from_data(json.loads(json.dumps(to_data(action)))) == action
         assert not world.provider.events, "a plan is pure"
+
+    @pytest.mark.parametrize(("orderly", "do"), [(True, "stop"), (False, "kill")])
+    def test_the_power_of_many(self, world: World, orderly: bool, do: str) -> None:
+        """Group after group, each at once; the undo is written to disk, so it is made of single steps."""
+        fault = PowerOff((("worker-1", "worker-2"), ("load-balancer",)), orderly=orderly)
+        made = plan(world, fault)
+        assert words(made.inject) == [f"{do} lab-worker-1, {do} lab-worker-2", f"{do} lab-load-balancer"]
+        assert words(made.undo) == ["start lab-load-balancer", "start lab-worker-2", "start lab-worker-1"]
+        for action in (*made.undo, *made.healed, *made.before):
+            assert from_data(json.loads(json.dumps(to_data(action)))) == action
+        states: list[str] = []
+        broken_while(world, fault, lambda: states.extend(node.state() for node in world.provider.nodes("lab")))
+        assert states == ["stopped", "running", "running", "running", "stopped", "stopped"]
+        assert {node.state() for node in world.provider.nodes("lab")} == {"running"}
+        assert [event for event in world.happened() if event[0] == do][2] == (do, "lab-load-balancer")
 
     @pytest.mark.parametrize(
         ("direction", "rules", "need"),

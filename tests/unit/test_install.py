@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from kubedrill import dockerd, gotoolchain, host, install
-from kubedrill.errors import EngineUnavailable, MissingPrerequisite
+from kubedrill.errors import EngineUnavailable, MissingPrerequisite, TimedOut
 from kubedrill.gotoolchain import Choice, Toolchain
 from kubedrill.install import Machine
 from kubedrill.shell import Result
@@ -342,3 +344,35 @@ def test_a_dockerd_that_goes_down_is_followed_by_a_new_one(tmp_path: Path, monke
     )
     assert started == [["dockerd"]]
     assert said.startswith("started dockerd")
+
+
+def test_an_engine_that_systemd_started_is_not_stopped(tmp_path: Path) -> None:
+    file = tmp_path / "docker.pid"
+    file.write_text(f"{os.getpid()}\n")
+    with pytest.raises(MissingPrerequisite):
+        dockerd.stop_engine(pid_file=file, systemd=True)
+
+
+def test_a_process_that_is_no_dockerd_is_not_stopped(tmp_path: Path) -> None:
+    file = tmp_path / "docker.pid"
+    file.write_text(f"{os.getpid()}\n")
+    with pytest.raises(MissingPrerequisite, match=str(os.getpid())):
+        dockerd.stop_engine(pid_file=file, systemd=False)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_dockerd_is_told_to_end_and_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:  # fmt: skip
+    sent: list[tuple[int, int]] = []
+    file = tmp_path / "docker.pid"
+    file.write_text("4711\n")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    monkeypatch.setattr(host, "process_name", lambda pid: None if sent and ends else "dockerd")
+    if ends:
+        dockerd.stop_engine(pid_file=file, systemd=False, within=1)
+    else:
+        with pytest.raises(TimedOut, match="4711"):
+            dockerd.stop_engine(pid_file=file, systemd=False, within=0.05)
+    assert sent == [(4711, signal.SIGTERM)]

@@ -10,7 +10,7 @@ import pytest
 from kubedrill import paths, shell
 
 ROOT = paths.repository()
-PYTHON = ["kubedrill", "tests", "tasks.py"]
+PYTHON = ["kubedrill", "tests", "tasks.py", "setup.py"]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ class Machine:
 
     def of(self, found: Cluster) -> Any:
         """Whether it is healthy."""
-        return SimpleNamespace(healthy=found.spec.name not in self.sick)
+        return SimpleNamespace(healthy=found.spec.name not in self.sick, api="answers")
 
 
 @pytest.fixture

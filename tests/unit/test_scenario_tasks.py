@@ -78,9 +78,11 @@ class TestDrills:
         got: list[dict[str, Any]] = []
 
         def scenario(
-            _console: object, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool]
-        ) -> int:
+            _console: object, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool],
+            settings: Sequence[str],
+        ) -> int:  # fmt: skip
             got.append({"names": list(names), "everything": everything, "name": name, "flags": flags})
+            assert settings == []
             return 0
 
         argv = ["invoke", "scenario", *typed]

@@ -1,0 +1,5 @@
+"""`python -m kubedrill`: the program."""
+
+from kubedrill.program import main
+
+main()

@@ -1,0 +1,119 @@
+"""A whole cluster kept as it was at one moment, and put back: a suite of drills can start each from the same state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from kubedrill import cluster as clusters
+from kubedrill import journal, lifecycle, status
+from kubedrill.cluster import Cluster
+from kubedrill.console import Reporter
+from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
+from kubedrill.providers.base import Keeper, Provider, Saved
+from kubedrill.spec import MAX_NAME
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+def valid_name(name: str) -> str:
+    """The name of a checkpoint, if it is one; it ends up in names of volumes and images.
+
+    Raises:
+        InvalidSpec: it is none.
+    """
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+        raise InvalidSpec(
+            f"{name!r} is no name for a checkpoint",
+            evidence=[f"up to {MAX_NAME} lower-case letters, digits and '-', with a letter or digit at both ends"],
+        )
+    return name
+
+
+def take(provider: Provider, cluster: Cluster, name: str, console: Reporter) -> Saved:
+    """Stop a cluster, keep it, and start it again if it ran.
+
+    Args:
+        provider: where its nodes come from.
+        cluster: a healthy cluster, or one that is stopped.
+        name: the checkpoint's.
+        console: told of each step.
+
+    Raises:
+        InvalidSpec: that is no name, or there is a checkpoint of that name.
+        KubedrillError: the cluster is not as it should be, or could not be kept; it runs again then.
+    """
+    keeper, whose = keeper_of(provider), cluster.spec.name
+    if valid_name(name) in [one.name for one in keeper.saved(whose)]:
+        raise InvalidSpec(
+            f"there is a checkpoint '{name}' of {whose} already; it was left as it is",
+            todo=["give another name", f"or remove it first: invoke checkpoint --remove {name} --name {whose}"],
+        )
+    found = set(lifecycle.states(cluster).values())
+    if found != {"stopped"}:
+        lifecycle.need_running(cluster)
+        seen = status.of(cluster)
+        if not seen.healthy:
+            raise KubedrillError(
+                f"{whose} is not healthy: a checkpoint of it would bring that back each time",
+                evidence=[f"API: {seen.api}", *(f"{node.name}: {node.kubernetes}" for node in seen.nodes)],
+                todo=[f"see: invoke status --name {whose}", "or stop it first: what is stopped is kept as it is"],
+            )
+        lifecycle.stop(cluster, console)
+    try:
+        with console.step(f"checkpoint {name} of {whose} is kept"):
+            saved = keeper.save(whose, name)
+    finally:
+        if found != {"stopped"}:
+            lifecycle.whole(cluster, console)
+    return saved
+
+
+def restore(provider: Provider, whose: str, name: str, console: Reporter) -> Cluster:
+    """Put a cluster back to a checkpoint, whatever became of it since, and start it.
+
+    Args:
+        provider: where its nodes come from.
+        whose: the name of a cluster.
+        name: the checkpoint's.
+        console: told of each step.
+
+    Returns:
+        The cluster as it is then: all that happened since the checkpoint is gone.
+
+    Raises:
+        NotFound: there is no such cluster or checkpoint; nothing was changed.
+        KubedrillError: it could not be put back, or did not start; doing it again begins anew.
+    """
+    keeper = keeper_of(provider)
+    clusters.attach(provider, whose)
+    known = [one.name for one in keeper.saved(whose)]
+    if valid_name(name) not in known:
+        raise NotFound(
+            f"there is no checkpoint '{name}' of {whose}",
+            evidence=[f"checkpoints: {', '.join(known) or 'none'}"],
+            todo=[f"make one with: invoke checkpoint {name} --name {whose}"],
+        )
+    with console.step(f"{whose} is as it was at checkpoint {name}"):
+        keeper.put_back(whose, name)
+    # What a drill broke since is not broken in what was put back.
+    journal.forget(whose)
+    restored = clusters.attach(provider, whose)
+    lifecycle.whole(restored, console)
+    return restored
+
+
+def keeper_of(provider: Provider) -> Keeper:
+    """The provider as one that keeps checkpoints.
+
+    Raises:
+        KubedrillError: it cannot.
+    """
+    if not isinstance(provider, Keeper):
+        raise KubedrillError("nodes of this provider cannot be kept as checkpoints", todo=["use --provider docker"])
+    return provider
+
+
+def listed(provider: Provider, whose: str) -> Sequence[Saved]:
+    """The checkpoints of a cluster; none where its provider cannot keep any."""
+    return provider.saved(whose) if isinstance(provider, Keeper) else ()

@@ -1,0 +1,254 @@
+"""A whole cluster off and on again, by its handle: stop, start, pause, resume, and wait until it is whole.
+
+Nodes keep disk and address, so a cluster that is started again is the same one. It goes down from the leaves to the
+root (workers, control planes, balancer), and comes up the other way round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from kubedrill import checks, kube
+from kubedrill.errors import KubedrillError, NotFound
+from kubedrill.kube import ClusterSnapshot, Kube, PodSnapshot
+from kubedrill.network import FLANNEL_NAMESPACE
+from kubedrill.providers.base import Node, Role, State
+from kubedrill.wait import Verdict, until
+
+if TYPE_CHECKING:  # `up` is made of this module
+    from kubedrill.cluster import Cluster
+
+DOWNWARDS: tuple[Role, ...] = ("worker", "control-plane", "load-balancer")
+UPWARDS: tuple[Role, ...] = DOWNWARDS[::-1]
+# A limit, not an expectation: ten times what a slow machine with two cores took for six nodes.
+_WHOLE = 300
+_SYSTEM = ("kube-system", FLANNEL_NAMESPACE)
+
+
+class Steps(Protocol):
+    """Whoever is told of each step."""
+
+    def step(self, what: str) -> AbstractContextManager[None]:
+        """Something takes its time."""
+        ...
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What tells that a cluster is whole, as it was at one moment."""
+
+    cluster: ClusterSnapshot
+    heartbeats: Mapping[str, float]
+    pods: tuple[PodSnapshot, ...]
+
+
+def states(cluster: Cluster) -> dict[str, State]:
+    """The state of each node, by its name."""
+    return {node.name: node.state() for node in cluster.nodes}
+
+
+def stop(cluster: Cluster, console: Steps) -> bool:
+    """Shut all nodes down in order; one that is paused is let go on first, so that it can.
+
+    Returns:
+        Whether there was anything to stop.
+
+    Raises:
+        KubedrillError: a node could not be stopped; says which.
+    """
+
+    def down(node: Node) -> None:
+        if node.state() == "paused":
+            node.resume()
+        node.stop()
+
+    return _tier_by_tier(cluster, DOWNWARDS, ("running", "paused"), down, "stopped", console)
+
+
+def start(cluster: Cluster, console: Steps) -> bool:
+    """Start all nodes that do not run, and let go on those that are paused; what runs in them is not waited for.
+
+    Returns:
+        Whether there was anything to start.
+
+    Raises:
+        NotFound: a node is gone.
+        KubedrillError: a node could not be started; says which.
+    """
+    wanted = len(cluster.spec.node_keys()) + (cluster.spec.control_planes > 1)
+    if len(cluster.nodes) < wanted:
+        there = ", ".join(node.name for node in cluster.nodes) or "none"
+        raise NotFound(
+            f"of {cluster.spec.name} only {len(cluster.nodes)} of {wanted} nodes are there",
+            evidence=[f"nodes: {there}"],
+            todo=[f"invoke up --name {cluster.spec.name} with the same settings makes what is missing"],
+        )  # fmt: skip
+
+    def up(node: Node) -> None:
+        if node.state() == "paused":
+            node.resume()
+        else:
+            node.start()
+
+    return _tier_by_tier(cluster, UPWARDS, ("stopped", "paused"), up, "started", console)
+
+
+def pause(cluster: Cluster, console: Steps) -> bool:
+    """Freeze every process of all nodes that run: memory stays as it is, and no CPU is used.
+
+    Returns:
+        Whether there was anything to pause.
+    """
+    return _tier_by_tier(cluster, DOWNWARDS, ("running",), lambda node: node.pause(), "paused", console)
+
+
+def resume(cluster: Cluster, console: Steps) -> bool:
+    """Let all nodes that are paused go on.
+
+    Returns:
+        Whether there was anything to resume.
+    """
+    return _tier_by_tier(cluster, UPWARDS, ("paused",), lambda node: node.resume(), "resumed", console)
+
+
+def whole(cluster: Cluster, console: Steps, *, within: float = _WHOLE) -> bool:
+    """Start whatever does not run, and wait until the cluster is as `up` leaves one.
+
+    Args:
+        cluster: the cluster.
+        console: told of each step.
+        within: seconds to wait at most.
+
+    Returns:
+        Whether anything had to be started.
+
+    Raises:
+        NotFound: a node is gone.
+        TimedOut: it did not become whole; says what is missing.
+    """
+    off = [name for name, state in states(cluster).items() if state == "stopped"]
+    began = time.time()
+    did = start(cluster, console)
+    wait_until_whole(cluster, console, off, began, within=within)
+    return did
+
+
+def wait_until_whole(
+    cluster: Cluster, console: Steps, booted: Sequence[str], since: float, *, within: float = _WHOLE
+) -> None:
+    """Wait until the API answers, all nodes are Ready, flannel and CoreDNS work.
+
+    The API remembers: right after a start each node is still Ready and each pod still runs, as they were before the
+    stop. So what a node that was off says counts only once its kubelet has been heard of and its pods were started
+    since.
+
+    Args:
+        cluster: a cluster whose nodes all run.
+        console: told of each step.
+        booted: names of the nodes that were off.
+        since: when they were started, seconds since 1970.
+        within: seconds to wait at most.
+
+    Raises:
+        TimedOut: it did not become whole; says what is missing.
+    """
+    api = Kube(cluster.admin_conf(), timeout=2)
+    wanted = [node.name for node in cluster.nodes if node.role != "load-balancer"]
+    began = time.monotonic()
+    with console.step(f"the API of {cluster.spec.name} answers"):
+        until(api.readyz, lambda answer: (answer == "ok", answer), within=within, every=0.1, what="the API",
+              transient=(kube.ApiUnavailable,))  # fmt: skip
+    with console.step("all nodes Ready, flannel running, CoreDNS available"):
+        until(
+            lambda: look(api), lambda seen: is_whole(seen, wanted, booted, since), every=0.3,
+            within=max(1.0, within - (time.monotonic() - began)), what="a cluster that is whole",
+            transient=(kube.ApiUnavailable,),
+        )  # fmt: skip
+
+
+def is_whole(seen: Seen, wanted: Sequence[str], booted: Sequence[str], since: float) -> Verdict:
+    """Whether what was seen is a whole cluster, and not only remembered as one.
+
+    Args:
+        seen: what the API says.
+        wanted: names of the nodes that must be Ready.
+        booted: names of those that were off.
+        since: when they were started, seconds since 1970.
+    """
+    fresh = [name for name in booted if name in wanted]
+    on_them = [pod for pod in seen.pods if pod.node in fresh]
+    verdicts = [
+        checks.heard_since(seen.heartbeats, fresh, since),
+        checks.cluster_ready(wanted)(seen.cluster),
+        checks.started_since(on_them, since) if fresh else (True, "no node was off"),
+    ]
+    failing = [why for ok, why in verdicts if not ok]
+    return not failing, "; ".join(failing or [why for _, why in verdicts])
+
+
+def need_running(cluster: Cluster, nodes: Sequence[Node] | None = None) -> None:
+    """See that nodes run, for a task that cannot do without them.
+
+    Args:
+        cluster: the cluster.
+        nodes: those that must run; all of the cluster's without it.
+
+    Raises:
+        KubedrillError: some do not; says what brings them back.
+    """
+    found = {node.name: node.state() for node in (cluster.nodes if nodes is None else nodes)}
+    away = {state for state in found.values() if state != "running"}
+    if away:
+        name, how = cluster.spec.name, " and ".join(sorted(away))
+        all_alike = set(states(cluster).values()) == away
+        raise KubedrillError(
+            f"the cluster {name} is {how}" if all_alike else f"nodes of {name} are {how}",
+            evidence=[f"{node}: {state}" for node, state in found.items()],
+            todo=[f"run: invoke {'resume' if away == {'paused'} else 'start'} --name {name}"],
+        )
+
+
+def look(api: Kube) -> Seen:
+    """What tells that a cluster is whole, as it is now.
+
+    Raises:
+        ApiUnavailable: the API does not answer.
+    """
+    pods = tuple(pod for namespace in _SYSTEM for pod in api.pods(namespace))
+    return Seen(api.cluster(), api.heartbeats(), pods)
+
+
+def _tier_by_tier(
+    cluster: Cluster, order: Sequence[Role], which: Sequence[State], do: Callable[[Node], None], done: str,
+    console: Steps,
+) -> bool:  # fmt: skip
+    """Do something with nodes in some states: those of a role all at once, role after role."""
+    did = False
+    for role in order:
+        nodes = [node for node in cluster.nodes if node.role == role and node.state() in which]
+        if nodes:
+            did = True
+            with console.step(f"{', '.join(node.name for node in nodes)}: {done}"):
+                _all_at_once(nodes, do)
+    return did
+
+
+def _all_at_once(nodes: Sequence[Node], do: Callable[[Node], None]) -> None:
+    """Do something with each of several nodes; one that fails does not keep the others from it."""
+
+    def attempt(node: Node) -> str:
+        try:
+            do(node)
+        except KubedrillError as error:
+            return f"{node.name}: {' '.join(str(error).split())}"
+        return ""
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        failed = [why for why in pool.map(attempt, nodes) if why]
+    if failed:
+        raise KubedrillError("not all nodes did as they were told", evidence=failed, todo=["see `invoke status`"])

@@ -1,0 +1,124 @@
+"""What the invoke tasks do that turn a whole cluster off and on, keep it, and put it back: from words to words."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from kubedrill import checkpoints, lifecycle
+from kubedrill import cluster as clusters
+from kubedrill.cluster import Cluster, Lab
+from kubedrill.console import Console
+from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
+from kubedrill.journal import Journal
+
+
+def stop(console: Console, name: str) -> None:
+    """Shut a cluster down in order."""
+    with _alone(console, name) as (_, there):
+        did = lifecycle.stop(there, console)
+    console.say(f"{name} is stopped{'' if did else ' already'}; it goes on with: invoke start --name {name}")
+
+
+def start(console: Console, name: str) -> None:
+    """Bring a stopped cluster back, and wait until it is whole."""
+    with _alone(console, name) as (_, there):
+        did = lifecycle.whole(there, console)
+    console.say(f"{name} {'is up again' if did else 'runs already'}: API at {there.server}")
+
+
+def pause(console: Console, name: str) -> None:
+    """Freeze a cluster.
+
+    Raises:
+        KubedrillError: none of its nodes runs.
+    """
+    with _alone(console, name) as (_, there):
+        did = lifecycle.pause(there, console)
+        if not did and "paused" not in lifecycle.states(there).values():
+            lifecycle.need_running(there)
+    console.say(f"{name} is paused{'' if did else ' already'}; it goes on with: invoke resume --name {name}")
+
+
+def resume(console: Console, name: str) -> None:
+    """Let a paused cluster go on, and wait until it is whole.
+
+    Raises:
+        KubedrillError: a node is stopped, not paused.
+    """
+    with _alone(console, name) as (_, there):
+        did = lifecycle.resume(there, console)
+        lifecycle.need_running(there)
+        lifecycle.wait_until_whole(there, console, [], time.time())
+    console.say(f"{name} {'goes on' if did else 'was not paused'}: API at {there.server}")
+
+
+def checkpoint(console: Console, checkpoint: str | None, name: str, *, listing: bool, remove: str) -> None:
+    """Keep a cluster as it is, list what was kept of it, or remove one of that.
+
+    Raises:
+        InvalidSpec: not one of the three was asked for.
+    """
+    if [bool(checkpoint), listing, bool(remove)].count(True) != 1:
+        raise InvalidSpec(
+            "what about checkpoints?",
+            todo=["keep the cluster: invoke checkpoint NAME", "or: invoke checkpoint --list",
+                  "or: invoke checkpoint --remove NAME"],
+        )  # fmt: skip
+    if listing:
+        _list(console, name)
+    elif remove:
+        with _alone(console, name) as (place, _):
+            if not checkpoints.keeper_of(place.provider).forget(name, checkpoints.valid_name(remove)):
+                known = ", ".join(one.name for one in checkpoints.listed(place.provider, name)) or "none"
+                raise NotFound(
+                    f"there is no checkpoint '{remove}' of {name}", evidence=[f"checkpoints: {known}"],
+                    todo=[f"invoke checkpoint --list --name {name}"],
+                )  # fmt: skip
+        console.say(f"the checkpoint {remove} of {name} is gone")
+    elif checkpoint:
+        with _alone(console, name) as (place, there):
+            if not Journal.of(name).is_empty():
+                raise KubedrillError(f"{name} carries what a drill broke", todo=[f"run: invoke heal --name {name}"])
+            kept = checkpoints.take(place.provider, there, checkpoint, console)
+        console.say(f"checkpoint {kept.name}: {len(kept.nodes)} nodes, {kept.mebibytes} MiB")
+        console.line(f"invoke restore {kept.name} --name {name}    # all that happens from now on is gone then")
+
+
+def restore(console: Console, checkpoint: str, name: str) -> None:
+    """Put a cluster back to a checkpoint."""
+    with _alone(console, name) as (place, _):
+        there = checkpoints.restore(place.provider, name, checkpoint, console)
+    console.say(f"{name} is as it was at checkpoint {checkpoint}: {len(there.nodes)} nodes, API at {there.server}")
+
+
+def _list(console: Console, name: str) -> None:
+    place = clusters.lab(console)
+    place.provider.check()
+    clusters.attach(place.provider, name)
+    rows = [
+        (one.name, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.taken)), str(len(one.nodes)),
+         f"{one.mebibytes} MiB")
+        for one in checkpoints.listed(place.provider, name)
+    ]  # fmt: skip
+    if rows:
+        console.table(("checkpoint", "taken", "nodes", "size"), rows)
+    else:
+        console.line(f"{name} has no checkpoint; make one with: invoke checkpoint NAME --name {name}")
+
+
+@contextlib.contextmanager
+def _alone(console: Console, name: str) -> Iterator[tuple[Lab, Cluster]]:
+    """The cluster of that name, which nobody else changes or drills meanwhile.
+
+    Raises:
+        NotFound: there is none.
+        Busy: somebody is at work on it.
+    """
+    place = clusters.lab(console)
+    place.provider.check()
+    there = clusters.attach(place.provider, name)
+    with clusters.only_one(name):
+        Journal.of(name).claim()
+        yield place, there

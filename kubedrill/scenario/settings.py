@@ -1,0 +1,37 @@
+"""Settings of a cluster as words of a command line: proxyMode=nftables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubedrill.errors import InvalidSpec
+from kubedrill.spec import ClusterSpec, nearest
+
+
+def parse(pairs: Sequence[str]) -> dict[str, Any]:
+    """Keys and values of a configuration from words such as 'controlPlanes=3'.
+
+    Digits alone are a number. Whether a value is possible is for the spec to say.
+
+    Raises:
+        InvalidSpec: a word has no '=', or there is no such key.
+    """
+    known = [field.alias or name for name, field in ClusterSpec.model_fields.items() if name != "name"]
+    found: dict[str, Any] = {}
+    problems = []
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            problems.append(f"'{pair}': write KEY=VALUE")
+        elif key not in known:
+            problems.append(f"unknown key '{key}'{nearest(key, known)}")
+        found[key] = int(value) if value.isdecimal() else value
+    if problems:
+        raise InvalidSpec("these are no settings of a cluster", evidence=problems)
+    return found
+
+
+def words(settings: Mapping[str, Any]) -> list[str]:
+    """What `parse` reads again."""
+    return [f"{key}={value}" for key, value in settings.items()]

@@ -1,0 +1,128 @@
+"""A real cluster that is stopped, started, paused, kept and put back: it must be the same one, and work."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from kubedrill import checkpoints, checks, cluster, kube, lifecycle, paths, status
+from kubedrill.cluster import Cluster, Lab
+from kubedrill.console import Console
+from kubedrill.errors import KubedrillError
+from kubedrill.kube import Kube
+from kubedrill.providers.docker_names import CLUSTER
+from kubedrill.scenario import Scenario, registry, runner, workload
+from kubedrill.wait import until
+
+pytestmark = [pytest.mark.engine, pytest.mark.cluster]
+DRILL = next(drill for drill in registry.drills(paths.repository() / "scenarios") if drill.name == "cold-restart")
+SPEC = {"controlPlanes": 1, "workers": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pods(lab: Cluster) -> None:
+    """Two pods of a drill's workload, which run before and after whatever happens."""
+    plane = lab.node("control-plane-1")
+    plane.run(["kubectl", "apply", "-f", "-"], stdin=workload.manifest(workload.deployment("hello", 2)))
+    two_pods(lab, 0)
+
+
+def two_pods(lab: Cluster, since: float) -> set[str]:
+    """Wait until the two run, by containers that were started since then; gives their uids."""
+    api = Kube(lab.admin_conf())
+
+    def check(found: tuple[kube.PodSnapshot, ...]) -> tuple[bool, str]:
+        ok, why = checks.pods_running(found, 2)
+        return checks.started_since(found, since) if ok else (ok, why)
+
+    found = until(lambda: api.pods(workload.NAMESPACE), check, within=60, what="two pods",
+                  transient=(kube.ApiUnavailable,))  # fmt: skip
+    return {pod.uid for pod in found}
+
+
+def put(lab: Cluster, name: str, word: str) -> None:
+    """Make a ConfigMap."""
+    command = ["kubectl", "create", "configmap", name, f"--from-literal=word={word}"]
+    lab.node("control-plane-1").run(command)
+
+
+def word_of(lab: Cluster, name: str) -> str:
+    """What is in a ConfigMap; empty where there is none."""
+    command = ["kubectl", "get", "configmap", name, "--ignore-not-found", "-o", "jsonpath={.data.word}"]
+    return lab.node("control-plane-1").run(command).stdout
+
+
+def test_stop_and_up_again(lab: Cluster, place: Lab, console: Console) -> None:
+    put(lab, "stopped", "kept")
+    uids, addresses = two_pods(lab, 0), [node.address for node in lab.nodes]
+    lifecycle.stop(lab, console)
+    found = status.of(lab)
+    assert {node.state for node in found.nodes} == {"stopped"}
+    assert not found.healthy
+    assert "invoke start" in found.api
+    began = time.time()
+    there = cluster.up(place, lab.spec, console)
+    assert (there.api_port, [node.address for node in there.nodes]) == (lab.api_port, addresses)
+    assert word_of(there, "stopped") == "kept"
+    assert two_pods(there, began) == uids
+    assert status.of(there).healthy
+
+
+def test_pause_and_resume(lab: Cluster, console: Console) -> None:
+    uids = two_pods(lab, 0)
+    lifecycle.pause(lab, console)
+    assert {node.state for node in status.of(lab).nodes} == {"paused"}
+    with pytest.raises(KubedrillError, match="paused"):
+        lab.node("worker-1").run(["true"])
+    lifecycle.resume(lab, console)
+    lifecycle.wait_until_whole(lab, console, [], time.time())
+    assert two_pods(lab, 0) == uids
+
+
+def test_a_checkpoint_put_back(lab: Cluster, place: Lab, console: Console) -> None:
+    """Also where what came after it was a disaster, and twice."""
+    put(lab, "before", "kept")
+    checkpoints.take(place.provider, lab, "clean", console)
+    uids = two_pods(lab, 0)
+    for _ in range(2):
+        put(lab, "after", "lost")
+        lab.node("control-plane-1").run(["kubectl", "delete", "configmap", "before"])
+        lab.node("control-plane-1").run(["rm", "-rf", "/etc/kubernetes/pki"])
+        lab.node("worker-1").remove()
+        began = time.time()
+        restored = checkpoints.restore(place.provider, lab.spec.name, "clean", console)
+        assert (word_of(restored, "before"), word_of(restored, "after")) == ("kept", "")
+        assert two_pods(restored, began) == uids
+        assert status.of(restored).healthy
+    # What is new works too, on each node: images, the network, names.
+    new = "---\n".join(_pod(f"new-{number}", f"{lab.spec.name}-worker-{number}") for number in (1, 2))
+    lab.node("control-plane-1").run(["kubectl", "apply", "-f", "-"], stdin=new)
+    api = Kube(restored.admin_conf())
+    until(lambda: api.pods("default"), lambda found: checks.pods_running(found, 2), within=60, what="new pods")
+
+
+def test_the_drill_fails_where_the_kubelet_is_not_started_at_boot(lab: Cluster, console: Console) -> None:
+    body = DRILL.body.__globals__["run"]
+    control = Scenario("cold-restart-control", f"{DRILL.title} (control)", "", lambda lab: body(lab, enabled=False),
+                       DRILL.needs)  # fmt: skip
+    run, _ = runner.run(control, lab, console)
+    assert run.verdict == "failed", f"{run.verdict}: {run.reason}"
+    assert "the API answers" in run.reason
+    assert status.of(lab).healthy, "healed"
+
+
+def test_after_down_nothing_of_a_checkpoint_is_left(place: Lab, console: Console, lab: Cluster) -> None:
+    assert place.engine.images(f"{CLUSTER}={lab.spec.name}"), "what the nodes that were put back are made of"
+    cluster.down(place.provider, lab.spec.name, console)
+    label = f"{CLUSTER}={lab.spec.name}"
+    for found in (place.engine.containers, place.engine.volumes, place.engine.images, place.engine.networks):
+        assert list(found(label)) == []
+    assert lab.spec.name not in place.provider.clusters()
+
+
+def _pod(name: str, node: str) -> str:
+    return (
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  nodeName: {node}\n  containers:\n"
+        f"  - {{name: hello, image: '{workload.HELLO}', imagePullPolicy: IfNotPresent}}\n"
+    )

@@ -1,0 +1,358 @@
+"""A whole cluster off and on: who goes down when, what counts as whole again, and what is said to other tasks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from fake_kubernetes import ADMIN
+from fakes import FakeNode, FakeProvider, Stored
+
+from kubedrill import checkpoints, cluster, commands, lifecycle, operations, status
+from kubedrill.cluster import Cluster, Lab
+from kubedrill.console import Console
+from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound, TimedOut
+from kubedrill.journal import Journal, Owner
+from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, PodSnapshot, WorkloadSnapshot
+from kubedrill.lifecycle import Seen
+from kubedrill.providers.base import NetworkSpec, NodeSpec, Provider, Role
+from kubedrill.providers.docker_engine import Engine
+from kubedrill.spec import ClusterSpec
+from kubedrill.wait import until
+
+SPEC = ClusterSpec(control_planes=3, workers=2)
+NODES: list[tuple[Role, str, int]] = [
+    ("load-balancer", "", 2), *(("control-plane", f"-{n}", 10 + n) for n in (1, 2, 3)),
+    *(("worker", f"-{n}", 100 + n) for n in (1, 2)),
+]  # fmt: skip
+WORKERS, PLANES, BALANCER = {"worker-1", "worker-2"}, {f"control-plane-{n}" for n in (1, 2, 3)}, {"load-balancer"}
+
+
+class World:
+    """A machine with a cluster of three control planes, and an API that tells what the test lets it remember."""
+
+    def __init__(self) -> None:
+        self.provider = FakeProvider()
+        self.provider.create_network("lab", NetworkSpec("172.28.0.0/24", {"spec": SPEC.to_json(), "api-port": "1"}))
+        for role, number, last in NODES:
+            self.provider.create_node("lab", NodeSpec(f"lab-{role}{number}", role, f"172.28.0.{last}", "an image"))
+        for node in self.nodes:
+            if node.role == "control-plane":
+                node.disk["/etc/kubernetes/admin.conf"] = Stored(ADMIN.encode(), 0o600)
+        self.seen: Seen | None = whole_as_of(float("inf"))
+        self.provider.events.clear()
+
+    @property
+    def nodes(self) -> list[FakeNode]:
+        """As they are now."""
+        return cast(list[FakeNode], list(self.provider.nodes("lab")))
+
+    @property
+    def cluster(self) -> Cluster:
+        """The handle."""
+        return cluster.attach(self.provider, "lab")
+
+    def states(self) -> set[str]:
+        """The states there are."""
+        return {node.state() for node in self.nodes}
+
+    def happened(self, *kinds: str) -> list[tuple[str, str]]:
+        """What was done to computers, and to which."""
+        return [(event[0], event[1].removeprefix("lab-")) for event in self.provider.events if event[0] in kinds]
+
+    def told(self) -> Seen:
+        """What the API tells.
+
+        Raises:
+            ApiUnavailable: nothing.
+        """
+        if self.seen is None:
+            raise ApiUnavailable("connection refused")
+        return self.seen
+
+
+def whole_as_of(moment: float) -> Seen:
+    """A cluster of which everything was heard and started at one moment."""
+    names = [f"lab-{role}{number}" for role, number, _ in NODES if role != "load-balancer"]
+    nodes = tuple(NodeSnapshot(name, True, "", False, False, (), "", "v1") for name in names)
+    pods = tuple(
+        PodSnapshot("kube-system", f"p-{name}", name, "", "Running", True, 0, False, {}, started=moment)
+        for name in names
+    )  # fmt: skip
+    workloads = WorkloadSnapshot("coredns", 2, 2), WorkloadSnapshot("flannel", len(nodes), len(nodes))
+    return Seen(ClusterSnapshot(nodes, *workloads), dict.fromkeys(names, moment), pods)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    """A machine whose tasks find the fake provider."""
+    made = World()
+
+    class Api:
+        """The API of the fake cluster."""
+
+        def __init__(self, text: str, timeout: float = 0) -> None:
+            assert "127.0.0.1" in text
+
+        def readyz(self) -> str:
+            """Whether it answers."""
+            made.told()
+            return "ok"
+
+        def nodes(self) -> tuple[NodeSnapshot, ...]:
+            """All nodes."""
+            return made.told().cluster.nodes
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(lifecycle, "Kube", Api)
+    monkeypatch.setattr(status, "Kube", Api)
+    monkeypatch.setattr(lifecycle, "look", lambda _: made.told())
+    monkeypatch.setattr(lifecycle, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
+    monkeypatch.setattr(cluster, "lab", lambda _: Lab(cast(Engine, None), made.provider, frozenset()))
+    return made
+
+
+class TestOrder:
+    def test_down_from_the_leaves_and_up_from_the_root(self, world: World) -> None:
+        lifecycle.stop(world.cluster, Console())
+        down = [name for _, name in world.happened("stop")]
+        assert [set(down[:2]), set(down[2:5]), set(down[5:])] == [WORKERS, PLANES, BALANCER]
+        lifecycle.start(world.cluster, Console())
+        up = [name for _, name in world.happened("start")]
+        assert [set(up[:1]), set(up[1:4]), set(up[4:])] == [BALANCER, PLANES, WORKERS]
+
+    def test_one_that_cannot_does_not_keep_the_others(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        stop = FakeNode.stop
+
+        def refuse(node: FakeNode) -> None:
+            if node.name == "lab-worker-1":
+                raise KubedrillError("it will not")
+            stop(node)
+
+        monkeypatch.setattr(FakeNode, "stop", refuse)
+        with pytest.raises(KubedrillError) as caught:
+            lifecycle.stop(world.cluster, Console())
+        assert caught.value.evidence == ("lab-worker-1: it will not",)
+        assert world.happened("stop") == [("stop", "worker-2")], "nobody pulls the root away then"
+
+    def test_a_cluster_that_lacks_nodes_is_not_started(self, world: World) -> None:
+        world.provider.node("lab-worker-2").remove()
+        with pytest.raises(NotFound, match=r"5 of 6 nodes.*(\n.*)*invoke up --name lab"):
+            lifecycle.start(world.cluster, Console())
+
+
+class TestWhole:
+    NAMES = tuple(whole_as_of(0).heartbeats)
+
+    def test_what_is_only_remembered_does_not_count(self) -> None:
+        ok, why = lifecycle.is_whole(whole_as_of(99), self.NAMES, self.NAMES, since=100.7)
+        assert not ok
+        assert "not heard of since: lab-control-plane-1" in why
+        assert "not started again yet: p-lab-control-plane-1" in why
+        assert lifecycle.is_whole(whole_as_of(101), self.NAMES, self.NAMES, since=100.7)[0]
+
+    def test_a_pod_s_second_is_the_one_of_the_start(self) -> None:
+        """Kubernetes knows whole seconds only: what started 0.2 s after the boot is dated 0.7 s before it."""
+        seen = replace(whole_as_of(100), heartbeats=dict.fromkeys(self.NAMES, 101.0))
+        assert lifecycle.is_whole(seen, self.NAMES, self.NAMES, since=100.7)[0]
+
+    def test_nodes_that_were_not_off_need_not_be_new(self) -> None:
+        assert lifecycle.is_whole(whole_as_of(1), self.NAMES, (), since=100)[0]
+        seen = whole_as_of(1)
+        seen = replace(seen, heartbeats={**seen.heartbeats, "lab-worker-1": 101},
+                       pods=tuple(replace(pod, started=101) if pod.node == "lab-worker-1" else pod
+                                  for pod in seen.pods))  # fmt: skip
+        assert lifecycle.is_whole(seen, self.NAMES, ("lab-worker-1",), since=100)[0]
+        assert not lifecycle.is_whole(seen, self.NAMES, ("lab-worker-2",), since=100)[0]
+
+    @pytest.mark.parametrize(
+        ("change", "ok"),
+        [({"ready": False}, False), ({"ready": False, "phase": "Succeeded"}, True),
+         ({"ready": False, "deleting": True}, True), ({"ready": True}, True)],
+    )  # fmt: skip
+    def test_each_pod_of_the_system_must_be_ready_unless_it_has_ended(self, change: dict[str, Any], ok: bool) -> None:
+        seen = whole_as_of(101)
+        first, *others = seen.pods
+        seen = replace(seen, pods=(replace(first, **change), *others))
+        assert lifecycle.is_whole(seen, self.NAMES, self.NAMES, since=100)[0] is ok
+
+    def test_a_node_that_is_not_ready(self) -> None:
+        seen = whole_as_of(101)
+        first, *others = seen.cluster.nodes
+        nodes = (replace(first, ready=False, why="no network"), *others)
+        seen = replace(seen, cluster=replace(seen.cluster, nodes=nodes))
+        ok, why = lifecycle.is_whole(seen, self.NAMES, self.NAMES, since=100)
+        assert (ok, "no network" in why) == (False, True)
+
+    def test_a_start_that_leads_nowhere_says_what_is_missing(self, world: World) -> None:
+        lifecycle.stop(world.cluster, Console())
+        world.seen = whole_as_of(1)
+        with pytest.raises(TimedOut, match="not heard of since"):
+            lifecycle.whole(world.cluster, Console(), within=0.05)
+        world.seen = None
+        with pytest.raises(TimedOut, match="connection refused"):
+            lifecycle.whole(world.cluster, Console(), within=0.05)
+
+
+class TestTasks:
+    def test_stop_and_start(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        operations.stop(Console(), "lab")
+        assert world.states() == {"stopped"}
+        operations.stop(Console(), "lab")
+        operations.start(Console(), "lab")
+        assert world.states() == {"running"}
+        operations.start(Console(), "lab")
+        said = capsys.readouterr().out
+        for text in ("lab is stopped; it goes on with: invoke start", "stopped already", "is up again", "runs already"):
+            assert text in said
+
+    def test_pause_and_resume(self, world: World) -> None:
+        operations.pause(Console(), "lab")
+        operations.pause(Console(), "lab")
+        assert world.states() == {"paused"}
+        operations.resume(Console(), "lab")
+        assert world.states() == {"running"}
+        operations.resume(Console(), "lab")
+
+    def test_what_is_stopped_is_neither_paused_nor_resumed(self, world: World) -> None:
+        operations.stop(Console(), "lab")
+        for task in (operations.pause, operations.resume):
+            with pytest.raises(KubedrillError, match=r"the cluster lab is stopped(\n.*)*invoke start --name lab"):
+                task(Console(), "lab")
+        assert world.states() == {"stopped"}
+
+    @pytest.mark.parametrize("task", [operations.stop, operations.start, operations.pause, operations.resume])
+    def test_while_a_drill_breaks_it_it_is_left_alone(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, task: Any
+    ) -> None:
+        notes = Journal.of("lab")
+        entry = notes.entry("0badcafe", "kill the node lab-worker-1", "", (), ())
+        notes.write(replace(entry, owner=replace(entry.owner, pid=1)))
+        monkeypatch.setattr(Owner, "is_alive", lambda _: True)
+        with pytest.raises(Busy, match="kill the node lab-worker-1"):
+            task(Console(), "lab")
+        assert world.happened("stop", "start", "pause", "resume") == []
+
+    @pytest.mark.parametrize(("off", "back"), [(operations.stop, "start"), (operations.pause, "resume")])
+    def test_other_tasks_say_what_to_do(self, world: World, off: Any, back: str) -> None:
+        off(Console(), "lab")
+        for task in (
+            lambda: commands.execute(Console(), "lab", "worker-1", "true"),
+            lambda: commands.open_shell(Console(), "lab", "worker-1"),
+            lambda: commands.load(Console(), "lab", "an-image"),
+            lambda: commands.addons(Console(), "lab", remove=False),
+        ):
+            with pytest.raises(KubedrillError, match=f"invoke {back} --name lab"):
+                task()
+
+    @pytest.mark.parametrize(
+        ("off", "states", "told"),
+        [(operations.stop, {"stopped"}, "stopped (run: invoke start --name lab)"),
+         (operations.pause, {"paused"}, "paused (run: invoke resume --name lab)")],
+    )  # fmt: skip
+    def test_status(
+        self, world: World, capsys: pytest.CaptureFixture[str], off: Any, states: set[str], told: str
+    ) -> None:
+        off(Console(), "lab")
+        capsys.readouterr()
+        assert commands.status(Console(), "lab", as_json=True) == 1
+        (found,) = json.loads(capsys.readouterr().out)
+        assert found["api"] == told
+        assert {node["state"] for node in found["nodes"]} == states
+
+    def test_status_where_only_the_entrance_is_off(self, world: World) -> None:
+        world.provider.node("lab-load-balancer").stop()
+        assert status.of(world.cluster).api == "lab-load-balancer is stopped (run: invoke start --name lab)"
+        world.provider.node("lab-load-balancer").start()
+        assert status.of(world.cluster).healthy
+
+
+class TestCheckpoints:
+    @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a.b", "a_b", "a b", "ä", "x" * 41, "a/b", "$x"])
+    def test_names(self, world: World, name: str) -> None:
+        with pytest.raises(InvalidSpec):
+            checkpoints.valid_name(name)
+
+    def test_a_running_cluster_is_stopped_kept_and_started(self, world: World) -> None:
+        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
+        assert world.states() == {"running"}
+        done = [what for what, _ in world.happened("stop", "save", "start")]
+        assert done == ["stop"] * 6 + ["save"] + ["start"] * 6
+        world.provider.node("lab-worker-1").disk["/etc/later"] = Stored(b"x", 0o600)
+        operations.restore(Console(), "clean", "lab")
+        assert world.states() == {"running"}
+        assert "/etc/later" not in world.provider.node("lab-worker-1").disk
+
+    def test_a_stopped_cluster_stays_stopped(self, world: World) -> None:
+        operations.stop(Console(), "lab")
+        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
+        assert world.states() == {"stopped"}
+
+    def test_a_failure_leaves_it_running(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(cluster: str, checkpoint: str) -> None:
+            raise KubedrillError("the disk is full")
+
+        monkeypatch.setattr(world.provider, "save", full)
+        with pytest.raises(KubedrillError, match="the disk is full"):
+            operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
+        assert world.states() == {"running"}
+
+    def test_a_name_that_is_taken_and_a_sick_cluster_are_refused_before_anything_stops(self, world: World) -> None:
+        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
+        world.provider.events.clear()
+        with pytest.raises(InvalidSpec, match="invoke checkpoint --remove clean --name lab"):
+            operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
+        first, *others = whole_as_of(1).cluster.nodes
+        seen = whole_as_of(1)
+        world.seen = replace(seen, cluster=replace(seen.cluster, nodes=(replace(first, ready=False), *others)))
+        with pytest.raises(KubedrillError, match="not healthy"):
+            operations.checkpoint(Console(), "other", "lab", listing=False, remove="")
+        world.provider.node("lab-worker-1").pause()
+        with pytest.raises(KubedrillError, match="invoke resume"):
+            operations.checkpoint(Console(), "other", "lab", listing=False, remove="")
+        assert world.happened("stop", "save") == []
+
+    def test_what_a_drill_left_is_not_kept_and_not_healed_in_what_was_put_back(self, world: World) -> None:
+        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
+        notes = Journal.of("lab")
+        notes.write(notes.entry("0badcafe", "kill the node lab-worker-1", "", (), ()))
+        with pytest.raises(KubedrillError, match="invoke heal --name lab"):
+            operations.checkpoint(Console(), "other", "lab", listing=False, remove="")
+        operations.restore(Console(), "clean", "lab")
+        assert notes.is_empty()
+
+    def test_list_and_remove(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        operations.checkpoint(Console(), None, "lab", listing=True, remove="")
+        assert "no checkpoint" in capsys.readouterr().out
+        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
+        capsys.readouterr()
+        operations.checkpoint(Console(), None, "lab", listing=True, remove="")
+        assert capsys.readouterr().out.splitlines()[1].split()[0::3] == ["clean", "6"]
+        operations.checkpoint(Console(), None, "lab", listing=False, remove="clean")
+        for task in (
+            lambda: operations.checkpoint(Console(), None, "lab", listing=False, remove="clean"),
+            lambda: operations.restore(Console(), "clean", "lab"),
+        ):
+            with pytest.raises(NotFound, match="no checkpoint 'clean'"):
+                task()
+
+    @pytest.mark.parametrize(
+        ("name", "listing", "remove"), [(None, False, ""), ("a", True, ""), ("a", False, "b"), (None, True, "b")]
+    )
+    def test_one_thing_at_a_time(self, world: World, name: str | None, listing: bool, remove: str) -> None:
+        with pytest.raises(InvalidSpec, match="what about checkpoints"):
+            operations.checkpoint(Console(), name, "lab", listing=listing, remove=remove)
+
+    def test_down_says_that_they_go_too(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
+        cluster.down(world.provider, "lab", Console())
+        assert "with lab go its checkpoints: clean" in capsys.readouterr().out
+        assert world.provider.clusters() == []
+
+    def test_a_provider_that_cannot(self) -> None:
+        with pytest.raises(KubedrillError, match="cannot be kept"):
+            checkpoints.keeper_of(cast(Provider, object()))
+        assert checkpoints.listed(cast(Provider, object()), "lab") == ()

@@ -1,0 +1,94 @@
+"""The program `kubedrill`: the tasks of tasks.py under its own name."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+
+import kubedrill
+from kubedrill import commands, hints, paths, program, shell
+from kubedrill.console import Console, fail
+from kubedrill.errors import KubedrillError, MissingPrerequisite
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def as_program() -> Iterator[None]:
+    """As if `kubedrill` had been called."""
+    hints.called(program.NAME)
+    yield
+    hints.called("invoke")
+
+
+def run(*words: str) -> str:
+    return shell.run([sys.executable, "-m", "kubedrill", *words], timeout=60).stdout
+
+
+def test_it_has_the_tasks_of_invoke() -> None:
+    listed = shell.run([sys.executable, "-m", "invoke", "--list"], cwd=paths.repository(), timeout=60).stdout
+    names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert len(names) > 15
+    mine = [line.split()[0] for line in run("--list").splitlines() if line.startswith("  ") and line[2] != " "]
+    assert mine == names
+
+
+def test_its_version_is_written_once() -> None:
+    assert run("--version").strip() == f"kubedrill {kubedrill.__version__}"
+    project = tomllib.loads((paths.repository() / "pyproject.toml").read_text())
+    assert "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "kubedrill.__version__"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "some"),
+    [("kubedrill sc", {"scenario", "up"}), ("kubedrill up --", {"--control-planes", "--config"})],
+)
+def test_words_that_a_shell_completes(typed: str, some: set[str]) -> None:
+    assert some <= set(run("--complete", "--", typed).split())
+
+
+@pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
+def test_the_completion_script_is_of_this_program(kind: str) -> None:
+    script = run("--print-completion-script", kind)
+    assert re.search(r"kubedrill (\S+ )?--complete", script)
+    assert not re.search(r"\b(invoke|inv) (\S+ )?--complete", script)
+    if kind == "bash":
+        shell.run(["bash", "-n"], stdin=script)
+
+
+class TestHints:
+    @pytest.mark.usefixtures("as_program")
+    def test_they_name_the_program_that_was_called(self, capsys: Capture) -> None:
+        console = Console()
+        console.say("see `invoke status`")
+        console.line("invoke down --name x")
+        console.table(("", ""), [("a", "run: invoke up")])
+        fail(KubedrillError("no", todo=["run: invoke heal"]))
+        printed = capsys.readouterr()
+        assert "invoke" not in printed.out + printed.err
+        for hint in ("`kubedrill status`", "kubedrill down --name x", "run: kubedrill up"):
+            assert hint in printed.out
+        assert "run: kubedrill heal" in printed.err
+
+    def test_in_a_checkout_they_stay(self, capsys: Capture) -> None:
+        Console().line("run: invoke up")
+        assert "run: invoke up" in capsys.readouterr().out
+
+    @pytest.mark.usefixtures("as_program")
+    @pytest.mark.parametrize("text", ["`invoke`", "invoke TASK", "reinvoke up"])
+    def test_what_is_no_task(self, text: str) -> None:
+        assert hints.hinted(text) == text
+
+    def test_in_the_help_of_a_task(self) -> None:
+        assert "kubedrill scenario ha-failover" in run("scenario", "--help")
+
+
+def test_the_tests_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "is_installed", lambda: True)
+    with pytest.raises(MissingPrerequisite, match="tests are not part"):
+        commands.test(Console(), unit=True, everything=False, keyword="")
