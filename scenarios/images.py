@@ -53,10 +53,10 @@ def run(lab: Lab, *, loaded: bool = True) -> None:
     """The drill; in its negative control nobody loads the image."""
     lab.apply(workload.deployment("hello", 2), workload.service("hello", workload.NODE_PORT))
     lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60)
-    workers = lab.workers()
+    nodes = [*lab.control_planes(), *lab.workers()]
     lab.baseline(5)
 
-    with lab.fault(VisitingImage(tuple(names(workers)), NEW)):
+    with lab.fault(VisitingImage(tuple(names(nodes)), NEW)):
         lab.command(f"kubectl set image deployment/hello hello={NEW}")
         began = lab.from_now()
         _set(lab, NEW)
@@ -85,8 +85,8 @@ def run(lab: Lab, *, loaded: bool = True) -> None:
                    predicted=LOOK + 2 * START)  # fmt: skip
         lab.fact("from the new version to its last pod", f"{lab.now() - began:.1f} s")
         lab.command(f"crictl images {NEW}     (on {pod.node})")
-        having = [node.name for node in workers if _has(node)]
-        lab.require("every worker has the image", having == names(workers), ", ".join(having) or "none")
+        having = [node.name for node in nodes if _has(node)]
+        lab.require("every node has the image", having == names(nodes), ", ".join(having) or "none")
         lab.command("kubectl rollout undo deployment/hello")
         lab.from_now()
         _set(lab, HELLO)
@@ -97,7 +97,7 @@ def run(lab: Lab, *, loaded: bool = True) -> None:
     lab.verify()
     lab.require_no_failure("service")
     lab.require_no_failure("pod-service")
-    left = [node.name for node in workers if _has(node)]
+    left = [node.name for node in nodes if _has(node)]
     lab.require("no node has the image any more", not left, ", ".join(left) or "none")
 
 
