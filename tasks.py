@@ -108,15 +108,13 @@ def _console(show_commands: bool = False) -> Console:
     return Console(show_commands=show_commands)
 
 
-@task
+@task(help={"provider": "vagrant: what VMs need, too (Vagrant, libvirt, QEMU)"})
 @_friendly
-def setup(c: Context) -> None:
+def setup(c: Context, provider: str = "docker") -> None:
     """Install and start what this machine lacks (Debian, Ubuntu as root; elsewhere it prints the commands)."""
-    from kubedrill import install
+    from kubedrill import commands
 
-    console = _console()
-    for line in install.setup():
-        console.say(line)
+    commands.setup(_console(), provider)
 
 
 @task(
@@ -142,14 +140,15 @@ def doctor(
     help={
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
         "source": "auto, modules (all from Go modules) or packages (official packages and images)",
+        "box": "what VMs are made of, too: a Vagrant box, and the image store as a disk",
     }
 )
 @_friendly
-def build(c: Context, kubernetes: str | None = None, source: str = "auto") -> None:
+def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: bool = False) -> None:
     """Build what nodes are made of: rootfs, components, image store, node image; nothing twice."""
     from kubedrill import commands
 
-    commands.build(_console(), kubernetes, source)
+    commands.build(_console(), kubernetes, source, box=box)
 
 
 @task(
@@ -158,7 +157,7 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto") -> No
         "control_planes": "1, 3 or 5 (default: 1); more than one get a balancer",
         "workers": "0 to 99 (default: 2)",
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
-        "provider": "what nodes are: docker (containers)",
+        "provider": "what nodes are: docker (containers, the default) or vagrant (VMs)",
         "config": "YAML file with the same and more settings; flags win over it",
         "source": "auto, modules or packages: where what nodes are made of comes from",
         "keep": "leave the nodes of a failed bring-up as they are",
@@ -365,15 +364,16 @@ def report(c: Context, drill: str = "", list: bool = False, again: bool = False)
     help={
         "unit": "only what needs no engine, in seconds",
         "all": "slow ones, too",
+        "vagrant": "only those in VMs, which no other run includes",
         "keyword": "only tests that match, as pytest's -k",
     }
 )
 @_friendly
-def test(c: Context, unit: bool = False, all: bool = False, keyword: str = "") -> int:
+def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = False, keyword: str = "") -> int:
     """Run the tests; sets up and builds first what they need."""
     from kubedrill import commands
 
-    return commands.test(_console(), unit=unit, everything=all, keyword=keyword)
+    return commands.test(_console(), unit=unit, everything=all, vagrant=vagrant, keyword=keyword)
 
 
 @task(

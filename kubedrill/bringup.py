@@ -4,57 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from kubedrill import checks, kube, kubeadm, kubeconfig, loadbalancer, network
 from kubedrill.console import Reporter
-from kubedrill.errors import CommandFailed, KubedrillError, NotFound, StepFailed
+from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
+from kubedrill.etcd_members import ETCDCTL, forget_member
 from kubedrill.kube import Kube
+from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.providers.base import File, Node, NodeSpec, Provider, Role
-from kubedrill.shell import Result
+from kubedrill.shell import Result, pasteable
 from kubedrill.spec import ClusterSpec
-from kubedrill.wait import until
+from kubedrill.wait import Verdict, until
 
 T = TypeVar("T")
 
-JOINED = "/var/lib/kubedrill/joined"
-# On the first control plane: the cluster was ready once, and may hold what somebody needs.
-READY = "/var/lib/kubedrill/ready"
 BALANCER = "load-balancer"
-# etcdctl in the etcd container of a control plane, with the certificates that kubeadm made.
-ETCDCTL = (
-    "crictl exec $(crictl ps --quiet --name etcd) etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
-    "--cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key"
-)
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
 _KUBEADM = 600
 _API = 300
 _READY = 300
-
-
-def has_file(node: Node, path: str) -> bool:
-    """Whether there is such a file in a node, running or not."""
-    try:
-        node.read_tree(path)
-    except NotFound:
-        return False
-    return True
-
-
-def forget_member(leader: Node, address: str) -> None:
-    """Take the etcd member at an address out of the cluster; harmless where there is none.
-
-    A member that never started has no name yet, only the address of its peer.
-
-    Raises:
-        CommandFailed: etcd has no quorum.
-    """
-    find = f"{ETCDCTL} member list | grep -F ' https://{address}:2380,' | cut -d, -f1"
-    leader.run(["sh", "-c", f"set -e; for id in $({find}); do {ETCDCTL} member remove $id; done"], timeout=60)
+# Where nodes are slow, limits are so many times longer at most.
+_PATIENCE = 6.0
 
 
 @dataclass(frozen=True)
@@ -77,9 +52,10 @@ class BringUp:
         addresses: its addresses.
         provider: where its nodes come from.
         made: what its nodes are made of.
-        api_port: port of 127.0.0.1 on which the API is published.
+        api_port: port on which the API is reached from this machine.
         console: told of each step.
         existing: nodes that have joined already, by host name.
+        api_host: where it is: on 127.0.0.1 it is published there, anywhere else it is the node's own address.
     """
 
     spec: ClusterSpec
@@ -89,6 +65,7 @@ class BringUp:
     api_port: int
     console: Reporter
     existing: dict[str, Node] = field(default_factory=dict)
+    api_host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         self._keys = kubeadm.new_secrets()
@@ -122,13 +99,18 @@ class BringUp:
         first, *others = [key for key in self.spec.node_keys() if key.startswith("control-plane")]
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
         early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
-        nodes = {key: pool.submit(self._node, key) for key in early}
-        self._making += nodes.values()
+        nodes = self._boot(pool, early)
         for key in early:
             nodes[key].result()
-        # The others boot while the first one, which everything waits for, is initialised.
-        nodes |= {key: pool.submit(self._node, key) for key in (*others, *workers)}
-        self._making += nodes.values()
+        slow = self._slow()
+        if slow > 1:
+            self.console.say(
+                f"nodes are {slow:g} times slower than real hardware: settings and limits follow from that"
+            )
+        # The others boot while the first one, which everything waits for, is initialised; unless they would take its
+        # processors away from it.
+        if slow == 1:
+            nodes |= self._boot(pool, (*others, *workers))
         leader = nodes[first].result()
         preload.result()
         if self._joined(leader):
@@ -137,6 +119,8 @@ class BringUp:
             flannel = pool.submit(self._flannel, leader)
             self._init(leader)
             self._controllers_work(flannel.result())
+        if slow > 1:
+            nodes |= self._boot(pool, (*others, *workers))
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
@@ -151,6 +135,11 @@ class BringUp:
         self._ready(api)
         if not has_file(leader, READY):
             leader.write([File(READY, "")])
+
+    def _boot(self, pool: ThreadPoolExecutor, keys: Iterable[str]) -> dict[str, Future[Node]]:
+        nodes = {key: pool.submit(self._node, key) for key in keys}
+        self._making += nodes.values()
+        return nodes
 
     def _keys_of_nodes(self) -> tuple[str, ...]:
         return (*([BALANCER] if self.spec.control_planes > 1 else []), *self.spec.node_keys())
@@ -171,9 +160,9 @@ class BringUp:
             elif node.state() == "paused":
                 node.resume()
             made = node
-            until(
+            self._await(
                 lambda: made.run(["systemctl", "is-active", service], check=False, show=False),
-                self._alive(lambda found: (found.status == 0, f"{service} is {found.output.strip() or 'not there'}")),
+                lambda found: (found.status == 0, f"{service} is {found.output.strip() or 'not there'}"),
                 within=_BOOT, every=0.1, what=f"{service} on {name}",
             )  # fmt: skip
         return node
@@ -183,8 +172,9 @@ class BringUp:
         publish: dict[tuple[int, str], int] = {
             (port.node_port, port.protocol): port.host_port for port in settings.ports
         }
+        memory, cpus = self.spec.vm.size(key)
         entrance = BALANCER if self.spec.control_planes > 1 else "control-plane-1"
-        if key == entrance:
+        if key == entrance and self.api_host == "127.0.0.1":
             publish[network.API_PORT, "tcp"] = self.api_port
         return NodeSpec(
             name=name,
@@ -195,6 +185,8 @@ class BringUp:
             publish=publish,
             mounts=[(mount.host_path, mount.node_path, mount.read_only) for mount in settings.mounts],
             environment={"KUBEDRILL_NAMESERVERS": " ".join(self.made.nameservers)},
+            memory=memory,
+            cpus=cpus,
         )
 
     def _haproxy(self) -> File:
@@ -206,8 +198,8 @@ class BringUp:
         return File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(control_planes))
 
     def _init(self, node: Node) -> None:
-        config = kubeadm.init_config(self.spec, self.addresses, self.made.machine, self._keys)
-        patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches().items()]
+        config = kubeadm.init_config(self.spec, self.addresses, self._machine(), self._keys)
+        patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(self._slow()).items()]
         node.write([File(kubeadm.INIT_CONFIG, config, 0o600), *patches])
         self.console.wrote(node.name, kubeadm.INIT_CONFIG, config)
         upload = ["--upload-certs"] if self.spec.control_planes > 1 else []
@@ -218,10 +210,10 @@ class BringUp:
         node = made.result()
         if self._joined(node):
             return
-        config = kubeadm.join_config(self.spec, key, self.addresses, self.made.machine, self._keys)
+        config = kubeadm.join_config(self.spec, key, self.addresses, self._machine(), self._keys)
         files = [File(kubeadm.JOIN_CONFIG, config, 0o600), File(kubeadm.DISCOVERY_FILE, discovery, 0o600)]
         if key.startswith("control-plane"):
-            files += [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches().items()]
+            files += [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(self._slow()).items()]
         node.write(files)
         self.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
         with self._step(f"{node.name}: kubeadm join"):
@@ -239,8 +231,8 @@ class BringUp:
         if self._joined(leader):
             return
         workers = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys() if key.startswith("worker")]
-        until(
-            api.cluster, self._alive(lambda seen: checks.nodes_ready(seen.nodes, workers)), within=_READY, every=0.5,
+        self._await(
+            api.cluster, lambda seen: checks.nodes_ready(seen.nodes, workers), within=_READY, every=0.5,
             what="workers to spread CoreDNS over", transient=(kube.ApiUnavailable,),
         )  # fmt: skip
         with self._step("CoreDNS spread over the workers"):
@@ -263,9 +255,9 @@ class BringUp:
             started = any(line.split(", ")[1:3] == ["started", name] for line in result.stdout.splitlines())
             return started, f"etcd's members: {result.output.strip() or 'none'}"
 
-        until(
+        self._await(
             lambda: leader.run(["sh", "-c", f"{ETCDCTL} member list"], check=False, show=False),
-            self._alive(check), within=_KUBEADM, every=0.5, what=f"etcd's member on {name}",
+            check, within=_KUBEADM, every=0.5, what=f"etcd's member on {name}",
         )  # fmt: skip
 
     def _wake_kubelet(self, node: Node, join: Future[None]) -> None:
@@ -281,22 +273,25 @@ class BringUp:
         def check(result: Result) -> tuple[bool, str]:
             return join.done() or result.stdout == "ok", result.output or "no answer"
 
-        until(lambda: node.run(ask, check=False, show=False), self._alive(check), within=_API, every=0.3,
+        self._await(lambda: node.run(ask, check=False, show=False), check, within=_API, every=0.3,
               what=f"the API of {node.name}")  # fmt: skip
         if not join.done():
             node.run(["systemctl", "restart", "kubelet"])
 
     def _kubeadm(self, node: Node, argv: list[str]) -> None:
         """Run kubeadm, keep what it printed in the node, and mark the node as joined at the end."""
-        result = node.run(argv, check=False, timeout=_KUBEADM)
+        result = node.run(argv, check=False, timeout=_KUBEADM * min(self._slow(), _PATIENCE))
         log = f"/var/log/kubedrill/{argv[0]}-{argv[1]}.log"
         node.write([File(log, self.console.redacted(result.output))])
         if result.status != 0:
             raise CommandFailed(
-                f"docker exec {node.name} {' '.join(argv)}", result.status, self.console.redacted(result.output),
+                pasteable(node.shell_argv(argv)), result.status, self.console.redacted(result.output),
                 node.name, todo=[f"all of its output is in {log} of the node"],
             )  # fmt: skip
         node.write([File(JOINED, "")])
+
+    def _machine(self) -> kubeadm.Machine:
+        return replace(self.made.machine, slow=self._slow())
 
     def _joined(self, node: Node) -> bool:
         return node.name in self.existing
@@ -335,22 +330,22 @@ class BringUp:
         A kubelet that joins before waits for its certificate, backs off meanwhile, and is Ready 10 to 20 s later.
         """
         with self._step("controllers work"):
-            until(
+            self._await(
                 lambda: api.has_config_map("default", "kube-root-ca.crt"),
-                self._alive(lambda found: (found, "the CA for pods is not published yet")),
+                lambda found: (found, "the CA for pods is not published yet"),
                 within=_API, every=0.1, what="the controller manager of the first control plane",
                 transient=(kube.ApiUnavailable,),
             )  # fmt: skip
 
     def _api_answers(self, leader: Node, path: str) -> Kube:
-        text = until(
+        text = self._await(
             lambda: leader.run(["cat", path], check=False, show=False),
-            self._alive(lambda result: (result.status == 0, f"{path} is not there yet")),
+            lambda result: (result.status == 0, f"{path} is not there yet"),
             within=_API, every=0.2, what=f"kubeadm on {leader.name}",
         ).stdout  # fmt: skip
-        api = Kube(kubeconfig.standalone(self.spec.name, text, f"https://127.0.0.1:{self.api_port}"))
-        until(
-            api.readyz, self._alive(lambda answer: (answer == "ok", answer)), within=_API, every=0.2,
+        api = Kube(kubeconfig.standalone(self.spec.name, text, f"https://{self.api_host}:{self.api_port}"))
+        self._await(
+            api.readyz, lambda answer: (answer == "ok", answer), within=_API, every=0.2,
             what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
         )  # fmt: skip
         return api
@@ -361,20 +356,29 @@ class BringUp:
     def _ready(self, api: Kube) -> None:
         wanted = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()]
         with self._step("all nodes Ready, flannel running, CoreDNS available"):
-            until(
-                api.cluster, self._alive(checks.cluster_ready(wanted)), within=_READY, every=0.2,
+            self._await(
+                api.cluster, checks.cluster_ready(wanted), within=_READY, every=0.2,
                 what="a cluster that is ready", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
 
-    def _alive(self, check: Callable[[T], tuple[bool, str]]) -> Callable[[T], tuple[bool, str]]:
-        """The check, which stops waiting as soon as another step has failed."""
+    def _await(
+        self, read: Callable[[], T], check: Callable[[T], Verdict], *, within: float, every: float, what: str,
+        transient: tuple[type[Exception], ...] = (),
+    ) -> T:  # fmt: skip
+        """Wait, longer and less often where nodes are slow, and no longer once another step has failed."""
 
-        def checked(state: T) -> tuple[bool, str]:
+        def read_on() -> T:
+            # Here and not in the check, which is not asked where there is nothing to read.
             if self._failed.is_set():
                 raise KubedrillError("given up, since another step failed")
-            return check(state)
+            return read()
 
-        return checked
+        slow = self._slow()
+        return until(read_on, check, within=within * min(slow, _PATIENCE), every=every * slow, what=what,
+                     transient=transient)  # fmt: skip
+
+    def _slow(self) -> float:
+        return self.provider.slowness(self.spec.name)
 
     @contextlib.contextmanager
     def _step(self, what: str) -> Iterator[None]:

@@ -12,16 +12,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kubedrill import doctor, host, journal, kubeadm, kubeconfig, lifecycle, logs, network, paths, versions
-from kubedrill.bringup import JOINED, READY, BringUp, Made, forget_member, has_file
+from kubedrill import doctor, host, journal, kubeadm, kubeconfig, libvirtd, lifecycle, logs, network, paths, versions
+from kubedrill.bringup import BringUp, Made
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
-from kubedrill.images import build
+from kubedrill.etcd_members import forget_member
+from kubedrill.images import box as boxes
+from kubedrill.images import build, components, rootfs, store_disk
 from kubedrill.images.build import Built
+from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
 from kubedrill.providers.docker_engine import Engine
+from kubedrill.providers.places import KIND, VMS, Places
+from kubedrill.providers.vagrant import DRIVER, VagrantProvider
+from kubedrill.providers.virsh import Virsh
 from kubedrill.spec import ClusterSpec, valid_name
 
 
@@ -41,17 +47,21 @@ class Cluster:
     Args:
         spec: what it was made to be.
         nodes: its nodes, running or not.
-        api_port: port of 127.0.0.1 on which its API is published.
+        api_port: port on which its API is reached from this machine.
+        api_host: where: 127.0.0.1, or the address of its entrance where nodes are VMs.
+        slow: how many times slower than real hardware its nodes are.
     """
 
     spec: ClusterSpec
     nodes: tuple[Node, ...]
     api_port: int
+    api_host: str = "127.0.0.1"
+    slow: float = 1.0
 
     @property
     def server(self) -> str:
         """The URL of its API, as this machine reaches it."""
-        return f"https://127.0.0.1:{self.api_port}"
+        return f"https://{self.api_host}:{self.api_port}"
 
     def node(self, name: str) -> Node:
         """A node by its host name, or by what is left of it without the cluster's name.
@@ -93,7 +103,8 @@ def lab(console: Reporter) -> Lab:
     """
     missing = frozenset(engine_missing_capabilities() or ())
     engine = Engine()
-    return Lab(engine, DockerProvider(engine, missing, console.command), missing)
+    places = Places(DockerProvider(engine, missing, console.command), VagrantProvider(console.command))
+    return Lab(engine, places, missing)
 
 
 def attach(provider: Provider, name: str) -> Cluster:
@@ -117,6 +128,8 @@ def attach(provider: Provider, name: str) -> Cluster:
         ClusterSpec.from_json(found.metadata["spec"]),
         tuple(provider.nodes(name)),
         int(found.metadata["api-port"]),
+        found.metadata.get("api-host", "127.0.0.1"),
+        provider.slowness(name),
     )
 
 
@@ -139,6 +152,8 @@ def up(
         KubedrillError: of the step that failed.
     """
     place.provider.check()
+    if spec.provider == VMS and spec.vm.driver != "virtualbox":
+        libvirtd.check()
     with only_one(spec.name):
         fresh, existing = _found(place.provider, spec, console)
         if not existing:
@@ -147,6 +162,7 @@ def up(
             # A broken file is an error now, not after the work.
             kubeconfig.entries(kubeconfig.path())
         built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
+        made = _made(spec, built) if spec.provider != VMS else made_of_box(place, built, console, spec.vm.driver)
         try:
             if fresh:
                 _make_network(place.provider, spec)
@@ -159,8 +175,9 @@ def up(
                 spec=spec,
                 addresses=_addresses(place.provider, spec.name),
                 provider=place.provider,
-                made=_made(spec, built),
+                made=made,
                 api_port=cluster.api_port,
+                api_host=cluster.api_host,
                 console=console,
                 existing=existing,
             ).run(_publisher(cluster, merge))
@@ -263,6 +280,9 @@ def _make_network(provider: Provider, spec: ClusterSpec) -> None:
         "api-port": str(_free_port()),
         "version": versions.kubernetes_version(spec.kubernetes),
     }
+    if spec.provider == VMS:
+        entrance = network.Addresses(subnet).endpoint(spec)
+        metadata |= {KIND: VMS, DRIVER: spec.vm.driver, "api-port": str(network.API_PORT), "api-host": entrance}
     provider.create_network(spec.name, NetworkSpec(str(subnet), metadata))
 
 
@@ -280,6 +300,32 @@ def _made(spec: ClusterSpec, built: Built) -> Made:
         stores={store.kubernetes: store.volume},
         flannel_image=store.flannel_image,
         machine=kubeadm.Machine(host.cgroup_version(), store.etcd_tag, store.dns_tag),
+        nameservers=tuple(host.upstream_nameservers()),
+    )
+
+
+def made_of_box(place: Lab, built: Built, console: Reporter, driver: str = "auto") -> Made:
+    """What VMs are made of: the box, and the image store as a disk.
+
+    Args:
+        place: the lab.
+        built: what containers are made of.
+        console: told of what is built.
+        driver: what runs them; VirtualBox has formats of its own.
+    """
+    virtualbox = driver == "virtualbox"
+    kind: boxes.Kind = "virtualbox" if virtualbox else "libvirt"
+    box = boxes.ensure(rootfs.choose(), components.go_version(), console.say, kind)
+    store = built.store
+    refresh = (lambda: None) if virtualbox else Virsh().refresh
+    disk = store_disk.ensure(store, place.engine.volume_folder, refresh, console.say)
+    if virtualbox:
+        store_disk.for_virtualbox(disk)
+    return Made(
+        image=str(box.file),
+        stores={store.kubernetes: str(disk)},
+        flannel_image=store.flannel_image,
+        machine=kubeadm.Machine(2, store.etcd_tag, store.dns_tag),  # the kernel is the box's own
         nameservers=tuple(host.upstream_nameservers()),
     )
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kubedrill import anatomy, cluster, faults, install, journal, lifecycle, paths, shell, spec
+from kubedrill import anatomy, cluster, faults, install, journal, lifecycle, paths, shell, spec, vm_setup
 from kubedrill import bench as benchmark
 from kubedrill import course as learning
 from kubedrill import dashboard as board
@@ -25,6 +25,7 @@ from kubedrill.course import page
 from kubedrill.errors import InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
 from kubedrill.images import build as building
 from kubedrill.journal import Journal
+from kubedrill.providers import places
 from kubedrill.providers.base import Node
 from kubedrill.scenario import registry
 from kubedrill.scenario import settings as cluster_settings
@@ -49,13 +50,30 @@ def doctor(
     return examination.exit_code(findings)
 
 
-def build(console: Console, kubernetes: str | None, source: str) -> None:
+def setup(console: Console, provider: str) -> None:
+    """Install and start what is lacking.
+
+    Raises:
+        InvalidSpec: there is no such provider.
+    """
+    if provider not in (places.CONTAINERS, places.VMS):
+        raise InvalidSpec(f"there is no provider '{provider}'{spec.nearest(provider, [places.CONTAINERS, places.VMS])}")
+    # What nodes are made of is built by the container engine, also for VMs.
+    for line in install.setup() + (vm_setup.setup() if provider == places.VMS else []):
+        console.say(line)
+
+
+def build(console: Console, kubernetes: str | None, source: str, *, box: bool) -> None:
     """Build what is not there yet."""
     asked = spec.load(None, {"kubernetes": kubernetes})
     place = cluster.lab(console)
     with console.step(f"what nodes of Kubernetes {asked.version()} are made of is there"):
         built = building.ensure(place.engine, asked.kubernetes, place.missing, console.say, source=source)
     console.say(f"node image {built.node_image}, image store {built.store.volume}")
+    if box:
+        with console.step("what VMs are made of is there"):
+            made = cluster.made_of_box(place, built, console)
+        console.say(f"box {made.image}, disk {', '.join(made.stores.values())}")
 
 
 def up(console: Console, config: str | None, flags: Mapping[str, str | None], *, source: str, keep: bool) -> None:
@@ -244,7 +262,9 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
         NotFound: no drill was run yet.
     """
     runs = paths.state() / "runs"
-    found = sorted(folder for folder in runs.glob(f"*-{drill or '*'}") if (folder / "index.html").exists())
+    # CI gathers the runs of several computers, each in a folder of its own.
+    pages = runs.rglob(f"*-{drill or '*'}/index.html")
+    found = sorted((page.parent for page in pages if (page.parent / "report.json").exists()), key=lambda run: run.name)
     if not found:
         raise NotFound(f"there is no report{f' of {drill}' if drill else ''}", todo=["run: invoke scenario --list"])
     if again:
@@ -255,7 +275,7 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
     webbrowser.open(page.as_uri())
 
 
-def test(console: Console, *, unit: bool, everything: bool, keyword: str) -> int:
+def test(console: Console, *, unit: bool, everything: bool, vagrant: bool, keyword: str) -> int:
     """Run pytest; the status is pytest's.
 
     Raises:
@@ -266,12 +286,11 @@ def test(console: Console, *, unit: bool, everything: bool, keyword: str) -> int
     root = paths.repository()
     folders = ["tests/unit"] if unit else ["tests"]
     if not unit:
-        for line in install.setup():
-            console.say(line)
-        place = cluster.lab(console)
-        building.ensure(place.engine, spec.load(None, {}).kubernetes, place.missing, console.say)
+        setup(console, places.VMS if vagrant else places.CONTAINERS)
+        build(console, None, building.AUTO, box=vagrant)
     arguments = ["-k", keyword] if keyword else []
-    arguments += [] if everything else ["-m", "not slow"]
+    marks = ("vagrant" if vagrant else "not vagrant") + ("" if everything else " and not slow")
+    arguments += ["-m", marks]
     return shell.interactive(
         [sys.executable, "-m", "pytest", f"--rootdir={root}", *(str(root / each) for each in folders), *arguments]
     )

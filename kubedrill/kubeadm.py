@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from kubedrill import slowness
 from kubedrill.network import API_PORT, Addresses, to_yaml
 from kubedrill.spec import ClusterSpec
 
@@ -60,12 +61,14 @@ class Machine:
         etcd_tag: tag of etcd's image; None for kubeadm's own.
         dns_tag: tag of CoreDNS's image; None for kubeadm's own.
         pull: whether images may be pulled.
+        slow: how many times slower than real hardware nodes are.
     """
 
     cgroup: int
     etcd_tag: str | None
     dns_tag: str | None
     pull: bool = False
+    slow: float = 1.0
 
 
 def new_secrets() -> Secrets:
@@ -91,6 +94,7 @@ def init_config(spec: ClusterSpec, addresses: Addresses, machine: Machine, keys:
         "localAPIEndpoint": {"advertiseAddress": addresses.node(first), "bindPort": API_PORT},
         "nodeRegistration": _registration(spec, first, addresses, machine),
         "patches": {"directory": PATCHES},
+        **_timeouts(machine),
     }
     return to_yaml([init, _cluster(spec, addresses, machine), _kubelet(spec, machine), _kube_proxy(spec)])
 
@@ -102,6 +106,7 @@ def join_config(spec: ClusterSpec, key: str, addresses: Addresses, machine: Mach
         "kind": "JoinConfiguration",
         "discovery": {"file": {"kubeConfigPath": DISCOVERY_FILE}, "tlsBootstrapToken": keys.token},
         "nodeRegistration": _registration(spec, key, addresses, machine),
+        **_timeouts(machine),
     }
     if key.startswith("control-plane"):
         join["controlPlane"] = {
@@ -174,22 +179,34 @@ def phase_config(configuration: str, node: str, address: str) -> str:
     return to_yaml([init, yaml.safe_load(configuration)])
 
 
-def patches() -> Mapping[str, str]:
+def patches(slow: float = 1.0) -> Mapping[str, str]:
     """kubeadm's patches: {file name: content}.
 
     CoreDNS is asked each second whether it is ready, not each tenth second, so that 'available' is known when it is so.
+    Where nodes are slow, nobody is asked more than can be answered.
+
+    Args:
+        slow: how many times slower than real hardware nodes are.
     """
-    coredns = {
-        "spec": {"template": {"spec": {"containers": [{"name": "coredns", "readinessProbe": {"periodSeconds": 1}}]}}}
-    }
-    return {"corednsdeployment+strategic.yaml": to_yaml([coredns])}
+    container = {"name": "coredns", **slowness.coredns(slow)}
+    coredns = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    static = {f"{name}+strategic.yaml": to_yaml([patch]) for name, patch in slowness.patches(slow).items()}
+    return {"corednsdeployment+strategic.yaml": to_yaml([coredns]), **static}
+
+
+def _timeouts(machine: Machine) -> dict[str, Any]:
+    return {} if machine.slow == 1 else {"timeouts": slowness.kubeadm_timeouts(machine.slow)}
 
 
 def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[str, Any]:
     names = [addresses.node(key) for key in spec.node_keys() if key.startswith("control-plane")]
     gates = _gates(spec)
-    election = _ALONE if spec.control_planes == 1 else {}
-    manager = {**_CONTROLLER_MANAGER, **election, **gates, **spec.extra_args.get("controllerManager", {})}
+    election = _ALONE if spec.control_planes == 1 and machine.slow == 1 else {}
+    election = {**election, **slowness.elections(machine.slow, spec.control_planes)}
+    grace = slowness.grace(machine.slow)
+    manager = {**_CONTROLLER_MANAGER, **election, **grace, **gates, **spec.extra_args.get("controllerManager", {})}
+    server = {**slowness.apiserver(machine.slow), **gates, **spec.extra_args.get("apiserver", {})}
+    etcd = {**slowness.etcd(machine.slow, spec.control_planes), **spec.extra_args.get("etcd", {})}
     scheduler = {**election, **gates, **spec.extra_args.get("scheduler", {})}
     return {
         "apiVersion": API,
@@ -206,14 +223,14 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
         },
         "apiServer": {
             "certSANs": sorted({"localhost", "127.0.0.1", addresses.endpoint(spec), *names}),
-            "extraArgs": _arguments({**gates, **spec.extra_args.get("apiserver", {})}),
+            "extraArgs": _arguments(server),
         },
         "controllerManager": {"extraArgs": _arguments(manager)},
         "scheduler": {"extraArgs": _arguments(scheduler)},
         "etcd": {"local": _without_none({
             "dataDir": "/var/lib/etcd",
             "imageTag": machine.etcd_tag,
-            "extraArgs": _arguments(spec.extra_args.get("etcd", {})),
+            "extraArgs": _arguments(etcd),
         })},
         "dns": _without_none({"imageTag": machine.dns_tag}),
     }  # fmt: skip
@@ -232,6 +249,7 @@ def _kubelet(spec: ClusterSpec, machine: Machine) -> dict[str, Any]:
         "evictionHard": {"imagefs.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%"},
         "imageGCHighThresholdPercent": 100,
         "featureGates": dict(spec.feature_gates),
+        **slowness.kubelet(machine.slow),
     }
 
 

@@ -46,6 +46,9 @@ class DrillItem(pytest.Item):
         asked = self.config.getoption("--drill-slow") or self.drill.name in self.config.getoption("--drill")
         if self.drill.slow and not asked:
             pytest.skip("slow: ask for it by name, or with --drill-slow")
+        named = self.drill.name in self.config.getoption("--drill") or self.config.getoption("--drill-cluster")
+        if self.drill.needs.get("provider") == "vagrant" and not named:
+            pytest.skip("in VMs: ask for it by name, or name a cluster of VMs")
         settings = words.parse(self.config.getoption("--drill-with"))
         against = self.drill.conflicts(settings)
         if against:

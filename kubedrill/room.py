@@ -7,6 +7,8 @@ from pathlib import Path
 
 from kubedrill import host, install, paths
 from kubedrill.errors import MissingPrerequisite
+from kubedrill.providers.places import VMS
+from kubedrill.providers.vagrant_spec import SIZES
 from kubedrill.spec import ClusterSpec
 
 # GROUND.md: three control planes with stacked etcd use 0.4 to 0.65 GiB each; the rest are allowances that
@@ -15,6 +17,9 @@ CONTROL_PLANE_MIB = 700
 WORKER_MIB = 250
 BALANCER_MIB = 64
 HOST_MIB = 300
+# What an emulator takes besides the memory of its VM, most of it translated code; and what the disk of a VM grows to.
+VM_MIB = 300
+VM_DISK_MIB = 1000
 # A node's own volume is small, since its images are links into the shared store; a first build fills Go's caches.
 NODE_DISK_MIB = 300
 BUILD_DISK_MIB = 6000
@@ -33,6 +38,13 @@ def needs(spec: ClusterSpec, *, built: bool = False) -> tuple[int, int]:
         built: whether all that nodes are made of was built before.
     """
     balancers = int(spec.control_planes > 1)
+    if spec.provider == VMS:
+        asked = [(spec.vm.control_plane_memory or SIZES["control-plane"][0], spec.control_planes),
+                 (spec.vm.worker_memory or SIZES["worker"][0], spec.workers),
+                 (SIZES["load-balancer"][0], balancers)]  # fmt: skip
+        vms = spec.control_planes + spec.workers + balancers
+        memory = sum((each + VM_MIB) * count for each, count in asked) + HOST_MIB
+        return memory, vms * VM_DISK_MIB + (0 if built else BUILD_DISK_MIB)
     memory = spec.control_planes * CONTROL_PLANE_MIB + spec.workers * WORKER_MIB + balancers * BALANCER_MIB + HOST_MIB
     nodes = spec.control_planes + spec.workers + balancers
     return memory, nodes * NODE_DISK_MIB + (0 if built else BUILD_DISK_MIB)
@@ -80,6 +92,8 @@ def preflight(
             evidence=short,
             todo=["ask for fewer nodes, or take down clusters that are not used (invoke down)"],
         )
+    if spec.provider == VMS:  # each has a kernel, and so limits, of its own
+        return
     need = inotify_needs(spec.control_planes + spec.workers)
     now = host.inotify_limits(proc=proc)
     if lower(now, need):

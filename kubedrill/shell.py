@@ -93,6 +93,33 @@ def run(
     return result
 
 
+def pipe(
+    argv: Sequence[str], *, source: Path | None = None, sink: Path | None = None, timeout: float | None = None
+) -> Result:
+    """Run a command whose input or output is bytes, of any size: they come from, and go to, files.
+
+    Args:
+        argv: the program and its arguments; no shell is involved.
+        source: a file for its standard input; nothing without it.
+        sink: a file that gets its standard output; it is dropped without it.
+        timeout: seconds until it is ended.
+
+    Returns:
+        Its status and what it wrote on standard error.
+
+    Raises:
+        CommandFailed: the time ran out.
+    """
+    with contextlib.ExitStack() as files:
+        stdin = files.enter_context(source.open("rb")) if source else subprocess.DEVNULL
+        stdout = files.enter_context(sink.open("wb")) if sink else subprocess.DEVNULL
+        try:
+            done = subprocess.run(list(argv), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(pasteable(argv), None, _text(error.stderr), "this machine") from error
+    return Result(done.returncode, "", done.stderr.decode(errors="replace"))
+
+
 def interactive(argv: Sequence[str]) -> int:
     """Run a command on the user's own terminal, and return its exit status once it has ended by itself.
 

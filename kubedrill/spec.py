@@ -150,6 +150,22 @@ class NodeSettings(_Frozen):
         )
 
 
+class VmSettings(_Frozen):
+    """What VMs are run by, and their sizes (MiB, virtual processors); 0 for what a role needs."""
+
+    driver: Literal["auto", "kvm", "emulation", "virtualbox"] = "auto"
+    control_plane_memory: int = Field(default=0, ge=0, alias="controlPlaneMemory")
+    control_plane_cpus: int = Field(default=0, ge=0, alias="controlPlaneCpus")
+    worker_memory: int = Field(default=0, ge=0, alias="workerMemory")
+    worker_cpus: int = Field(default=0, ge=0, alias="workerCpus")
+
+    def size(self, key: str) -> tuple[int, int]:
+        """Memory and processors of control-plane-N or worker-N; the balancer's are not for choosing."""
+        if key.startswith("control-plane"):
+            return self.control_plane_memory, self.control_plane_cpus
+        return (self.worker_memory, self.worker_cpus) if key.startswith("worker") else (0, 0)
+
+
 class ClusterSpec(_Frozen):
     """A cluster as asked for. Keys of a configuration file are the aliases (camel case, as Kubernetes writes)."""
 
@@ -157,7 +173,8 @@ class ClusterSpec(_Frozen):
     control_planes: Annotated[int, AfterValidator(_control_planes)] = Field(default=1, alias="controlPlanes")
     workers: Annotated[int, AfterValidator(_workers)] = 2
     kubernetes: Annotated[str, AfterValidator(_kubernetes)] = Field(default_factory=versions.newest_minor)
-    provider: Literal["docker"] = "docker"
+    provider: Literal["docker", "vagrant"] = "docker"
+    vm: VmSettings = Field(default_factory=VmSettings)
     pod_subnet: Annotated[str, AfterValidator(_subnet)] = Field(default="10.244.0.0/16", alias="podSubnet")
     service_subnet: Annotated[str, AfterValidator(_subnet)] = Field(default="10.96.0.0/16", alias="serviceSubnet")
     proxy_mode: Literal["iptables", "nftables"] = Field(default="iptables", alias="proxyMode")
@@ -206,6 +223,8 @@ class ClusterSpec(_Frozen):
             single = [key for key in nodes if re.fullmatch(_ROLE, key) and key not in ROLES]
             problems += [f"there is no '{key}' in this cluster" for key in single if key not in keys]
             problems += _port_problems(nodes, keys)
+        if info.data.get("provider") == "vagrant":
+            problems += _no_containers(nodes)
         if problems:
             raise ValueError("\n".join(problems))
         return nodes
@@ -307,6 +326,17 @@ def _port_problems(nodes: Mapping[str, NodeSettings], keys: tuple[str, ...]) -> 
     return problems
 
 
+def _no_containers(nodes: Mapping[str, NodeSettings]) -> list[str]:
+    """What only containers have: reasons against it in VMs."""
+    problems = []
+    for key, settings in nodes.items():
+        if settings.ports:
+            problems.append(f"{key}: ports: a VM has an address that this machine reaches; nothing is published")
+        if settings.mounts:
+            problems.append(f"{key}: mounts: a VM has a file system of its own; folders of the host are not seen there")
+    return problems
+
+
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
     """'; did you mean X?', or what is known where nothing comes close."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
@@ -353,4 +383,6 @@ def _known_keys(parents: tuple[Any, ...]) -> list[str]:
             model = PortMapping
         elif "mounts" in parents:
             model = Mount
+    if parents and parents[0] == "vm":
+        model = VmSettings
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -11,6 +11,9 @@ from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.kube import Kube, NodeSnapshot
 from kubedrill.providers.base import Node
 
+# How long the API may take to answer; where nodes are slow, up to six times as long.
+_SECONDS = 5
+
 
 @dataclass(frozen=True)
 class NodeStatus:
@@ -43,7 +46,8 @@ def of(cluster: Cluster) -> ClusterStatus:
         off = _off(cluster, states)
         if off:
             raise NotFound(off)
-        known = {node.name: node for node in Kube(cluster.admin_conf()).nodes()}
+        api_of = Kube(cluster.admin_conf(), timeout=_SECONDS * min(cluster.slow, 6))
+        known = {node.name: node for node in api_of.nodes()}
         api = "answers"
     except NotFound as error:
         api = error.what

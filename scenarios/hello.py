@@ -12,7 +12,7 @@ from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab
 
 
-@scenario(workers=2)
+@scenario(workers=1)
 def hello(lab: Lab) -> None:
     """Deploy hello; its pods must reach each other across nodes, the API, the Service, and find names."""
     run(lab)
@@ -25,7 +25,9 @@ def run(lab: Lab, broken: Fault | None = None) -> None:
         lab: the lab.
         broken: what is broken while it looks; nothing in the drill itself.
     """
-    lab.apply(workload.deployment("hello", 2), workload.service("hello", workload.NODE_PORT))
+    # Two nodes are enough: where there is one worker, the control plane is the other.
+    everywhere = len(lab.workers()) == 1
+    lab.apply(workload.deployment("hello", 2, everywhere=everywhere), workload.service("hello", workload.NODE_PORT))
     first, second = lab.expect(
         "two pods of hello are ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60
     )
@@ -41,11 +43,12 @@ def run(lab: Lab, broken: Fault | None = None) -> None:
 
 def _look(lab: Lab, first: PodSnapshot, second: PodSnapshot) -> None:
     """As the course does it, by hand."""
+    wait = round(5 * lab.patience)
     pinged = lab.in_pod(first.name, f"nping --tcp -c 3 -p {workload.PORT} {second.ip}", check=False).stdout
     lab.require("nping from pod to pod across nodes loses nothing", "Lost: 0 (0.00%)" in pinged, _lost(pinged))
-    answer = lab.in_pod(first.name, f"curl -sS -m 5 http://{second.ip}:{workload.PORT}/", check=False).stdout
+    answer = lab.in_pod(first.name, f"curl -sS -m {wait} http://{second.ip}:{workload.PORT}/", check=False).stdout
     lab.require("an HTTP request from pod to pod is answered by that pod", second.name in answer, answer.strip())
-    version = lab.in_pod(first.name, "curl -sS -k -m 5 https://kubernetes.default/version", check=False).stdout
+    version = lab.in_pod(first.name, f"curl -sS -k -m {wait} https://kubernetes.default/version", check=False).stdout
     lab.require(
         "a pod reaches the API: curl -k https://kubernetes.default",
         lab.cluster.spec.version() in version,

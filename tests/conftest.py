@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files anew from what the code renders now"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """VMs are booted only where `-m` asks for them, whatever else it leaves out (invoke test --vagrant does)."""
+    asked = re.sub(r"not +vagrant", "", str(config.getoption("markexpr")))
+    if "vagrant" not in asked:
+        in_vms = [item for item in items if item.get_closest_marker("vagrant")]
+        items[:] = [item for item in items if item not in in_vms]
+        config.hook.pytest_deselected(items=in_vms)
 
 
 @pytest.fixture

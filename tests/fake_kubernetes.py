@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fakes import Call, FakeNode, FakeProvider, Stored
 
-from kubedrill.bringup import ETCDCTL
+from kubedrill.etcd_members import ETCDCTL
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import Secrets
 from kubedrill.shell import Result

@@ -264,6 +264,7 @@ class FakeProvider:
     before_create: Callable[[NodeSpec], None] = lambda _: None
     events: list[tuple[str, ...]] = field(default_factory=list)
     available: bool = True
+    slow: float = 1.0
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -319,6 +320,10 @@ class FakeProvider:
     def network(self, cluster: str) -> NetworkSpec | None:
         """The cluster's network."""
         return self._networks.get(cluster)
+
+    def slowness(self, cluster: str) -> float:
+        """As slow as it was told to be."""
+        return self.slow
 
     def drop_network(self, cluster: str) -> None:
         """Take the network alone away, as an interrupted `down` may leave it."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from kubedrill.bringup import ETCDCTL
 from kubedrill.dashboard.state import Member
 from kubedrill.errors import KubedrillError
+from kubedrill.etcd_members import ETCDCTL
 from kubedrill.providers.base import Node
 
 _LIMIT = 10

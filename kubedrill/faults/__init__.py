@@ -13,6 +13,7 @@ from kubedrill.faults.etcd import EtcdSnapshot, LoseMember, LoseQuorum
 from kubedrill.faults.files import PutFolder
 from kubedrill.faults.images import VisitingImage
 from kubedrill.faults.injection import heal, inject
+from kubedrill.faults.machines import FillDisk, KernelPanic, PowerCut, SkewClock
 from kubedrill.faults.pods import KillPod, StaticPod
 from kubedrill.faults.power import DisableUnit, PowerOff
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
@@ -21,10 +22,10 @@ from kubedrill.faults.settings import ChangeConfigMap, Reconfigure, Scale
 from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
-    "BrokenJournal", "ChangeConfigMap", "Cordon", "DisableUnit", "Drain", "DropForward", "EtcdSnapshot", "Fault",
-    "FaultRefused", "HealFailed", "JoinToken", "KillNode", "KillPod", "KillProcess", "LeftOut", "LoseMember",
-    "LoseQuorum", "ManageAddOns", "PacketLoss", "Partition", "PauseNode", "Plan", "PowerOff", "PutFolder",
-    "Reconfigure", "RemoveStaticPod", "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate",
-    "StaticPod", "StopNode",
+    "BrokenJournal", "ChangeConfigMap", "Cordon", "DisableUnit", "Drain", "DropForward", "EtcdSnapshot",
+    "Fault", "FaultRefused", "FillDisk", "HealFailed", "JoinToken", "KernelPanic", "KillNode", "KillPod",
+    "KillProcess", "LeftOut", "LoseMember", "LoseQuorum", "ManageAddOns", "PacketLoss", "Partition",
+    "PauseNode", "Plan", "PowerCut", "PowerOff", "PutFolder", "Reconfigure", "RemoveStaticPod",
+    "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "SkewClock", "StaticPod", "StopNode",
     "StopUnit", "Taint", "Target", "VisitingImage", "heal", "inject",
 ]  # fmt: skip

@@ -19,6 +19,8 @@ TRIALS = {
     "nft_numgen": _NFT.format(chain=_POSTROUTING, rule="numgen random mod 10000 < 5000 drop"),
     "nft_rt": _NFT.format(chain=_POSTROUTING, rule="rt ip nexthop 192.0.2.1 drop"),
     "netem": "tc qdisc add dev lo root netem loss 1%",
+    # A container shares the clock, the disk and the kernel of this machine, which are not to be broken.
+    "own_machine": "! systemd-detect-virt --container || { echo is no machine of its own; false; }",
 }
 
 
@@ -34,7 +36,7 @@ def lacking(find: Callable[[str], Node], needs: Sequence[tuple[str, str]]) -> li
 
 def _trial(node: Node, need: str) -> str:
     try:
-        result = node.run(["unshare", "--net", "--", "sh", "-c", TRIALS[need]], check=False, timeout=10, show=False)
+        result = node.run(["unshare", "--net", "--", "sh", "-c", TRIALS[need]], check=False, timeout=60, show=False)
     except CommandFailed:
         return f"{need} on {node.name}: '{TRIALS[need]}' did not end"
     except KubedrillError as error:

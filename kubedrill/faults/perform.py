@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
@@ -14,6 +15,8 @@ from kubedrill.wait import Verdict, until
 
 # A node that was off boots, and a control plane that was cut off finds its quorum, before its commands work again.
 _PATIENCE = 120
+# Where nodes are slow, so many times longer at most.
+_MOST = 6.0
 _DONE = {"kill": "stopped", "stop": "stopped", "start": "running", "pause": "paused", "resume": "running"}
 
 
@@ -27,6 +30,11 @@ class Computers(Protocol):
     @property
     def nodes(self) -> Sequence[Node]:
         """Its nodes, running or not."""
+        ...
+
+    @property
+    def slow(self) -> float:
+        """How many times slower than real hardware its nodes are."""
         ...
 
     def node(self, name: str) -> Node:
@@ -71,7 +79,8 @@ def mend(cluster: Computers, action: Action) -> None:
     if _needless(cluster, action):
         return
     until(
-        lambda: perform(cluster, action), lambda _: (True, "done"), within=_PATIENCE, what=f"undo ({action})",
+        lambda: perform(cluster, action), lambda _: (True, "done"), within=_patience(cluster),
+        what=f"undo ({action})",
         transient=(CommandFailed, NoControlPlane),
     )  # fmt: skip
 
@@ -86,7 +95,8 @@ def verify(cluster: Computers, check: Check) -> None:
     if _needless(cluster, check):
         return
     until(
-        lambda: holds(cluster, check), lambda verdict: verdict, within=_PATIENCE, what=f"after the undo ({check})",
+        lambda: holds(cluster, check), lambda verdict: verdict, within=_patience(cluster),
+        what=f"after the undo ({check})",
         transient=(CommandFailed, NoControlPlane),
     )  # fmt: skip
 
@@ -133,7 +143,12 @@ def on_a_control_plane(cluster: Computers, command: Command) -> Result:
     return _on(last, command, check=True)
 
 
+def _patience(cluster: Computers) -> float:
+    return _PATIENCE * min(cluster.slow, _MOST)
+
+
 def _run(cluster: Computers, command: Command, check: bool = True) -> Result:
+    command = replace(command, timeout=command.timeout * min(cluster.slow, _MOST))
     if command.node != ANY_CONTROL_PLANE:
         return _on(cluster.node(command.node), command, check)
     try:

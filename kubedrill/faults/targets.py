@@ -6,8 +6,8 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from kubedrill.bringup import ETCDCTL
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
+from kubedrill.etcd_members import ETCDCTL
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Target
 from kubedrill.faults.perform import Computers, on_a_control_plane, running_control_planes
 

@@ -24,7 +24,8 @@ from filelock import FileLock
 from kubedrill import paths, versions
 from kubedrill.errors import BuildFailed
 from kubedrill.images import address, components, node, oci, rootfs, store
-from kubedrill.providers.docker_engine import Engine, tar_of
+from kubedrill.providers.archive import tar_of
+from kubedrill.providers.docker_engine import Engine
 
 SITES = ("pkgs.k8s.io", "registry.k8s.io")
 # fetch.sh ends with it where the repository lacks the version that is asked for.

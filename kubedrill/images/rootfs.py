@@ -6,7 +6,7 @@ import re
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,13 +113,19 @@ def own_sources(etc: Path, codename: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def key(suite: Suite) -> str:
+def key(suite: Suite, extra: Sequence[str] = ()) -> str:
     """The content address of a rootfs: what is asked for, not what the archive holds on the day."""
-    return address.of(suite.distribution, suite.codename, *packages(recipe().read_text()))
+    return address.of(suite.distribution, suite.codename, *packages(recipe().read_text()), *extra)
 
 
-def build(suite: Suite, say: Callable[[str], None]) -> Path:
+def build(suite: Suite, say: Callable[[str], None], *, extra: Sequence[str] = (), hooks: Sequence[str] = ()) -> Path:
     """Make the rootfs, unless the cache holds it.
+
+    Args:
+        suite: which distribution.
+        say: told of it.
+        extra: packages besides those of the recipe.
+        hooks: further arguments of mmdebstrap.
 
     Returns:
         A tar of all its files.
@@ -127,7 +133,7 @@ def build(suite: Suite, say: Callable[[str], None]) -> Path:
     Raises:
         BuildFailed: with the end of mmdebstrap's output.
     """
-    target = paths.cache() / "rootfs" / f"{suite.distribution}-{suite.codename}-{key(suite)}.tar"
+    target = paths.cache() / "rootfs" / f"{suite.distribution}-{suite.codename}-{key(suite, extra)}.tar"
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -136,12 +142,12 @@ def build(suite: Suite, say: Callable[[str], None]) -> Path:
             return target
         say(f"making the rootfs from {suite.distribution} {suite.codename} ({suite.why})")
         started = time.monotonic()
-        _bootstrap(suite, target)
+        _bootstrap(suite, target, [*packages(recipe().read_text()), *extra], hooks)
         say(f"made the rootfs in {time.monotonic() - started:.0f} s")
     return target
 
 
-def _bootstrap(suite: Suite, target: Path) -> None:
+def _bootstrap(suite: Suite, target: Path, wanted: Sequence[str], hooks: Sequence[str]) -> None:
     log = paths.state() / "build-rootfs.log"
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".rootfs-") as folder:
         deb822 = "Suites:" in suite.sources
@@ -150,7 +156,7 @@ def _bootstrap(suite: Suite, target: Path) -> None:
         unfinished = Path(folder) / "rootfs.tar"
         try:
             shell.run(
-                ["mmdebstrap", "--variant=minbase", f"--include={','.join(packages(recipe().read_text()))}",
+                ["mmdebstrap", "--variant=minbase", f"--include={','.join(wanted)}", *hooks,
                  "--aptopt=Acquire::Languages none", "--dpkgopt=path-exclude=/usr/share/doc/*",
                  "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
                  suite.codename, str(unfinished), str(sources)],

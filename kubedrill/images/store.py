@@ -19,7 +19,8 @@ from kubedrill import install, paths, shell, versions
 from kubedrill.errors import BuildFailed
 from kubedrill.images import address, components, node, oci, rootfs
 from kubedrill.providers import docker_flags
-from kubedrill.providers.docker_engine import Engine, tar_of
+from kubedrill.providers.archive import tar_of
+from kubedrill.providers.docker_engine import Engine
 
 LABEL = "kubedrill.store"
 FLANNEL = "ghcr.io/flannel-io/flannel"

@@ -9,8 +9,8 @@ from typing import Any
 
 from kubedrill import paths, versions
 from kubedrill.console import Console, raw
-from kubedrill.errors import InvalidSpec, NotFound
-from kubedrill.images import address
+from kubedrill.errors import CommandFailed, InvalidSpec, MissingPrerequisite, NotFound
+from kubedrill.images import address, components
 from kubedrill.matrix import plan as planning
 from kubedrill.matrix import run as running
 from kubedrill.matrix import table
@@ -26,7 +26,7 @@ def show(console: Console, *, shard: str, job: str, as_json: bool) -> int:
     planned = _plan()
     jobs = _chosen(planned.jobs, shard, job)
     if as_json:
-        raw(json.dumps(as_data(jobs, planned.skipped), indent=1) + "\n")
+        raw(json.dumps(as_data(jobs, planned.skipped, _compiler()), indent=1) + "\n")
         return 0
     console.table(
         ("job", "minutes", "drills"), [(one.name, f"{one.minutes:.0f}", ", ".join(one.drills)) for one in jobs]
@@ -49,10 +49,16 @@ def run(console: Console, *, shard: str, job: str) -> int:
     return running.exit_status(results)
 
 
-def as_data(jobs: Sequence[Job], skipped: Sequence[Skipped]) -> dict[str, Any]:
-    """The plan for CI: jobs as the rows of a matrix, builds by their content address, and what does not run."""
+def as_data(jobs: Sequence[Job], skipped: Sequence[Skipped], compiler: str) -> dict[str, Any]:
+    """The plan for CI: jobs as the rows of a matrix, builds by their content address, and what does not run.
+
+    Args:
+        jobs: the jobs.
+        skipped: what does not run.
+        compiler: the Go that builds, as it names itself.
+    """
     minors = sorted({str(one.cell["kubernetes"]) for one in jobs})
-    builds = [{"kubernetes": minor, "cache": build_key(minor)} for minor in minors]
+    builds = [{"kubernetes": minor, "cache": build_key(minor, compiler)} for minor in minors]
     keys = {build["kubernetes"]: build["cache"] for build in builds}
     return {
         "schema": SCHEMA,
@@ -71,14 +77,14 @@ def as_data(jobs: Sequence[Job], skipped: Sequence[Skipped]) -> dict[str, Any]:
     }
 
 
-def build_key(minor: str) -> str:
-    """The content address of all that nodes of a Kubernetes minor are built from, but for the Go that builds it."""
+def build_key(minor: str, compiler: str) -> str:
+    """The content address of all that nodes of a Kubernetes minor are built from, and of the Go that builds it."""
     images = paths.repository() / "images"
     others = {f"kubernetes-{other}" for other in versions.kubernetes_minors() if other != minor}
     folders = sorted(path for path in (images / "components").iterdir() if path.is_dir() and path.name not in others)
     recipes = sorted(path for path in images.iterdir() if path.is_file())
     parts = [address.of(path.name, address.of_tree(path)) for path in [*folders, images / "files"]]
-    return address.of(*parts, *(part for path in recipes for part in (path.name, path.read_bytes())))
+    return address.of(compiler, *parts, *(part for path in recipes for part in (path.name, path.read_bytes())))
 
 
 def skipped_rows(skipped: Sequence[Skipped]) -> list[tuple[str, str, str]]:
@@ -96,6 +102,14 @@ def _common(cells: Sequence[Mapping[str, Any]]) -> str:
     """What some clusters have in common: 'controlPlanes 1', or that they are all alike in nothing."""
     common = [f"{key} {value}" for key, value in cells[0].items() if all(cell[key] == value for cell in cells)]
     return ", ".join(common) or "everywhere"
+
+
+def _compiler() -> str:
+    """The Go that builds here; '' where there is none yet, which `invoke setup` sees to."""
+    try:
+        return components.go_version()
+    except (MissingPrerequisite, CommandFailed):
+        return ""
 
 
 def _plan() -> Plan:

@@ -26,6 +26,8 @@ class NodeSpec:
         publish: ports of the node published on 127.0.0.1 of the host: {(node port, protocol): host port}.
         mounts: folders of the host: (host path, node path, read-only).
         environment: settings for the node's entrypoint.
+        memory: MiB of a VM; 0 for what its role needs. A container has the machine's.
+        cpus: virtual processors of a VM; 0 for what its role needs.
     """
 
     name: str
@@ -36,6 +38,8 @@ class NodeSpec:
     publish: Mapping[tuple[int, str], int] = field(default_factory=dict)
     mounts: Sequence[tuple[str, str, bool]] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    memory: int = 0
+    cpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,10 @@ class Provider(Protocol):
 
     def network(self, cluster: str) -> NetworkSpec | None:
         """The cluster's network, None where there is none."""
+        ...
+
+    def slowness(self, cluster: str) -> float:
+        """How many times slower than real hardware its nodes are; 1 where they are as fast, or there are none yet."""
         ...
 
     def used_subnets(self) -> Sequence[str]:

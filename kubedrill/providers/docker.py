@@ -13,9 +13,10 @@ from typing import Any, cast
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
 from kubedrill.providers import docker_flags, docker_names
+from kubedrill.providers.archive import tar_of, tar_stream
 from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, Saved, State
 from kubedrill.providers.docker_checkpoint import DockerCheckpoints
-from kubedrill.providers.docker_engine import Engine, tar_of, tar_stream
+from kubedrill.providers.docker_engine import Engine
 from kubedrill.providers.docker_names import ADDRESS, CLUSTER, META, ROLE
 from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
@@ -215,6 +216,10 @@ class DockerProvider:
             metadata = {key.removeprefix(META): value for key, value in found["Labels"].items() if key.startswith(META)}
             return NetworkSpec(found["IPAM"]["Config"][0]["Subnet"], metadata)
         return None
+
+    def slowness(self, cluster: str) -> float:
+        """Containers run on the very processors of this machine."""
+        return 1.0
 
     def used_subnets(self) -> Sequence[str]:
         """The subnets of all the engine's networks."""

@@ -7,8 +7,6 @@ import io
 import json
 import os
 import re
-import tarfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -173,6 +171,15 @@ class Engine:
         with _translated(), contextlib.suppress(docker.errors.NotFound):
             self._api.remove_volume(name, force=True)
 
+    def volume_folder(self, name: str) -> Path:
+        """The folder of a volume, on the machine of the engine.
+
+        Raises:
+            NotFound: there is no such volume.
+        """
+        with _translated():
+            return Path(self._api.inspect_volume(name)["Mountpoint"])
+
     def containers(self, label: str = "") -> Sequence[Mapping[str, Any]]:
         """All containers, running or not, that carry a label ('key' or 'key=value'); all without one."""
         with _translated():
@@ -302,29 +309,6 @@ class Engine:
         """What the container's first process printed."""
         with _translated():
             return str(self._api.logs(name).decode(errors="replace"))
-
-
-def tar_of(files: Mapping[str, tuple[bytes, int]]) -> bytes:
-    """A tar of files: {path: (content, mode)}."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path, (content, mode) in files.items():
-            entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.size, entry.mode, entry.mtime = len(content), mode, time.time()
-            tar.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def tar_stream(source: Path, path: str) -> Iterator[bytes]:
-    """A tar of one file of this machine under another path, in pieces: it never is in memory as a whole."""
-    entry = tarfile.TarInfo(path.lstrip("/"))
-    entry.size = source.stat().st_size
-    yield entry.tobuf()
-    with source.open("rb") as opened:
-        while piece := opened.read(1 << 20):
-            yield piece
-    # A file is filled up to whole blocks; two empty blocks end the archive.
-    yield bytes(-entry.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
 
 
 @contextlib.contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from kubedrill.bringup import ETCDCTL
 from kubedrill.cluster import Cluster
 from kubedrill.errors import NotFound
+from kubedrill.etcd_members import ETCDCTL
 
 
 def healthy(cluster: Cluster) -> list[str]:

@@ -10,7 +10,7 @@ from kubedrill import kube
 from kubedrill.availability import Restored
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
-from kubedrill.faults import Fault, KillNode, PowerOff, StopNode, Target
+from kubedrill.faults import Fault, KernelPanic, KillNode, PowerCut, PowerOff, StopNode, Target
 from kubedrill.faults.injection import inject
 from kubedrill.faults.perform import NoControlPlane
 from kubedrill.faults.targets import NoTarget
@@ -26,6 +26,8 @@ from kubedrill.shell import Result
 from kubedrill.wait import Verdict, until
 
 T = TypeVar("T")
+# Limits are at most so many times longer than written.
+MOST_PATIENCE = 6.0
 # What only means "not yet" while a cluster is broken on purpose.
 _TRANSIENT = (kube.ApiUnavailable, CommandFailed, NotFound, NoControlPlane, NoTarget)
 
@@ -47,7 +49,9 @@ class Lab:
         *, slow: bool = False,
     ) -> None:  # fmt: skip
         self.cluster = cluster
-        self.api = Kube(cluster.admin_conf(), timeout=2)
+        # Where nodes are slow, limits are longer: they are there to end what does not come, not to measure.
+        self.patience = min(cluster.slow, MOST_PATIENCE)
+        self.api = Kube(cluster.admin_conf(), timeout=2 * self.patience)
         self.monitor = monitor
         self.slow = slow
         self.now = now
@@ -58,6 +62,9 @@ class Lab:
         self.spans: list[FaultSpan] = []
         self.targets: dict[str, str] = {}
         self.facts: dict[str, str] = {}
+        self.doubts: list[str] = []
+        if cluster.slow > 1:
+            self.fact("nodes are slower than real hardware", f"{cluster.slow:g} times")
 
     # --- the story
 
@@ -111,11 +118,13 @@ class Lab:
         running = next((node for node in self.control_planes() if node.state() == "running"), None)
         if running is None:
             raise NotFound("no control plane runs")
-        return running.run(["kubectl", *arguments], stdin=stdin, check=check, timeout=timeout)
+        return running.run(["kubectl", *arguments], stdin=stdin, check=check, timeout=timeout * self.patience)
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Apply objects in the drill's namespace, which is removed at the end."""
-        self.kubectl("apply", "-f", "-", stdin=workload.manifest(*objects))
+        self.kubectl(
+            "apply", "-f", "-", stdin=workload.manifest(*(workload.patient(one, self.cluster.slow) for one in objects))
+        )
 
     def in_pod(self, pod: str, command: str, *, check: bool = True) -> Result:
         """A command line in a pod of the drill's namespace."""
@@ -152,7 +161,8 @@ class Lab:
             raise Untrustworthy(f"before any fault nothing succeeded on: {', '.join(silent)}")
 
     def hold(self, seconds: float) -> None:
-        """Let time pass while the sampling goes on."""
+        """Let time pass while the sampling goes on; so much longer as slow nodes are asked less often."""
+        seconds *= self.cluster.slow
         began = self.now()
         until(lambda: self.now() - began, lambda passed: (passed >= seconds, f"{passed:.0f} s"),
               within=seconds + 30, every=0.1, what="the time that was to pass")  # fmt: skip
@@ -210,12 +220,15 @@ class Lab:
                 self._narrator.waiting(what, seen)
 
         try:
-            state = until(read, check, within=within, every=every, what=what, transient=_TRANSIENT, seen=waiting)
+            state = until(read, check, within=within * self.patience, every=every * self.patience, what=what,
+                          transient=_TRANSIENT, seen=waiting)  # fmt: skip
         except TimedOut as error:
             self._narrator.step(f"{what}: not seen within {within:g} s; {'; '.join(error.evidence)}", "fail")
             reason = f"{error.what}; {'; '.join(error.evidence)}"
             if self._narrator.phase in ("assumptions", "baseline"):
                 raise Untrustworthy(reason) from error
+            if self.cluster.slow > 1:
+                raise Untrustworthy(f"{reason}; {self._too_slow()}") from error
             raise Unmet(reason) from error
         self._narrator.step(what, "wait", predicted, self.now() - self._reference)
         return state
@@ -241,13 +254,28 @@ class Lab:
         if not ok:
             raise Untrustworthy(f"{what}: {measured}")
 
+    def require_seen(self, text: str, read: Callable[[], T], check: Callable[[T], Verdict], *, within: float) -> bool:
+        """Require that something is seen in time; the drill goes on where it is not.
+
+        Returns:
+            Whether it was seen.
+        """
+        try:
+            self.expect_quietly(read, check, within=within)
+        except TimedOut as error:
+            self.require(text, False, "; ".join(error.evidence))
+            return False
+        self.require(text, True, f"after {self.now() - self._reference:.1f} s")
+        return True
+
     def expect_quietly(self, read: Callable[[], T], check: Callable[[T], Verdict], *, within: float) -> T:
         """Wait without a word.
 
         Raises:
             TimedOut: it was not seen in time.
         """
-        return until(read, check, within=within, every=0.5, what="a settled cluster", transient=_TRANSIENT)
+        return until(read, check, within=within * self.patience, every=0.5 * self.patience, what="a settled cluster",
+                     transient=_TRANSIENT)  # fmt: skip
 
     def read(self, read: Callable[[], T], *, within: float = 30) -> T:
         """Read something now, however often an API that is slow to answer must be asked.
@@ -255,7 +283,8 @@ class Lab:
         Raises:
             TimedOut: it could not be read in time.
         """
-        return until(read, lambda _: (True, "read"), within=within, every=0.2, what="an answer", transient=_TRANSIENT)
+        return until(read, lambda _: (True, "read"), within=within * self.patience, every=0.2, what="an answer",
+                     transient=_TRANSIENT)  # fmt: skip
 
     def verify(self) -> None:
         """All is mended and settled: what follows is checked at leisure. Sampling ends here."""
@@ -314,14 +343,19 @@ class Lab:
         self._reference = self.now()
         for fault, entry, start in began:
             healed = None if self._journal.has(entry) else self._reference
-            if isinstance(fault, KillNode | StopNode | PowerOff):
+            if isinstance(fault, KillNode | StopNode | PowerOff | PowerCut | KernelPanic):
                 self.monitor.was_down(fault.subject, start, healed or self._reference)
             self.spans.append(FaultSpan(fault.name, fault.subject, role, start, healed))
         undone = [span.name for span in self.spans[len(self.spans) - len(began) :] if span.healed is not None]
         if undone:
             self._narrator.step("undone: " + ", ".join(undone), "heal")
 
+    def _too_slow(self) -> str:
+        return f"nodes are {self.cluster.slow:g} times slower than real hardware, too slow for a verdict on this"
+
     def _add(self, one: Requirement) -> None:
+        if not one.ok and self.cluster.slow > 1 and one.rule.get("kind") in rules.TIMED:
+            self.doubts.append(f"{one.text}: {one.measured}; {self._too_slow()}")
         self.requirements.append(one)
         self._narrator.step(
             f"{'met' if one.ok else 'NOT MET'}: {one.text} ({one.measured})", "say" if one.ok else "fail"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from kubedrill.probes.read import ApiRead, HttpService
 from kubedrill.probes.sampler import Recording, RunPace, Sampler, stop_all
 from kubedrill.probes.watch import Watch
 from kubedrill.probes.write import ApiWrite, ledger, save_found
+from kubedrill.providers.base import Node
+from kubedrill.providers.places import VMS
 from kubedrill.scenario import workload
 
 INTERVAL = 0.1
@@ -47,6 +50,8 @@ class Monitor:
     ) -> None:  # fmt: skip
         self._cluster, self._run, self._now, self._started = cluster, run, now, started
         self._folder, self._kubectl = folder, kubectl
+        # Slow nodes are asked less often, and have longer to answer: else the questions would be most of their work.
+        self._interval, self._timeout = INTERVAL * cluster.slow, 1.0 * cluster.slow
         self._samplers: dict[str, Sampler] = {}
         self._recordings: dict[str, Recording] = {}
         self._inside = ""
@@ -76,11 +81,16 @@ class Monitor:
         """
         self._inside = inside
         lanes = self._pod_lanes()
-        self._kubectl("apply", "-f", "-", stdin=manifest.manifest() + "---\n" + inpod.pod_manifest(POD, inside, lanes))
+        self._kubectl(
+            "apply",
+            "-f",
+            "-",
+            stdin=manifest.manifest() + "---\n" + inpod.pod_manifest(POD, inside, lanes, timeout=self._timeout),
+        )
         way = access(self._cluster.admin_conf())
         for probe in self._probes(way):
             file = self._folder / "samples" / f"{probe.lane.name}.jsonl"
-            self._samplers[probe.lane.name] = Sampler(probe, RunPace(self._now), file)
+            self._samplers[probe.lane.name] = Sampler(probe, RunPace(self._now), file, timeout=self._timeout)
         for sampler in self._samplers.values():
             sampler.start()
 
@@ -159,16 +169,24 @@ class Monitor:
         for lane in self.lanes():
             if lane.name in self._recordings:
                 ok, why = availability.judgeable(
-                    self.figures(lane.name, ()), lane, MINIMUM_SAMPLES, MAX_STALL, MAX_OVERHEAD
+                    self.figures(lane.name, ()), lane, MINIMUM_SAMPLES, MAX_STALL * self._cluster.slow, MAX_OVERHEAD
                 )
                 weak += [] if ok else [why]
             else:
                 weak.append(f"{lane.name}: no samples")
         return [*self._doubts, *weak]
 
+    def _ahead(self, node: Node) -> float:
+        """How many seconds a node's clock is ahead of this machine's; a container's is the same clock."""
+        if self._cluster.spec.provider != VMS or node.state() != "running":
+            return 0.0
+        before = time.time()
+        said = node.run(["date", "+%s.%N"], show=False, timeout=60).stdout
+        return float(said) - (before + time.time()) / 2
+
     def _probes(self, way) -> list[Probe]:  # type: ignore[no-untyped-def]
         def api(name: str, title: str, kind: str = "read", connection: str = "new") -> Lane:
-            return Lane(name, title, INTERVAL, kind, connection)  # type: ignore[arg-type]
+            return Lane(name, title, self._interval, kind, connection)  # type: ignore[arg-type]
 
         self._writer = ApiWrite(api("api-write", "API write through the entrance", "write"), way.endpoint(), self._run)
         control_planes = [node for node in self._cluster.nodes if node.role == "control-plane"]
@@ -193,22 +211,25 @@ class Monitor:
         host = f"hello.{workload.NAMESPACE}.svc.cluster.local."
         return [
             inpod.PodLane(
-                Lane("pod-service", "Service from inside a pod", INTERVAL, "service", "new"), f"http://{host[:-1]}/"
+                Lane("pod-service", "Service from inside a pod", self._interval, "service", "new"),
+                f"http://{host[:-1]}/",
             ),
-            inpod.PodLane(Lane("pod-dns", "DNS from inside a pod", INTERVAL, "dns", "new"), host),
+            inpod.PodLane(Lane("pod-dns", "DNS from inside a pod", self._interval, "dns", "new"), host),
         ]
 
     def _take_from_the_pod(self) -> None:
         try:
-            tree = self._cluster.node(self._inside).read_tree(inpod.LOGS)
+            node = self._cluster.node(self._inside)
+            tree = node.read_tree(inpod.LOGS)
+            ahead = self._ahead(node)
         except KubedrillError as error:
             self._doubts.append(f"the samples from inside could not be had: {error.what}")
             return
-        taken = inpod.parse(inpod.log_lines(tree, POD), self._started)
+        taken = inpod.parse(inpod.log_lines(tree, POD), self._started + ahead)
         self._doubts += [f"the probe in the pod said: {line}" for line in taken.noise[:3]]
         for name, samples in taken.lanes.items():
             # Of an earlier run's pod nothing is left, but what was asked after the end does not count.
             mine = tuple(sample for sample in samples if 0 <= sample.start <= self._end)
-            mine = inpod.while_off(mine, INTERVAL, self._off, self._end)
+            mine = inpod.while_off(mine, self._interval, self._off, self._end)
             self._recordings[name] = Recording(mine, taken.overhead, 0, ())
             write_samples(mine, self._folder, name)

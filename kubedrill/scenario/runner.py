@@ -85,6 +85,7 @@ def _run(
         raise
     monitor.stop()
     doubts = [] if ending.untrustworthy and not monitor.names() else monitor.doubts()
+    doubts += lab.doubts
     doubts += _healed(cluster, journal, console)
     doubts += _settled(cluster, lab)
     narrator.end()

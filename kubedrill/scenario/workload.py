@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any
 
 from kubedrill.images.store import HELLO
@@ -15,8 +17,9 @@ REQUESTS = {"cpu": "50m"}
 
 
 def deployment(
-    name: str, replicas: int, *, tolerate: int | None = None, spread: bool = True, linger: str = "2s", grace: int = 15
-) -> dict[str, Any]:
+    name: str, replicas: int, *, tolerate: int | None = None, spread: bool = True, linger: str = "2s", grace: int = 15,
+    everywhere: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """A Deployment of `hello`.
 
     Args:
@@ -26,6 +29,7 @@ def deployment(
         spread: whether its pods must be on different nodes, as far as there are enough.
         linger: how long a pod that is told to end goes on serving, so that its endpoint is gone before it is.
         grace: seconds until a pod that does not end is killed.
+        everywhere: whether control planes take its pods, too.
     """
     labels = {"app": name}
     env: list[dict[str, Any]] = [
@@ -61,6 +65,9 @@ def deployment(
             }
             for why in ("not-ready", "unreachable")
         ]
+    if everywhere:
+        taint = {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"}
+        pod["tolerations"] = [*pod.get("tolerations", []), taint]
     if spread:
         pod["topologySpreadConstraints"] = [
             {
@@ -82,6 +89,24 @@ def deployment(
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
+
+
+def patient(made: dict[str, Any], slow: float) -> dict[str, Any]:
+    """A Deployment for nodes that are slow: its pods are asked less often whether they are ready, and may take longer.
+
+    Args:
+        made: the Deployment; anything else is left as it is.
+        slow: how many times slower than real hardware nodes are.
+    """
+    if slow == 1 or made["kind"] != "Deployment":
+        return made
+    changed = copy.deepcopy(made)
+    for container in changed["spec"]["template"]["spec"]["containers"]:
+        probe = container.get("readinessProbe")
+        if probe is not None:
+            probe["periodSeconds"] = math.ceil(probe.get("periodSeconds", 10) * slow / 2)
+            probe["timeoutSeconds"] = math.ceil(probe.get("timeoutSeconds", 1) * slow)
+    return changed
 
 
 def service(name: str, node_port: int | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, NotFound
 from kubedrill.images import components, oci, store
 from kubedrill.kube import Kube
-from kubedrill.providers.docker_engine import tar_of
+from kubedrill.providers.archive import tar_of
 from kubedrill.wait import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.cluster]

@@ -8,9 +8,9 @@ import pytest
 from workload import in_pod, kubectl, manifest, running
 
 from kubedrill import cluster
-from kubedrill.bringup import ETCDCTL
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
+from kubedrill.etcd_members import ETCDCTL
 from kubedrill.kube import Kube
 from kubedrill.wait import until
 

@@ -12,10 +12,11 @@ from fakes import Call, FakeNode, FakeProvider
 
 from kubedrill import host, network, shell
 from kubedrill.capabilities import engine_missing_capabilities
-from kubedrill.images import components, node, rootfs
+from kubedrill.images import box, components, node, rootfs
 from kubedrill.providers.base import NetworkSpec, Node, NodeSpec, Provider, Role
 from kubedrill.providers.docker import DockerProvider
 from kubedrill.providers.docker_engine import Engine
+from kubedrill.providers.vagrant import VagrantProvider
 from kubedrill.wait import until
 
 # What the fake runs on this machine: programs that look at their arguments and standard input alone.
@@ -27,7 +28,7 @@ class Place:
     """A provider under test, with clusters whose names no other run uses.
 
     Args:
-        kind: 'fake' or 'docker'.
+        kind: 'fake', 'docker' or 'vagrant'.
         provider: the provider.
         image: what its nodes are made of.
         made: the clusters made so far.
@@ -74,7 +75,7 @@ def booted(made: Node) -> None:
     """Wait until a node can be shut down in order."""
     until(
         lambda: made.run(["systemctl", "is-active", "multi-user.target"], check=False),
-        lambda found: (found.status == 0, found.output), within=60, every=0.05, what=f"the boot of {made.name}",
+        lambda found: (found.status == 0, found.output), within=240, every=0.05, what=f"the boot of {made.name}",
     )  # fmt: skip
 
 
@@ -83,6 +84,13 @@ def docker() -> tuple[Provider, str]:
     engine = Engine()
     image = node.ensure(engine, rootfs.choose(), components.go_version(), lambda _: None)
     return DockerProvider(engine, frozenset(engine_missing_capabilities() or ())), image
+
+
+def vagrant() -> tuple[Provider, str]:
+    """VMs by Vagrant and libvirt, and the box for them."""
+    provider = VagrantProvider()
+    provider.check()
+    return provider, str(box.ensure(rootfs.choose(), components.go_version(), lambda _: None).file)
 
 
 def fake() -> tuple[Provider, str]:

@@ -15,9 +15,11 @@ from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
 from kubedrill import bringup, kube, kubeadm
-from kubedrill.bringup import ETCDCTL, JOINED, BringUp, Made
+from kubedrill.bringup import BringUp, Made
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
+from kubedrill.etcd_members import ETCDCTL
+from kubedrill.marks import JOINED
 from kubedrill.network import Addresses
 from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.shell import Result
@@ -308,6 +310,38 @@ class TestNodes:
         assert run.node("lab-control-plane-1").spec.publish == {(6443, "tcp"): 16443}
         assert run.node("lab-worker-1").spec.publish == {}
 
+    def test_vms_have_addresses_and_publish_nothing(self, run: Run) -> None:
+        bring = BringUp(
+            spec_of(vm={"controlPlaneMemory": 4000}), Addresses(SUBNET), run.provider, MADE, API_PORT, run.console,
+            api_host="127.0.0.1",
+        )  # fmt: skip
+        assert bring._node_spec("control-plane-1", "x", "control-plane").publish == {(6443, "tcp"): API_PORT}
+        bring.api_host = "172.28.7.11"
+        made = bring._node_spec("control-plane-1", "x", "control-plane")
+        assert (made.publish, made.memory, made.cpus) == ({}, 4000, 0)
+
+    def test_slow_nodes_get_settings_and_limits_that_follow(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        run.provider.slow = 17
+        waits: list[float] = []
+        quick = bringup.until
+
+        def noted(*arguments: Any, **settings: Any) -> Any:
+            waits.append(settings["within"])
+            return quick(*arguments, **settings)
+
+        monkeypatch.setattr(bringup, "until", noted)
+        run.up(spec_of(1, 1))
+        leader = run.node("lab-control-plane-1")
+        assert "leader-elect" in leader.text(kubeadm.INIT_CONFIG)
+        assert "timeouts" in leader.text(kubeadm.INIT_CONFIG)
+        assert f"{kubeadm.PATCHES}/kube-apiserver+strategic.yaml" in leader.disk
+        assert "timeouts" in run.node("lab-worker-1").text(kubeadm.JOIN_CONFIG)
+        assert min(waits) >= 6 * 60
+        limits = [call.timeout for call in leader.calls if call.argv[:2] == ("kubeadm", "init")]
+        assert limits == [3600]
+        init = f"kubeadm init --config {kubeadm.INIT_CONFIG}"
+        assert run.at("ran", leader.name, init) < run.at("create", "lab-worker-1"), "it has the processors to itself"
+
     def test_files_with_secrets_are_for_root_alone(self, run: Run) -> None:
         run.up(spec_of(3, 1))
         found = 0
@@ -405,6 +439,27 @@ class TestFailure:
             return None
 
         run.kubernetes.answers = answer
+        assert "init broke" in run.fails(spec_of())
+        ended()
+
+    def test_a_wait_on_an_api_that_does_not_answer_ends_too(self, run: Run) -> None:
+        """What is read raises each time, so that its check is never asked."""
+        asked = threading.Event()
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.argv[:2] == ("kubeadm", "init"):
+                assert asked.wait(SOON), "the API is asked while init runs"
+                return Result(1, "", "init broke")
+            if call.argv == ("cat", "/etc/kubernetes/super-admin.conf"):
+                return Result(0, ADMIN, "")
+            return None
+
+        def readyz() -> str:
+            asked.set()
+            raise kube.ApiUnavailable("no answer")
+
+        run.kubernetes.answers = answer
+        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
         assert "init broke" in run.fails(spec_of())
         ended()
 

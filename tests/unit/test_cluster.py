@@ -13,14 +13,14 @@ import pytest
 from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, cluster, doctor, host, kube, kubeadm, kubeconfig, lifecycle
-from kubedrill.bringup import JOINED
+from kubedrill import bringup, cluster, doctor, host, kube, kubeadm, kubeconfig, libvirtd, lifecycle
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build
 from kubedrill.images.build import Built
 from kubedrill.images.store import Store
+from kubedrill.marks import JOINED
 from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.shell import Result
@@ -81,7 +81,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         """The API of the fake cluster."""
 
         def __init__(self, text: str) -> None:
-            assert "127.0.0.1" in text
+            assert "https://127.0.0.1:" in text or "https://172.28.0.11:6443" in text
 
         def readyz(self) -> str:
             """Whether it answers."""
@@ -131,6 +131,22 @@ class TestUp:
         assert world.contexts() == ["lab"]
         assert found.server in (world.folder / "kubeconfig").read_text()
         assert (world.folder / "kubeconfig").stat().st_mode & 0o777 == 0o600
+
+    def test_vms_are_reached_at_their_own_addresses(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        checked: list[str] = []
+        monkeypatch.setattr(libvirtd, "check", lambda: checked.append("libvirt"))
+        made = bringup.Made("/cache/x.box", {"v1.37.2": "/pool/x.img"}, "flannel:x", kubeadm.Machine(2, None, None), ())
+        monkeypatch.setattr(cluster, "made_of_box", lambda *_: made)
+        world.provider.slow = 17
+        found = world.up(ClusterSpec(provider="vagrant", workers=1))
+        assert checked == ["libvirt"]
+        assert (found.server, found.slow) == ("https://172.28.0.11:6443", 17)
+        leader = world.provider.node("lab-control-plane-1")
+        assert (leader.spec.image, leader.spec.publish) == ("/cache/x.box", {})
+        network = world.provider.network("lab")
+        assert network is not None
+        assert (network.metadata["provider"], network.metadata["vm-driver"]) == ("vagrant", "auto")
+        assert found.server in (world.folder / "kubeconfig").read_text()
 
     def test_its_subnet_overlaps_nothing(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(host, "host_networks", lambda: [IPv4Network("172.28.0.0/24")])

@@ -15,10 +15,10 @@ import pytest
 from fakes import Call, FakeNode, FakeProvider
 
 from kubedrill import cluster, commands
-from kubedrill.bringup import ETCDCTL
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import Busy, CommandFailed, InvalidSpec, KubedrillError, NotFound
+from kubedrill.etcd_members import ETCDCTL
 from kubedrill.faults import (
     BrokenJournal,
     Cordon,

@@ -38,8 +38,9 @@ def test_the_lint_rule_catches_the_wrong_place(only: str) -> None:
 
 def test_shell_scripts_parse() -> None:
     images = ROOT / "images"
-    scripts = [*images.glob("*.sh"), *(images / "files/usr/local/sbin").iterdir()]
-    assert len(scripts) >= 5
+    programs = [*(images / "files/usr/local/sbin").iterdir(), *(images / "box/usr/local/sbin").iterdir()]
+    scripts = [*images.glob("*.sh"), *programs]
+    assert len(scripts) >= 8
     for script in scripts:
         shell.run(["sh", "-n", str(script)])
 

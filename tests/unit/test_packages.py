@@ -15,7 +15,7 @@ import pytest
 from kubedrill import paths, versions
 from kubedrill.errors import BuildFailed
 from kubedrill.images import components, node, packages, rootfs, store
-from kubedrill.providers.docker_engine import tar_of
+from kubedrill.providers.archive import tar_of
 from kubedrill.shell import Result
 
 SUITE = rootfs.Suite("debian", "bookworm", "deb x", "a test")

@@ -154,6 +154,16 @@ class TestCollection:
         pytester.runpytest("scenarios", "--drill-slow").assert_outcomes(passed=2)
         assert fakes.ran == [("one", True), ("slow-one", True)]
 
+    def test_those_in_vms_run_where_they_are_named(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        """Whoever has containers alone is not bothered by them."""
+        in_vms = '\n@scenario(provider="vagrant")\ndef two(lab):\n    """passed"""\n'
+        write(pytester, scenarios__a=drills(one="passed") + in_vms)
+        pytester.runpytest("scenarios").assert_outcomes(passed=1, skipped=1)
+        for arguments in (["--drill=two"], ["--drill-cluster=vms"]):
+            fakes.ran.clear()
+            pytester.runpytest("scenarios", *arguments)
+            assert ("two", False) in fakes.ran
+
 
 class TestVerdicts:
     @pytest.mark.parametrize(

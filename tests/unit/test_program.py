@@ -91,4 +91,4 @@ class TestHints:
 def test_the_tests_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "is_installed", lambda: True)
     with pytest.raises(MissingPrerequisite, match="tests are not part"):
-        commands.test(Console(), unit=True, everything=False, keyword="")
+        commands.test(Console(), unit=True, everything=False, vagrant=False, keyword="")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 from fake_kubernetes import ADMIN, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
@@ -119,7 +120,7 @@ class FakeKube:
 class World:
     """A lab with all that it touches."""
 
-    def __init__(self, folder: Path, workers: int = 2, control_planes: int = 1) -> None:
+    def __init__(self, folder: Path, workers: int = 2, control_planes: int = 1, slow: float = 1.0) -> None:
         self.clock = Clock()
         self.provider = FakeProvider(script=self.answer)
         self.provider.create_network("lab", NetworkSpec("172.28.0.0/24", {}))
@@ -139,7 +140,7 @@ class World:
         self.narrator = Narrator(self.clock.monotonic, self.told.append)
         nodes = tuple(self.provider.nodes("lab"))
         self.lab = Lab(
-            Cluster(ClusterSpec(workers=workers, control_planes=control_planes), nodes, 6443),
+            Cluster(ClusterSpec(workers=workers, control_planes=control_planes), nodes, 6443, slow=slow),
             cast(Monitor, self.monitor), self.journal, self.narrator, self.clock.monotonic,
         )  # fmt: skip
 
@@ -192,7 +193,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(module, "Kube", FakeKube)
 
-    def made(**counts: int) -> World:
+    def made(**counts: Any) -> World:
         world = World(tmp_path, **counts)
         monkeypatch.setattr(module, "until", partial(until, clock=world.clock))
         return world
@@ -521,6 +522,74 @@ class TestPhases:
             world.lab.expect_quietly(lambda: 4, at_least(5), within=3)
         assert world.clock.time == pytest.approx(3)
         assert world.told == []
+
+
+class TestSlowNodes:
+    """What is too slow to judge is inconclusive: never passed, never failed."""
+
+    @pytest.fixture
+    def slow(self, make: Make) -> World:
+        return make(slow=17.0)
+
+    def test_limits_are_longer(self, slow: World) -> None:
+        assert slow.lab.patience == 6
+        slow.lab.expect("it is late", slow.clock.monotonic, at_least(100), within=20)
+
+    def test_what_is_never_seen_says_nothing_of_the_cluster(self, slow: World) -> None:
+        slow.narrator.enter("fault")
+        with pytest.raises(Untrustworthy, match="17 times slower"):
+            slow.lab.expect("it comes", lambda: 0, at_least(1), within=1)
+
+    def test_time_passes_so_much_longer(self, slow: World) -> None:
+        before = slow.clock.monotonic()
+        slow.lab.hold(2)
+        assert slow.clock.monotonic() - before >= 34
+
+    def test_a_limit_of_time_that_is_not_met_is_a_doubt(self, slow: World) -> None:
+        slow.monitor.gaps = ((1.0, 9.0),)
+        slow.lab.require_downtime("service", 2)
+        (doubt,) = slow.lab.doubts
+        assert "17 times slower" in doubt
+        assert "longest gap" in doubt, "with the figure"
+
+    def test_what_was_lost_is_lost_on_slow_nodes_too(self, slow: World) -> None:
+        slow.lab.require("it is there", False, "nothing")
+        slow.lab.require_downtime("service", 2)
+        assert slow.lab.doubts == []
+
+    def test_the_report_tells_it(self, slow: World, world: World) -> None:
+        assert slow.lab.facts["nodes are slower than real hardware"] == "17 times"
+        assert world.lab.facts == {}
+
+    def container(self, world: World) -> dict[str, Any]:
+        """The container of the Deployment that was applied."""
+        (text,) = (call.stdin for call in world.provider.node("lab-control-plane-1").calls if call.stdin)
+        found = next(one for one in yaml.safe_load_all(text) if one["kind"] == "Deployment")
+        container: dict[str, Any] = found["spec"]["template"]["spec"]["containers"][0]
+        return container
+
+    def test_its_pods_have_more_time(self, slow: World, world: World) -> None:
+        given = workload.deployment("hello", 1)
+        for one in (world, slow):
+            one.lab.apply(given, workload.service("hello"))
+        usual, patient = self.container(world), self.container(slow)
+        assert usual["readinessProbe"]["periodSeconds"] == 1
+        assert (patient["readinessProbe"]["periodSeconds"], patient["readinessProbe"]["timeoutSeconds"]) == (9, 17)
+        assert given["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] == 1
+
+
+class TestRequireSeen:
+    def test_what_is_seen_is_met(self, world: World) -> None:
+        assert world.lab.require_seen("it comes", world.clock.monotonic, at_least(3), within=9)
+        ((text, measured, ok, _),) = [(one.text, one.measured, one.ok, 0) for one in world.lab.requirements]
+        assert (text, ok) == ("it comes", True)
+        assert measured.startswith("after ")
+
+    def test_what_is_not_is_not_and_the_drill_goes_on(self, world: World) -> None:
+        assert not world.lab.require_seen("it comes", lambda: 0, at_least(1), within=2)
+        (one,) = world.lab.requirements
+        assert not one.ok
+        assert "last seen: 0" in one.measured
 
 
 class TestCluster:

@@ -65,6 +65,17 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown patch": ({"kubernetes": versions.newest_minor() + ".99"}, ["not known", versions.newest_minor()]),
     "version a number": ({"kubernetes": 1.37}, ["kubernetes", "string", "1.37"]),
     "unknown provider": ({"provider": "podman"}, ["provider", "'docker'", "'podman'"]),
+    "ports of VMs": (
+        {"provider": "vagrant", **of_nodes("worker-1", ports=[{"nodePort": 80, "hostPort": 8080}])},
+        ["worker-1: ports", "an address that this machine reaches"],
+    ),
+    "mounts of VMs": (
+        {"provider": "vagrant", **of_nodes("worker", mounts=[{"hostPath": "/a", "nodePath": "/b"}])},
+        ["worker: mounts", "a file system of its own"],
+    ),
+    "unknown driver of VMs": ({"vm": {"driver": "xen"}}, ["vm.driver", "'emulation'", "'xen'"]),
+    "misspelt setting of VMs": ({"vm": {"workerCpu": 2}}, ["vm.workerCpu", "did you mean 'workerCpus'?"]),
+    "VMs of negative size": ({"vm": {"workerMemory": -1}}, ["vm.workerMemory", "-1"]),
     "unknown proxy mode": ({"proxyMode": "ipvs"}, ["proxyMode", "nftables", "'ipvs'"]),
     "misspelt key": ({"controlPlane": 3}, ["unknown key 'controlPlane'", "did you mean 'controlPlanes'?"]),
     "misspelt key by case": ({"podsubnet": "10.1.0.0/16"}, ["'podsubnet'", "did you mean 'podSubnet'?"]),
@@ -305,10 +316,16 @@ FULL: dict[str, Any] = {
             "mounts": [{"hostPath": "/a", "nodePath": "/b", "readOnly": True}],
         }
     },
+    "vm": {"driver": "emulation", "controlPlaneMemory": 4096, "workerCpus": 2},
+}
+VMS = {
+    "provider": "vagrant",
+    "vm": {"driver": "kvm"},
+    "nodes": {"worker": {"labels": {"a": "b"}, "taints": ["a:NoExecute"]}},
 }
 
 
-@pytest.mark.parametrize("given", [{}, FULL], ids=["defaults", "full"])
+@pytest.mark.parametrize("given", [{}, FULL, VMS], ids=["defaults", "full", "VMs"])
 def test_json_round_trip(given: dict[str, Any]) -> None:
     made = load_mapping(given, source="a")
     text = made.to_json()
@@ -320,7 +337,13 @@ def test_the_full_spec_differs_from_the_default_in_every_key() -> None:
     """Else the round trip would not notice a key that is lost."""
     full = load_mapping(FULL, source="a").model_dump()
     same = [key for key, value in ClusterSpec().model_dump().items() if full[key] == value]
-    assert same == ["provider"]  # there is one only
+    assert same == ["provider"]  # VMs have neither ports nor mounts
+    assert load_mapping(VMS, source="a").provider == "vagrant"
+
+
+def test_sizes_of_vms_go_by_role() -> None:
+    made = load_mapping({"vm": {"controlPlaneMemory": 4096, "workerCpus": 2}}, source="a").vm
+    assert [made.size(key) for key in ("control-plane-3", "worker-1", "load-balancer")] == [(4096, 0), (0, 2), (0, 0)]
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "5", '"x"', '{"workers": 1, "fromTheFuture": 2}'])

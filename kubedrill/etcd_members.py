@@ -1,0 +1,23 @@
+"""etcd's members, asked and changed on a control plane."""
+
+from __future__ import annotations
+
+from kubedrill.providers.base import Node
+
+# etcdctl in the etcd container of a control plane, with the certificates that kubeadm made.
+ETCDCTL = (
+    "crictl exec $(crictl ps --quiet --name etcd) etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
+    "--cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key"
+)
+
+
+def forget_member(leader: Node, address: str) -> None:
+    """Take the etcd member at an address out of the cluster; harmless where there is none.
+
+    A member that never started has no name yet, only the address of its peer.
+
+    Raises:
+        CommandFailed: etcd has no quorum.
+    """
+    find = f"{ETCDCTL} member list | grep -F ' https://{address}:2380,' | cut -d, -f1"
+    leader.run(["sh", "-c", f"set -e; for id in $({find}); do {ETCDCTL} member remove $id; done"], timeout=60)

@@ -1,0 +1,92 @@
+"""What `invoke setup --provider vagrant` does besides: Vagrant, libvirt and QEMU from the distribution."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from kubedrill import host, libvirtd, shell
+from kubedrill.errors import MissingPrerequisite
+from kubedrill.install import Prerequisite
+
+PREREQUISITES = (
+    Prerequisite("vagrant", "makes and removes the VMs", programs=("vagrant",)),
+    Prerequisite("vagrant-libvirt", "lets Vagrant use libvirt",
+                 files=("/usr/share/rubygems-integration/*/gems/vagrant-libvirt-*",)),
+    Prerequisite("libvirt-daemon-system", "runs the VMs", programs=("libvirtd",)),
+    Prerequisite("libvirt-clients", "looks after running VMs", programs=("virsh",)),
+    Prerequisite("dnsmasq-base", "gives each VM its address", programs=("dnsmasq",)),
+    Prerequisite("qemu-system-x86", "is the computer", programs=("qemu-system-x86_64",)),
+    Prerequisite("qemu-utils", "writes the box's disk", programs=("qemu-img",)),
+    Prerequisite("grub-pc-bin", "boots the box's disk", files=("/usr/lib/grub/i386-pc/boot.img",)),
+    Prerequisite("grub-common", "boots the box's disk", programs=("grub-mkimage",)),
+    Prerequisite("fdisk", "writes the box's partition table", programs=("sfdisk",)),
+    Prerequisite("e2fsprogs", "writes file systems", programs=("mke2fs",)),
+    Prerequisite("openssh-client", "commands in VMs", programs=("ssh", "ssh-keygen")),
+)  # fmt: skip
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+_APT = ("apt-get", "-o", "DPkg::Lock::Timeout=120")
+
+
+def lacking(
+    which: Callable[[str], object] | None = None, exists: Callable[[str], bool] | None = None
+) -> tuple[Prerequisite, ...]:
+    """What of PREREQUISITES this machine lacks.
+
+    Args:
+        which: finds a program.
+        exists: whether a path with '*' in it matches anything.
+    """
+    find, there = which or _which, exists or _exists
+    return tuple(
+        item
+        for item in PREREQUISITES
+        if not all(find(program) for program in item.programs)
+        or (item.files and not any(there(file) for file in item.files))
+    )
+
+
+def setup(
+    *,
+    missing: Callable[[], tuple[Prerequisite, ...]] = lacking,
+    run: Callable[..., shell.Result] = shell.run,
+    start: Callable[[], str] = libvirtd.ensure,
+    root: bool | None = None,
+    has_apt: bool | None = None,
+) -> list[str]:
+    """Give this machine what VMs need. Twice is harmless.
+
+    Returns:
+        What was done, or was right already: one line each.
+
+    Raises:
+        MissingPrerequisite: this process may not do it (not root, or no apt); the to-do has the command.
+        EngineUnavailable: libvirt does not come up.
+        CommandFailed: apt failed.
+    """
+    wanted = missing()
+    lines = ["packages for VMs: nothing is lacking"]
+    if wanted:
+        names = [item.package for item in wanted]
+        apt = host.distribution().has_apt if has_apt is None else has_apt
+        if not apt or not (host.is_root() if root is None else root):
+            command = f"apt-get install -y --no-install-recommends {' '.join(names)}"
+            raise MissingPrerequisite(
+                "this machine lacks something for VMs that `invoke setup` may not add",
+                evidence=[f"{item.package}: {item.why}" for item in wanted],
+                todo=[f"sudo {command}" if apt else f"install, by Debian's names: {' '.join(names)}"],
+            )
+        env = {"DEBIAN_FRONTEND": "noninteractive"}
+        run([*_APT, "update"], env=env, timeout=1800)
+        run([*_APT, "install", "-y", "--no-install-recommends", *names], env=env, timeout=1800)
+        lines = [f"installed {', '.join(names)}"]
+    return [*lines, start()]
+
+
+def _which(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(program, path=_SBIN)
+
+
+def _exists(pattern: str) -> bool:
+    return any(Path("/").glob(pattern.lstrip("/")))

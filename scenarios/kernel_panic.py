@@ -1,0 +1,45 @@
+"""A kernel that panics: the computer is on, answers nothing, and does not come back by itself."""
+
+from __future__ import annotations
+
+from kubedrill import checks
+from kubedrill.faults import Fault, KernelPanic, LeftOut
+from kubedrill.scenario import scenario, workload
+from kubedrill.scenario.lab import Lab
+from kubedrill.wait import Verdict
+
+
+@scenario(workers=0, provider="vagrant")
+def kernel_panic(lab: Lab) -> None:
+    """Let a control plane's kernel panic: it hangs until it is reset, and then no acknowledged write is lost."""
+    run(lab)
+
+
+def run(lab: Lab, *, healed: bool = True) -> None:
+    """The drill; its negative control does not press the reset button.
+
+    Args:
+        lab: the lab.
+        healed: whether the computer is reset.
+    """
+    leader = lab.control_planes()[0]
+    lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
+    lab.expect(
+        "a pod of hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1), within=90
+    )
+    lab.baseline(4)
+    panic: Fault = KernelPanic(leader.name)
+    with lab.fault(panic if healed else LeftOut(panic)):
+        lab.require_seen("the API is silent", lambda: lab.monitor.silent_for("api-read"),
+                         lambda seconds: (seconds > 2, f"for {seconds:.1f} s"), within=60)  # fmt: skip
+        lab.require_seen("its last words are on the serial console", leader.console,
+                         lambda text: ("Kernel panic" in text, text[-100:]), within=60)  # fmt: skip
+        lab.require("the computer itself is on", leader.state() == "running", leader.state())
+    lab.require_seen("reads succeed again", lambda: lab.monitor.works("api-read"), _works, within=120)
+    lab.require_seen("writes succeed again", lambda: lab.monitor.works("api-write"), _works, within=120)
+    lab.verify()
+    lab.require_writes()
+
+
+def _works(works: bool) -> Verdict:
+    return works, "they succeed" if works else "they do not succeed"
