@@ -10,7 +10,7 @@ from typing import Any
 
 from kubedrill import checks
 from kubedrill.availability import Restored
-from kubedrill.bringup import ETCDCTL
+from kubedrill.etcd_members import ETCDCTL
 from kubedrill.faults import EtcdSnapshot, LoseMember, LoseQuorum
 from kubedrill.faults.etcd import BUMP, SNAPSHOT, rejoin, restore
 from kubedrill.faults.perform import mend

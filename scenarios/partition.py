@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from kubedrill import checks
-from kubedrill.bringup import ETCDCTL
+from kubedrill.etcd_members import ETCDCTL
 from kubedrill.faults import Fault, LeftOut, Partition, Target, targets
 from kubedrill.faults.traffic import Direction
 from kubedrill.network import API_PORT

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubedrill.bringup import ETCDCTL
+from kubedrill.etcd_members import ETCDCTL
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Map, Place, Plan, StateIs, named, node_name
 from kubedrill.faults.computers import MANIFESTS, REMOVED
 
