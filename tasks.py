@@ -307,6 +307,24 @@ def restore(c: Context, checkpoint: str, name: str = "lab") -> None:
     operations.restore(_console(), checkpoint, name)
 
 
+@task(help={"control_plane": "a control plane instead of a worker; the second one brings a balancer", "name": NAME})
+@_friendly
+def add_node(c: Context, control_plane: bool = False, name: str = "lab") -> None:
+    """Add a node to a running cluster: joined with a token of its own, Ready, known to the balancer."""
+    from kubedrill import operations
+
+    operations.add_node(_console(), name, control_plane=control_plane)
+
+
+@task(help={"node": "the last of its role: lab-worker-2, or worker-2", "name": NAME})
+@_friendly
+def remove_node(c: Context, node: str, name: str = "lab") -> None:
+    """Remove a node from a running cluster: drained, out of etcd and the balancer, gone."""
+    from kubedrill import operations
+
+    operations.remove_node(_console(), node, name)
+
+
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
 @_friendly
 def down(c: Context, name: str = "lab", all: bool = False) -> None:
@@ -429,9 +447,9 @@ def matrix(c: Context, json: bool = False, run: bool = False, shard: str = "", j
 @_friendly
 def dashboard(c: Context, name: str = "lab", port: str = "0", open: bool = True) -> None:
     """Show a cluster live in a browser: nodes, pods, etcd, leases, events, the running drill; Ctrl-C ends it."""
-    from kubedrill import commands
+    from kubedrill import insights
 
-    commands.dashboard(_console(), name, port, browser=open)
+    insights.dashboard(_console(), name, port, browser=open)
 
 
 @task(
@@ -450,9 +468,9 @@ def components(
     json: bool = False,
 ) -> int:  # fmt: skip
     """Show each component: how it is started, its files, what is effective; exit status 1 unless all are healthy."""
-    from kubedrill import commands
+    from kubedrill import insights
 
-    return commands.components(_console(), name, node, component, as_json=json, explained=explain)
+    return insights.components(_console(), name, node, component, as_json=json, explained=explain)
 
 
 @task(
@@ -465,15 +483,15 @@ def components(
 @_friendly
 def course(c: Context, lesson: str | None = None, language: str = "") -> None:
     """The course: what to run, what to see, and the question that it answers."""
-    from kubedrill import commands
+    from kubedrill import insights
 
-    commands.course(_console(), lesson, language)
+    insights.course(_console(), lesson, language)
 
 
 @task(help={"name": NAME, "remove": "take it away again"})
 @_friendly
 def addons(c: Context, name: str = "lab", remove: bool = False) -> None:
     """Put CoreDNS, kube-proxy and metrics-server under an add-on manager, on all control planes."""
-    from kubedrill import commands
+    from kubedrill import insights
 
-    commands.addons(_console(), name, remove=remove)
+    insights.addons(_console(), name, remove=remove)

@@ -141,6 +141,10 @@ class BringUp:
         self._making += nodes.values()
         return nodes
 
+    def balancer(self) -> Node:
+        """The balancer alone, made where it is not there: of a cluster that gets a second control plane."""
+        return self._node(BALANCER)
+
     def _keys_of_nodes(self) -> tuple[str, ...]:
         return (*([BALANCER] if self.spec.control_planes > 1 else []), *self.spec.node_keys())
 

@@ -68,10 +68,12 @@ def heard_since(heartbeats: Mapping[str, float], wanted: Collection[str], since:
 def started_since(pods: Sequence[PodSnapshot], since: float) -> Verdict:
     """Every pod is ready by containers that were started since then: none is only remembered as ready.
 
+    Static pods need not be ready, as their probes begin after 10 s; whether they serve tells the API.
+
     Args:
         pods: those that should be; ones that have ended are passed over.
         since: seconds since 1970. Kubernetes rounds its moments down to seconds.
     """
     alive = [pod for pod in pods if pod.phase not in ("Succeeded", "Failed") and not pod.deleting]
-    waited = [pod.name for pod in alive if not pod.ready or pod.started < int(since)]
+    waited = [pod.name for pod in alive if pod.started < int(since) or not (pod.ready or pod.owner.startswith("Node/"))]
     return bool(alive) and not waited, f"not started again yet: {', '.join(waited)}" if waited else f"{len(alive)} pods"

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from kubedrill import doctor, host, journal, kubeadm, kubeconfig, libvirtd, lifecycle, logs, network, paths, versions
+from kubedrill import (
+    doctor,
+    host,
+    ingredients,
+    journal,
+    kubeadm,
+    kubeconfig,
+    libvirtd,
+    lifecycle,
+    logs,
+    network,
+    paths,
+    versions,
+)
 from kubedrill.bringup import BringUp, Made
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.etcd_members import forget_member
-from kubedrill.images import box as boxes
-from kubedrill.images import build, components, rootfs, store_disk
-from kubedrill.images.build import Built
+from kubedrill.images import build
 from kubedrill.locks import only_one as only_one
 from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
@@ -26,7 +36,6 @@ from kubedrill.providers.docker import DockerProvider
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.providers.places import KIND, VMS, Places
 from kubedrill.providers.vagrant import DRIVER, VagrantProvider
-from kubedrill.providers.virsh import Virsh
 from kubedrill.spec import ClusterSpec, valid_name
 from kubedrill.trends import records
 
@@ -155,39 +164,64 @@ def up(
     if spec.provider == VMS and spec.vm.driver != "virtualbox":
         libvirtd.check()
     with only_one(spec.name):
-        fresh, existing = _found(place.provider, spec, console)
-        if not existing:
-            doctor.preflight(spec, built=build.is_built(place.engine, spec.kubernetes))
-        if merge:
-            # A broken file is an error now, not after the work.
-            kubeconfig.entries(kubeconfig.path())
-        built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
-        made = _made(spec, built) if spec.provider != VMS else made_of_box(place, built, console, spec.vm.driver)
-        began = time.monotonic()
-        try:
-            if fresh:
-                _make_network(place.provider, spec)
-            cluster = attach(place.provider, spec.name)
-            complete = len(existing) == len(spec.node_keys()) + (spec.control_planes > 1)
-            if complete and len(cluster.running()) < len(existing):
-                # One that was stopped: what the API remembers of its nodes must not pass for the truth.
-                lifecycle.whole(cluster, console)
-            BringUp(
-                spec=spec,
-                addresses=_addresses(place.provider, spec.name),
-                provider=place.provider,
-                made=made,
-                api_port=cluster.api_port,
-                api_host=cluster.api_host,
-                console=console,
-                existing=existing,
-            ).run(_publisher(cluster, merge))
-        except BaseException as error:
-            _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
-            raise
-        if not existing:
-            records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
+        return finish(place, spec, console, source=source, keep=keep, merge=merge)
+
+
+def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, keep: bool, merge: bool) -> Cluster:
+    """What `up` does, for whoever holds the cluster's name already (`only_one`)."""
+    fresh, existing = _found(place.provider, spec, console)
+    if not existing:
+        doctor.preflight(spec, built=build.is_built(place.engine, spec.kubernetes))
+    if merge:
+        # A broken file is an error now, not after the work.
+        kubeconfig.entries(kubeconfig.path())
+    made = what_of(place, spec, console, source=source)
+    began = time.monotonic()
+    try:
+        if fresh:
+            _make_network(place.provider, spec)
+        cluster = attach(place.provider, spec.name)
+        complete = len(existing) == len(spec.node_keys()) + (spec.control_planes > 1)
+        if complete and len(cluster.running()) < len(existing):
+            # One that was stopped: what the API remembers of its nodes must not pass for the truth.
+            lifecycle.whole(cluster, console)
+        bring_up(place, cluster, made, console, existing).run(_publisher(cluster, merge))
+    except BaseException as error:
+        _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
+        raise
+    if not existing:
+        records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
     return attach(place.provider, spec.name)
+
+
+def what_of(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str = "auto") -> Made:
+    """What the nodes of a cluster are made of, built where it is not there yet."""
+    built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
+    if spec.provider == VMS:
+        return ingredients.of_vms(place.engine, built, console, spec.vm.driver)
+    return ingredients.of_containers(built)
+
+
+def bring_up(place: Lab, cluster: Cluster, made: Made, console: Reporter, existing: dict[str, Node]) -> BringUp:
+    """The steps that make a cluster what its spec says.
+
+    Args:
+        place: the lab.
+        cluster: the cluster, as far as it is there.
+        made: what its nodes are made of.
+        console: told of each step.
+        existing: the nodes that have joined already, by host name.
+    """
+    return BringUp(
+        spec=cluster.spec,
+        addresses=addresses(place.provider, cluster.spec.name),
+        provider=place.provider,
+        made=made,
+        api_port=cluster.api_port,
+        api_host=cluster.api_host,
+        console=console,
+        existing=existing,
+    )
 
 
 def down(provider: Provider, name: str, console: Reporter) -> bool:
@@ -280,7 +314,7 @@ def _make_network(provider: Provider, spec: ClusterSpec) -> None:
     subnet = network.free_subnet(taken)
     metadata = {
         "spec": spec.to_json(),
-        "api-port": str(_free_port()),
+        "api-port": str(host.free_port()),
         "version": versions.kubernetes_version(spec.kubernetes),
     }
     if spec.provider == VMS:
@@ -289,48 +323,16 @@ def _make_network(provider: Provider, spec: ClusterSpec) -> None:
     provider.create_network(spec.name, NetworkSpec(str(subnet), metadata))
 
 
-def _addresses(provider: Provider, name: str) -> network.Addresses:
+def addresses(provider: Provider, name: str) -> network.Addresses:
+    """Who has which address in a cluster.
+
+    Raises:
+        KubedrillError: its network is gone.
+    """
     found = provider.network(name)
     if found is None:
         raise KubedrillError(f"the network of {name} is gone", todo=[f"run: invoke down --name {name}"])
     return network.Addresses(IPv4Network(found.subnet))
-
-
-def _made(spec: ClusterSpec, built: Built) -> Made:
-    store = built.store
-    return Made(
-        image=built.node_image,
-        stores={store.kubernetes: store.volume},
-        flannel_image=store.flannel_image,
-        machine=kubeadm.Machine(host.cgroup_version(), store.etcd_tag, store.dns_tag),
-        nameservers=tuple(host.upstream_nameservers()),
-    )
-
-
-def made_of_box(place: Lab, built: Built, console: Reporter, driver: str = "auto") -> Made:
-    """What VMs are made of: the box, and the image store as a disk.
-
-    Args:
-        place: the lab.
-        built: what containers are made of.
-        console: told of what is built.
-        driver: what runs them; VirtualBox has formats of its own.
-    """
-    virtualbox = driver == "virtualbox"
-    kind: boxes.Kind = "virtualbox" if virtualbox else "libvirt"
-    box = boxes.ensure(rootfs.choose(), components.go_version(), console.say, kind)
-    store = built.store
-    refresh = (lambda: None) if virtualbox else Virsh().refresh
-    disk = store_disk.ensure(store, place.engine.volume_folder, refresh, console.say)
-    if virtualbox:
-        store_disk.for_virtualbox(disk)
-    return Made(
-        image=str(box.file),
-        stores={store.kubernetes: str(disk)},
-        flannel_image=store.flannel_image,
-        machine=kubeadm.Machine(2, store.etcd_tag, store.dns_tag),  # the kernel is the box's own
-        nameservers=tuple(host.upstream_nameservers()),
-    )
 
 
 def _publisher(cluster: Cluster, merge: bool) -> Callable[[str], str]:
@@ -364,12 +366,6 @@ def _clean_up(provider: Provider, name: str, console: Reporter, error: BaseExcep
         console.say(f"the nodes of {name} were removed (--keep leaves them)")
     except KubedrillError as problem:
         console.say(f"could not remove all of {name}: {problem}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def log_folder(name: str) -> Path:

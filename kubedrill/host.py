@@ -9,6 +9,7 @@ import ipaddress
 import os
 import platform
 import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +24,9 @@ from kubedrill.kernel import Feature, kernel_features
 
 __all__ = [
     "DefaultRoute", "Distribution", "Feature", "Inotify", "Kvm", "Memory", "as_root", "cgroup_version", "cores",
-    "default_route", "distribution", "engine_missing_capabilities", "free_disk", "host_networks", "inotify_limits",
-    "is_root", "kernel_features", "kvm", "machine", "memory", "missing_capabilities", "pid_from", "process_name",
+    "default_route", "distribution", "engine_missing_capabilities", "free_disk", "free_port", "host_networks",
+    "inotify_limits", "is_root", "kernel_features", "kvm", "machine", "memory", "missing_capabilities", "pid_from",
+    "process_name",
     "raise_inotify_limits", "sysctl_command", "systemd_runs", "upstream_nameservers",
 ]  # fmt: skip
 
@@ -279,3 +281,10 @@ def _read(path: Path) -> str | None:
         return path.read_text()
     except OSError:
         return None
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

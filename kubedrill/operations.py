@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from kubedrill import checkpoints, lifecycle
+from kubedrill import checkpoints, lifecycle, scaling
 from kubedrill import cluster as clusters
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
@@ -79,8 +79,7 @@ def checkpoint(console: Console, checkpoint: str | None, name: str, *, listing: 
         console.say(f"the checkpoint {remove} of {name} is gone")
     elif checkpoint:
         with _alone(console, name) as (place, there):
-            if not Journal.of(name).is_empty():
-                raise KubedrillError(f"{name} carries what a drill broke", todo=[f"run: invoke heal --name {name}"])
+            _healed(name)
             kept = checkpoints.take(place.provider, there, checkpoint, console)
         console.say(f"checkpoint {kept.name}: {len(kept.nodes)} nodes, {kept.mebibytes} MiB")
         console.line(f"invoke restore {kept.name} --name {name}    # all that happens from now on is gone then")
@@ -91,6 +90,34 @@ def restore(console: Console, checkpoint: str, name: str) -> None:
     with _alone(console, name) as (place, _):
         there = checkpoints.restore(place.provider, name, checkpoint, console)
     console.say(f"{name} is as it was at checkpoint {checkpoint}: {len(there.nodes)} nodes, API at {there.server}")
+
+
+def add_node(console: Console, name: str, *, control_plane: bool) -> None:
+    """One more node."""
+    with _alone(console, name) as (place, there):
+        _healed(name)
+        more = scaling.add(place, there, console, control_plane=control_plane)
+    new = sorted({node.name for node in more.nodes} - {node.name for node in there.nodes})
+    console.say(
+        f"{name} has {', '.join(new)} now: {more.spec.control_planes} control planes, {more.spec.workers} workers"
+    )
+    if more.api_port != there.api_port:
+        console.say(f"its API is reached through the balancer from now on: {more.server}")
+
+
+def remove_node(console: Console, node: str, name: str) -> None:
+    """One node less."""
+    with _alone(console, name) as (place, there):
+        _healed(name)
+        left = scaling.remove(place.provider, there, there.node(node), console)
+    console.say(f"{name} is without {node} now: {left.spec.control_planes} control planes, {left.spec.workers} workers")
+    if left.api_port != there.api_port:
+        console.say(f"its API is reached without a balancer from now on: {left.server}")
+
+
+def _healed(name: str) -> None:
+    if not Journal.of(name).is_empty():
+        raise KubedrillError(f"{name} carries what a drill broke", todo=[f"run: invoke heal --name {name}"])
 
 
 def _list(console: Console, name: str) -> None:

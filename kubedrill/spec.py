@@ -28,6 +28,7 @@ from kubedrill.errors import InvalidSpec
 # Static addresses come from one /24 (network.py); and a single computer runs out of cores long before.
 MAX_WORKERS = 99
 CONTROL_PLANE_COUNTS = (1, 3, 5)
+_THERE = "a cluster that is there"
 # A node's name becomes its host name (63 characters at most, RFC 1123): NAME-control-plane-1.
 MAX_NAME = 40
 COMPONENTS = ("apiserver", "controllerManager", "scheduler", "etcd", "kubelet", "kubeProxy")
@@ -53,8 +54,11 @@ def valid_name(name: str) -> str:
     return name
 
 
-def _control_planes(count: int) -> int:
+def _control_planes(count: int, info: ValidationInfo) -> int:
     if count in CONTROL_PLANE_COUNTS:
+        return count
+    # One that grows or shrinks has every count between.
+    if info.context == _THERE and 0 < count < max(CONTROL_PLANE_COUNTS):
         return count
     if 0 < count < 6:
         raise ValueError(
@@ -259,7 +263,7 @@ class ClusterSpec(_Frozen):
             raise InvalidSpec(f"cannot read {source}", evidence=[str(error), text]) from error
         if not isinstance(given, dict):
             raise InvalidSpec(f"cannot read {source}", evidence=[text])
-        return load_mapping(given, source=source)
+        return load_mapping(given, source=source, context=_THERE)
 
     def differences(self, other: ClusterSpec) -> list[str]:
         """What differs, one line a key: 'workers: 2 there, 3 asked for' (`other` is what is there)."""
@@ -286,14 +290,19 @@ def load(config: Path | None, flags: Mapping[str, Any]) -> ClusterSpec:
     return load_mapping(given, source=str(config) if config else "the flags")
 
 
-def load_mapping(given: Mapping[str, Any], *, source: str) -> ClusterSpec:
+def load_mapping(given: Mapping[str, Any], *, source: str, context: str = "") -> ClusterSpec:
     """A spec from keys and values.
 
+    Args:
+        given: the keys of a configuration file.
+        source: where they were read.
+        context: _THERE for a cluster that is there, which may be on its way to another size.
+
     Raises:
-        InvalidSpec: with every reason at once; `source` says where they were read.
+        InvalidSpec: with every reason at once.
     """
     try:
-        return ClusterSpec.model_validate(dict(given))
+        return ClusterSpec.model_validate(dict(given), context=context)
     except ValidationError as error:
         reasons = [reason for problem in error.errors() for reason in _explain(problem)]
         raise InvalidSpec(

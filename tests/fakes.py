@@ -247,6 +247,15 @@ class FakeNode:
         return pasteable(["fake-exec", self.name, *argv])
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A checkpoint in memory."""
+
+    saved: Saved
+    network: NetworkSpec
+    disks: list[tuple[NodeSpec, dict[str, Stored], list[str]]]
+
+
 @dataclass
 class FakeProvider:
     """Clusters in memory.
@@ -269,7 +278,7 @@ class FakeProvider:
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
         self._networks: dict[str, NetworkSpec] = {}
-        self._kept: dict[tuple[str, str], tuple[Saved, list[tuple[NodeSpec, dict[str, Stored], list[str]]]]] = {}
+        self._kept: dict[tuple[str, str], Kept] = {}
         self._nodes: dict[str, FakeNode] = {}
 
     def note(self, *event: str) -> None:
@@ -321,6 +330,13 @@ class FakeProvider:
         """The cluster's network."""
         return self._networks.get(cluster)
 
+    def change(self, cluster: str, metadata: Mapping[str, str]) -> None:
+        """Other metadata from now on."""
+        with self._lock:
+            if cluster not in self._networks:
+                raise NotFound(f"there is no cluster {cluster}")
+            self._networks[cluster] = NetworkSpec(self._networks[cluster].subnet, dict(metadata))
+
     def slowness(self, cluster: str) -> float:
         """As slow as it was told to be."""
         return self.slow
@@ -369,7 +385,8 @@ class FakeProvider:
             if any(node.state() != "stopped" for node in nodes):
                 raise KubedrillError(f"{cluster} does not stand still")
             saved = Saved(checkpoint, len(self._kept), tuple(sorted(node.name for node in nodes)), len(nodes))
-            self._kept[cluster, checkpoint] = saved, [(node.spec, dict(node.disk), list(node.lines)) for node in nodes]
+            disks = [(node.spec, dict(node.disk), list(node.lines)) for node in nodes]
+            self._kept[cluster, checkpoint] = Kept(saved, self._networks[cluster], disks)
             self.note("save", cluster, checkpoint)
         return saved
 
@@ -380,13 +397,15 @@ class FakeProvider:
                 raise NotFound(f"{cluster} has no checkpoint {checkpoint}")
             for node in [node for node in self._nodes.values() if node.cluster == cluster]:
                 self.forget_node(node)
-            for spec, disk, lines in self._kept[cluster, checkpoint][1]:
+            self._networks[cluster] = self._kept[cluster, checkpoint].network
+            for spec, disk, lines in self._kept[cluster, checkpoint].disks:
                 self._nodes[spec.name] = FakeNode.switched_off(self, cluster, spec, disk, lines)
             self.note("put back", cluster, checkpoint)
 
     def saved(self, cluster: str) -> Sequence[Saved]:
         """What was kept of a cluster."""
-        return sorted((one for (of, _), (one, _) in self._kept.items() if of == cluster), key=lambda one: one.taken)
+        found = [kept.saved for (of, _), kept in self._kept.items() if of == cluster]
+        return sorted(found, key=lambda one: one.taken)
 
     def forget(self, cluster: str, checkpoint: str) -> bool:
         """Remove what was kept."""

@@ -219,6 +219,23 @@ class Provider(Protocol):
         ...
 
 
+@runtime_checkable
+class Changeable(Protocol):
+    """A provider whose clusters can become others: more nodes, or fewer."""
+
+    def change(self, cluster: str, metadata: Mapping[str, str]) -> None:
+        """Keep other metadata with a cluster from now on; a checkpoint brings back those of its time.
+
+        Args:
+            cluster: its name.
+            metadata: all of them.
+
+        Raises:
+            NotFound: there is no such cluster.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Saved:
     """A checkpoint: a whole cluster as it was while stopped.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
-from kubedrill.providers import docker_flags, docker_names
+from kubedrill.providers import docker_flags, docker_metadata, docker_names
 from kubedrill.providers.archive import tar_of, tar_stream
 from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, Saved, State
 from kubedrill.providers.docker_checkpoint import DockerCheckpoints
@@ -212,10 +212,11 @@ class DockerProvider:
 
     def network(self, cluster: str) -> NetworkSpec | None:
         """The cluster's network, None where there is none."""
-        for found in self._engine.networks(f"{CLUSTER}={cluster}"):
-            metadata = {key.removeprefix(META): value for key, value in found["Labels"].items() if key.startswith(META)}
-            return NetworkSpec(found["IPAM"]["Config"][0]["Subnet"], metadata)
-        return None
+        return docker_metadata.read(self._engine, cluster)
+
+    def change(self, cluster: str, metadata: Mapping[str, str]) -> None:
+        """Keep other metadata with a cluster from now on."""
+        docker_metadata.change(self._engine, cluster, metadata)
 
     def slowness(self, cluster: str) -> float:
         """Containers run on the very processors of this machine."""

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kubedrill.errors import KubedrillError, NotFound
-from kubedrill.providers import docker_flags
+from kubedrill.providers import docker_flags, docker_metadata
 from kubedrill.providers.base import Saved
 from kubedrill.providers.docker_engine import BUILDER, Engine
 from kubedrill.providers.docker_names import ADDRESS, CHECKPOINT, CLUSTER, disk, network
@@ -69,8 +69,10 @@ class DockerCheckpoints:
                 _each(pool, made, lambda name: self._engine.commit(name, _image(cluster, checkpoint, name), labels))
                 size = copying.result()
             saved = Saved(checkpoint, time.time(), tuple(made), size)
+            there = docker_metadata.read(self._engine, cluster)
             content = {
-                "taken": saved.taken, "mebibytes": size, "nodes": {name: _recipe(found) for name, found in made.items()}
+                "taken": saved.taken, "mebibytes": size, "metadata": dict(there.metadata) if there else {},
+                "nodes": {name: _recipe(found) for name, found in made.items()},
             }  # fmt: skip
             self._engine.create_volume(
                 _copy(cluster, checkpoint, ""), {**labels, INDEX: json.dumps(content, separators=(",", ":"))}
@@ -96,13 +98,13 @@ class DockerCheckpoints:
         with ThreadPoolExecutor(max_workers=8) as pool:
             there = [found["Names"][0].lstrip("/") for found in self._engine.containers(label)]
             _each(pool, there, self._engine.remove_container)
-            disks = [one["Name"] for one in self._engine.volumes(label) if CHECKPOINT not in (one["Labels"] or {})]
-            _each(pool, disks, self._engine.remove_volume)
+            _each(pool, [disk(name) for name in {*there, *recipes}], self._engine.remove_volume)
             for name in recipes:
                 self._engine.create_volume(disk(name), {CLUSTER: cluster})
             image = _image(cluster, checkpoint, next(iter(recipes)))
             self._copy(image, {_copy(cluster, checkpoint, name): disk(name) for name in recipes})
             _each(pool, recipes, lambda name: self._make(cluster, checkpoint, name, recipes[name]))
+        docker_metadata.change(self._engine, cluster, index["metadata"])  # how many nodes there are to be
         self._sweep(cluster)
 
     def saved(self, cluster: str) -> Sequence[Saved]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from kubedrill.providers.base import NetworkSpec, Node, NodeSpec, Provider
+from kubedrill.errors import KubedrillError
+from kubedrill.providers.base import Changeable, Keeper, NetworkSpec, Node, NodeSpec, Provider, Saved
 
 # The key of a network's metadata that says what its nodes are.
 KIND = "provider"
@@ -58,6 +59,52 @@ class Places:
     def remove_cluster(self, cluster: str) -> Sequence[str]:
         """Remove all of a cluster."""
         return self._of(cluster).remove_cluster(cluster)
+
+    def change(self, cluster: str, metadata: Mapping[str, str]) -> None:
+        """Keep other metadata with a cluster.
+
+        Raises:
+            KubedrillError: its provider cannot.
+        """
+        of = self._of(cluster)
+        if not isinstance(of, Changeable):
+            raise KubedrillError(f"{cluster} is made of VMs, and keeps its size", todo=["use --provider docker"])
+        of.change(cluster, metadata)
+
+    def save(self, cluster: str, checkpoint: str) -> Saved:
+        """Keep a cluster as a checkpoint.
+
+        Raises:
+            KubedrillError: its provider cannot.
+        """
+        return self._keeper(cluster).save(cluster, checkpoint)
+
+    def put_back(self, cluster: str, checkpoint: str) -> None:
+        """Replace the nodes of a cluster by those of a checkpoint.
+
+        Raises:
+            KubedrillError: its provider cannot.
+        """
+        self._keeper(cluster).put_back(cluster, checkpoint)
+
+    def saved(self, cluster: str) -> Sequence[Saved]:
+        """The checkpoints of a cluster; none where its provider cannot keep any."""
+        of = self._of(cluster)
+        return of.saved(cluster) if isinstance(of, Keeper) else ()
+
+    def forget(self, cluster: str, checkpoint: str) -> bool:
+        """Remove a checkpoint.
+
+        Raises:
+            KubedrillError: its provider cannot keep any.
+        """
+        return self._keeper(cluster).forget(cluster, checkpoint)
+
+    def _keeper(self, cluster: str) -> Keeper:
+        of = self._of(cluster)
+        if not isinstance(of, Keeper):
+            raise KubedrillError(f"{cluster} is made of VMs, and has no checkpoints", todo=["use --provider docker"])
+        return of
 
     def _of(self, cluster: str) -> Provider:
         return self._machines if cluster in self._machines.clusters() else self._containers

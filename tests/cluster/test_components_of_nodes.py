@@ -9,7 +9,7 @@ import pytest
 import yaml
 from workload import kubectl
 
-from kubedrill import anatomy, checks, commands, kube, logs
+from kubedrill import anatomy, checks, insights, kube, logs
 from kubedrill.anatomy import Component, explain
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
@@ -140,11 +140,11 @@ def test_a_stopped_kubelet_is_down_and_the_others_are_told(
     assert "inactive" in found["kubelet"].why
     assert {found[name].healthy for name in ("containerd", "kube-proxy", "flannel")} == {True}
     options = {"as_json": True, "explained": False}
-    assert commands.components(console, lab.spec.name, "worker-1", "kubelet", **options) == 1
+    assert insights.components(console, lab.spec.name, "worker-1", "kubelet", **options) == 1
     assert json.loads(capsys.readouterr().out)["components"][0]["state"] == "down"
-    assert commands.components(console, lab.spec.name, "worker-1", "kube-proxy", **options) == 0
+    assert insights.components(console, lab.spec.name, "worker-1", "kube-proxy", **options) == 0
     with pytest.raises(InvalidSpec, match="did you mean 'kubelet'"):
-        commands.components(console, lab.spec.name, None, "kubelt", **options)
+        insights.components(console, lab.spec.name, None, "kubelt", **options)
 
 
 @pytest.fixture

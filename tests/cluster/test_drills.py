@@ -43,7 +43,13 @@ def function(name: str) -> Callable[..., None]:
     return run
 
 
-@pytest.mark.parametrize("name", ["hello", "drain", "node-failure", "pod-network", "ha-failover", "selfhosting"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hello", "drain", "node-failure", "pod-network", "ha-failover", "selfhosting",
+        pytest.param("cold-restart", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_the_drill_passes(drilled: Drilled, name: str) -> None:
     run, folder = drilled(DRILLS[name])
     demand(run, "passed")

@@ -13,7 +13,7 @@ import pytest
 from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, cluster, doctor, host, kube, kubeadm, kubeconfig, libvirtd, lifecycle
+from kubedrill import bringup, cluster, doctor, host, ingredients, kube, kubeadm, kubeconfig, libvirtd, lifecycle
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
@@ -145,7 +145,7 @@ class TestUp:
         checked: list[str] = []
         monkeypatch.setattr(libvirtd, "check", lambda: checked.append("libvirt"))
         made = bringup.Made("/cache/x.box", {"v1.37.2": "/pool/x.img"}, "flannel:x", kubeadm.Machine(2, None, None), ())
-        monkeypatch.setattr(cluster, "made_of_box", lambda *_: made)
+        monkeypatch.setattr(ingredients, "of_vms", lambda *_: made)
         world.provider.slow = 17
         found = world.up(ClusterSpec(provider="vagrant", workers=1))
         assert checked == ["libvirt"]

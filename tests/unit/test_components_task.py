@@ -11,7 +11,7 @@ import pytest
 from invoke.collection import Collection
 from invoke.program import Program
 
-from kubedrill import commands, paths
+from kubedrill import insights, paths
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_the_node_is_found_among_the_words(
 ) -> None:
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(sys, "argv", ["invoke", *typed])
-    monkeypatch.setattr(commands, "components", lambda _, *words, **flags: asked.append((*words, flags)))
+    monkeypatch.setattr(insights, "components", lambda _, *words, **flags: asked.append((*words, flags)))
     before = signal.getsignal(signal.SIGTERM)
     spec = importlib.util.spec_from_file_location("tasks", paths.repository() / "tasks.py")
     assert spec is not None

@@ -11,7 +11,7 @@ import pytest
 from fake_kubernetes import ADMIN
 from fakes import FakeNode, FakeProvider, Stored
 
-from kubedrill import checkpoints, cluster, commands, lifecycle, operations, status
+from kubedrill import checkpoints, cluster, commands, insights, lifecycle, operations, status
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound, TimedOut
@@ -171,7 +171,8 @@ class TestWhole:
     @pytest.mark.parametrize(
         ("change", "ok"),
         [({"ready": False}, False), ({"ready": False, "phase": "Succeeded"}, True),
-         ({"ready": False, "deleting": True}, True), ({"ready": True}, True)],
+         ({"ready": False, "deleting": True}, True), ({"ready": True}, True),
+         ({"ready": False, "owner": "Node/lab-worker-1"}, True), ({"owner": "Node/x", "started": 99.0}, False)],
     )  # fmt: skip
     def test_each_pod_of_the_system_must_be_ready_unless_it_has_ended(self, change: dict[str, Any], ok: bool) -> None:
         seen = whole_as_of(101)
@@ -243,7 +244,7 @@ class TestTasks:
             lambda: commands.execute(Console(), "lab", "worker-1", "true"),
             lambda: commands.open_shell(Console(), "lab", "worker-1"),
             lambda: commands.load(Console(), "lab", "an-image"),
-            lambda: commands.addons(Console(), "lab", remove=False),
+            lambda: insights.addons(Console(), "lab", remove=False),
         ):
             with pytest.raises(KubedrillError, match=f"invoke {back} --name lab"):
                 task()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 from fakes import FakeProvider
 
-from kubedrill.providers.base import NetworkSpec, NodeSpec
+from kubedrill.errors import KubedrillError
+from kubedrill.providers.base import NetworkSpec, NodeSpec, Provider
 from kubedrill.providers.places import KIND, Places
 
 
@@ -53,3 +55,37 @@ def test_a_cluster_that_is_nowhere(world: World) -> None:
     assert world.places.network("none") is None
     assert list(world.places.nodes("none")) == []
     assert list(world.places.remove_cluster("none")) == []
+
+
+def test_clusters_are_kept_and_changed_by_their_own_provider(world: World) -> None:
+    places = world.places
+    places.create_node("lab", NodeSpec("lab-worker-1", "worker", "172.28.1.101", "x")).stop()
+    kept = places.save("lab", "clean")
+    assert list(places.saved("lab")) == list(world.containers.saved("lab")) == [kept]
+    places.change("lab", {"spec": "another"})
+    places.put_back("lab", "clean")
+    found = places.network("lab")
+    assert found is not None
+    assert found.metadata == {}, "as it was then"
+    assert places.forget("lab", "clean")
+    assert list(places.saved("lab")) == []
+
+
+def test_vms_have_no_checkpoints_and_keep_their_size(world: World) -> None:
+    """The provider of VMs can do less; a cluster of them can be looked at and taken down all the same."""
+
+    class Less:
+        """A provider without what containers can do besides."""
+
+        clusters = world.machines.clusters
+
+    places = Places(world.containers, cast(Provider, Less()))
+    assert places.saved("vms") == ()
+    for task in (
+        lambda: places.save("vms", "clean"),
+        lambda: places.put_back("vms", "clean"),
+        lambda: places.forget("vms", "clean"),
+        lambda: places.change("vms", {}),
+    ):
+        with pytest.raises(KubedrillError, match="vms is made of VMs"):
+            task()

@@ -1,0 +1,215 @@
+"""A cluster that grows and shrinks, a node at a time: workers, and control planes from one to five.
+
+Nodes are numbered without gaps, so the last of its role goes first. Each step may be done again after a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kubedrill import cluster as clusters
+from kubedrill import entrance, host, kubeadm, kubeconfig, lifecycle, loadbalancer
+from kubedrill.cluster import Cluster, Lab
+from kubedrill.console import Reporter
+from kubedrill.errors import CommandFailed, InvalidSpec, KubedrillError
+from kubedrill.etcd_members import forget_member
+from kubedrill.providers.base import Changeable, File, Node, Provider
+from kubedrill.spec import MAX_WORKERS, ClusterSpec
+from kubedrill.wait import until
+
+MAX_CONTROL_PLANES = 5
+# Kept with the cluster: on which port its API was published before it had a balancer, and the balancer's own.
+FIRST_PORT, BALANCER_PORT = "first-api-port", "balancer-api-port"
+# Seconds.
+_DRAIN = 120
+_ENDS = 90
+
+
+def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool = False) -> Cluster:
+    """One more node: a token and a certificate key of its own, joined, Ready; the balancer knows it.
+
+    Args:
+        place: the lab.
+        cluster: a cluster that runs.
+        console: told of each step.
+        control_plane: a control plane instead of a worker. The second one of a cluster brings a balancer, and the API's
+            address inside the cluster moves there; outside it gets another port of 127.0.0.1.
+
+    Returns:
+        The cluster with it.
+
+    Raises:
+        InvalidSpec: there are as many as there can be.
+        KubedrillError: of the step that failed; adding it again goes on from there.
+    """
+    spec = cluster.spec
+    there, most = (spec.control_planes, MAX_CONTROL_PLANES) if control_plane else (spec.workers, MAX_WORKERS)
+    if there >= most:
+        whose = "control planes" if control_plane else "workers"
+        raise InvalidSpec(f"{spec.name} has {there} {whose}, the most that there can be")
+    lifecycle.need_running(cluster)
+    merge = spec.name in kubeconfig.entries(kubeconfig.path())
+    if len(cluster.nodes) < len(spec.node_keys()) + (spec.control_planes > 1):
+        return clusters.finish(place, spec, console, source="auto", keep=True, merge=merge)  # begun before
+    more = {"control_planes": spec.control_planes + 1} if control_plane else {"workers": spec.workers + 1}
+    grown = spec.model_copy(update=more)
+    if control_plane and spec.control_planes == 1:
+        _with_balancer(place, cluster, grown, console)
+    _record(place.provider, grown)
+    if grown.control_planes > 1:
+        _balance(clusters.attach(place.provider, spec.name), grown, place.provider)
+    return clusters.finish(place, grown, console, source="auto", keep=True, merge=merge)
+
+
+def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, *, drained: bool = True) -> Cluster:
+    """One node less: drained, out of the balancer and of etcd, out of the cluster, gone.
+
+    Args:
+        provider: where its nodes come from.
+        cluster: a cluster whose other nodes run.
+        node: the last of its role; one that is dead cannot be drained, and is not.
+        console: told of each step.
+        drained: whether its pods are moved away first; False is what a drill shows the harm of.
+
+    Returns:
+        The cluster without it.
+
+    Raises:
+        InvalidSpec: it is not the last of its role, or the only control plane, or the balancer.
+        KubedrillError: of the step that failed; what was done stays done.
+    """
+    spec = cluster.spec
+    key = node.name.removeprefix(f"{spec.name}-")
+    last = _removable(spec, key)
+    first = cluster.node("control-plane-1")
+    lifecycle.need_running(cluster, [each for each in cluster.nodes if each.name != node.name])
+    alive = node.state() == "running"
+    if alive and drained:
+        with console.step(f"{node.name}: drained"):
+            first.run(["kubectl", "drain", node.name, "--ignore-daemonsets", "--delete-emptydir-data", "--force",
+                       f"--timeout={_DRAIN}s"], timeout=_DRAIN + 30)  # fmt: skip
+    if node.role == "control-plane":
+        if last.control_planes == 1:
+            _without_balancer(provider, cluster, node, console)
+        else:
+            _balance(cluster, last, provider)
+        if alive:
+            _end_api_server(first, node, console)
+        with console.step(f"{node.name}: no member of etcd any more"):
+            forget_member(first, node.address)
+    with console.step(f"{node.name}: gone"):
+        first.run(["kubectl", "delete", "node", node.name, "--ignore-not-found"], timeout=60)
+        node.remove()
+    if node.role == "control-plane" and last.control_planes == 1:
+        cluster.node("load-balancer").remove()
+    _record(provider, last)
+    left = clusters.attach(provider, spec.name)
+    if spec.name in kubeconfig.entries(kubeconfig.path()) and left.api_port != cluster.api_port:
+        kubeconfig.merge_into(kubeconfig.path(), spec.name, left.admin_conf(), left.server)
+    lifecycle.wait_until_whole(left, console, [], 0)
+    return left
+
+
+def _end_api_server(first: Node, node: Node, console: Reporter) -> None:
+    """Let a control plane's API server end in order.
+
+    The first thing that it does then is to take itself out of the addresses of the Service `kubernetes`, where pods go;
+    of one that just dies they would learn 15 s later. Its end, up to 30 s later, is not waited for.
+    """
+    slices = ["kubectl", "--namespace", "default", "get", "endpointslice", "kubernetes", "-o",
+              "jsonpath={.endpoints[*].addresses[*]}"]  # fmt: skip
+    with console.step(f"{node.name}: no API server any more"):
+        node.run(["rm", "-f", "/etc/kubernetes/manifests/kube-apiserver.yaml"])
+        until(
+            lambda: first.run(slices).stdout.split(), lambda found: (node.address not in found, " ".join(found)),
+            within=_ENDS, every=0.5, what=f"pods no longer sent to {node.name}", transient=(CommandFailed,),
+        )  # fmt: skip
+
+
+def _removable(spec: ClusterSpec, key: str) -> ClusterSpec:
+    """The cluster without a node.
+
+    Raises:
+        InvalidSpec: there would be none without that one.
+    """
+    role, _, number = key.rpartition("-")
+    count = {"control-plane": spec.control_planes, "worker": spec.workers}.get(role, 0)
+    if role == "control-plane" and count == 1:
+        raise InvalidSpec(f"{key} is the only control plane", todo=[f"remove all: invoke down --name {spec.name}"])
+    if not count:
+        raise InvalidSpec(f"{key} goes with the last control plane but one", todo=["remove control planes instead"])
+    if role == "worker" and count == 1:
+        raise InvalidSpec(f"{key} is the last worker: control planes take no pods, so CoreDNS would have no place")
+    if number != str(count):
+        raise InvalidSpec(
+            f"{key} is not the last of its role: nodes are numbered without gaps",
+            todo=[f"invoke remove-node {role}-{count} --name {spec.name}"],
+        )
+    return spec.model_copy(update={{"control-plane": "control_planes", "worker": "workers"}[role]: count - 1})
+
+
+def _with_balancer(place: Lab, cluster: Cluster, grown: ClusterSpec, console: Reporter) -> None:
+    """A balancer in front of the only control plane, and the API's address moved to it."""
+    provider, name = place.provider, grown.name
+    addresses = clusters.addresses(provider, name)
+    before = _metadata(provider, name)
+    ports = {FIRST_PORT: before["api-port"], BALANCER_PORT: str(host.free_port())}
+    known = {**ports, **before}  # where it was begun before, those of then
+    _change(provider, name, known)
+    there = {node.name: node for node in cluster.nodes if node.role == "load-balancer"}
+    ahead = Cluster(grown, cluster.nodes, int(known[BALANCER_PORT]))
+    balancer = clusters.bring_up(place, ahead, clusters.what_of(place, grown, console), console, there).balancer()
+    # The second control plane is not there yet.
+    _configure(balancer, {kubeadm.node_name(grown, "control-plane-1"): addresses.node("control-plane-1")})
+    planes = [node for node in cluster.nodes if node.role == "control-plane"]
+    workers = [node for node in cluster.nodes if node.role == "worker"]
+    entrance.move(planes, workers, addresses.endpoint(cluster.spec), addresses.endpoint(grown), console)
+    _change(provider, name, {**known, "api-port": known[BALANCER_PORT]})
+
+
+def _without_balancer(provider: Provider, cluster: Cluster, leaving: Node, console: Reporter) -> None:
+    """The API's address moved to the control plane that stays; the balancer serves until it is removed."""
+    addresses = clusters.addresses(provider, cluster.spec.name)
+    metadata = dict(_metadata(provider, cluster.spec.name))
+    if FIRST_PORT not in metadata:
+        raise InvalidSpec(
+            f"{cluster.spec.name} was made with several control planes: its API is published at the balancer alone",
+            todo=["two control planes are the least that it can have"],
+        )
+    stays = [node for node in cluster.nodes if node.role == "control-plane" and node.name != leaving.name]
+    workers = [node for node in cluster.nodes if node.role == "worker"]
+    alone = cluster.spec.model_copy(update={"control_planes": 1})
+    entrance.move(stays, workers, addresses.endpoint(cluster.spec), addresses.endpoint(alone), console)
+    metadata["api-port"] = metadata.pop(FIRST_PORT)
+    metadata.pop(BALANCER_PORT, None)
+    _change(provider, cluster.spec.name, metadata)
+
+
+def _balance(cluster: Cluster, spec: ClusterSpec, provider: Provider) -> None:
+    """Let the balancer know who is there."""
+    addresses = clusters.addresses(provider, spec.name)
+    keys = [key for key in spec.node_keys() if key.startswith("control-plane")]
+    _configure(cluster.node("load-balancer"), {kubeadm.node_name(spec, key): addresses.node(key) for key in keys})
+
+
+def _configure(balancer: Node, planes: Mapping[str, str]) -> None:
+    balancer.write([File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(planes))])
+    # Connections that are open stay with the process before, until they end.
+    balancer.run(["systemctl", "reload-or-restart", "haproxy"], timeout=60)
+
+
+def _record(provider: Provider, spec: ClusterSpec) -> None:
+    _change(provider, spec.name, {**_metadata(provider, spec.name), "spec": spec.to_json()})
+
+
+def _metadata(provider: Provider, name: str) -> Mapping[str, str]:
+    found = provider.network(name)
+    if found is None:
+        raise KubedrillError(f"the network of {name} is gone", todo=[f"run: invoke down --name {name}"])
+    return found.metadata
+
+
+def _change(provider: Provider, name: str, metadata: Mapping[str, str]) -> None:
+    if not isinstance(provider, Changeable):
+        raise KubedrillError("clusters of this provider keep their size", todo=["use --provider docker"])
+    provider.change(name, metadata)
