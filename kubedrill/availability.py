@@ -133,6 +133,19 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Restored:
+    """The store was put back to an earlier state on purpose, from a snapshot.
+
+    Args:
+        revision: the newest one that is in the snapshot.
+        at: when the old store was replaced, in seconds of the run.
+    """
+
+    revision: int
+    at: float
+
+
+@dataclass(frozen=True)
 class WritesCheck:
     """What became of the writes of a run.
 
@@ -142,8 +155,10 @@ class WritesCheck:
         reordered: (earlier, later): pairs of numbers that the store holds, or acknowledged, the other way round.
         unknown: how many have no known outcome; that they are there, or not, is no error.
         unknown_found: how many of these are there.
-        undead: numbers that are there although their failure was certain: the store or the probe is wrong.
+        undead: numbers that are there although their failure was certain, or although they are younger than the
+            snapshot that the store was restored from: the store or the probe is wrong.
         unrecorded: numbers that are there and in no ledger: the record of the run was cut off.
+        rolled_back: acknowledged writes that went with the state that a snapshot replaced: lost, and known to be.
     """
 
     acknowledged: int
@@ -153,6 +168,7 @@ class WritesCheck:
     unknown_found: int
     undead: tuple[int, ...] = ()
     unrecorded: tuple[int, ...] = ()
+    rolled_back: tuple[int, ...] = ()
 
     @property
     def intact(self) -> bool:
@@ -160,13 +176,17 @@ class WritesCheck:
         return not (self.lost or self.reordered or self.undead)
 
 
-def lost_writes(writes: Iterable[Write], found: Mapping[str, Sequence[int]]) -> WritesCheck:
+def lost_writes(
+    writes: Iterable[Write], found: Mapping[str, Sequence[int]], restored: Restored | None = None
+) -> WritesCheck:
     """Hold the ledger of writes against what the store has at the end.
 
     Args:
         writes: the ledger: all writes of the run, whatever their outcome.
         found: what was read back after the drill: for each object the numbers in it, in its order. Each write
             appended its number to one object, on the condition that nobody had changed it.
+        restored: where the store was put back to a snapshot: what was acknowledged after that, and before the store
+            was replaced, cannot be there.
     """
     ledger = {write.number: write for write in writes}
     there = {number for numbers in found.values() for number in numbers}
@@ -174,14 +194,24 @@ def lost_writes(writes: Iterable[Write], found: Mapping[str, Sequence[int]]) -> 
     for write in ledger.values():
         by_outcome[write.outcome].add(write.number)
     swapped = {pair for numbers in found.values() for pair in _swapped(numbers, ledger)}
+    younger = {
+        write.number
+        for write in ledger.values()
+        if restored is not None
+        and write.outcome == "ok"
+        and write.revision is not None
+        and write.revision > restored.revision
+        and write.end <= restored.at
+    }
     return WritesCheck(
         acknowledged=len(by_outcome["ok"]),
-        lost=tuple(sorted(by_outcome["ok"] - there)),
+        lost=tuple(sorted(by_outcome["ok"] - there - younger)),
         reordered=tuple(sorted(swapped | _back_in_time(ledger.values()))),
         unknown=len(by_outcome["unknown"]),
         unknown_found=len(by_outcome["unknown"] & there),
-        undead=tuple(sorted(by_outcome["failed"] & there)),
+        undead=tuple(sorted((by_outcome["failed"] | younger) & there)),
         unrecorded=tuple(sorted(there - set(ledger))),
+        rolled_back=tuple(sorted(younger - there)),
     )
 
 

@@ -29,11 +29,9 @@ def load(engine: Engine, image: str, nodes: Sequence[Node]) -> None:
         InvalidSpec: the file is no archive of an image.
         KubedrillError: a node refused it; says which nodes have it.
     """
-    targets = [node for node in nodes if node.role != "load-balancer"]
     file = Path(image)
     if file.is_file():
-        _check(file)
-        _into(targets, file)
+        archive(file, nodes)
         return
     if "/" in image and file.suffix in (".tar", ".oci"):
         raise NotFound(f"there is no file {image}")
@@ -48,7 +46,22 @@ def load(engine: Engine, image: str, nodes: Sequence[Node]) -> None:
         with saved.open("wb") as sink:
             for piece in engine.export_image(image):
                 sink.write(piece)
-        _into(targets, saved)
+        _into(nodes, saved)
+
+
+def archive(file: Path, nodes: Sequence[Node]) -> None:
+    """Import an archive into the container runtime of nodes.
+
+    Args:
+        file: an OCI or Docker archive.
+        nodes: the nodes; balancers are passed over.
+
+    Raises:
+        InvalidSpec: it is no archive of an image.
+        KubedrillError: a node refused it; says which nodes have it.
+    """
+    _check(file)
+    _into(nodes, file)
 
 
 def _check(file: Path) -> None:
@@ -65,11 +78,11 @@ def _check(file: Path) -> None:
         )
 
 
-def _into(nodes: Sequence[Node], archive: Path) -> None:
+def _into(nodes: Sequence[Node], file: Path) -> None:
     def one(node: Node) -> str | None:
         path = f"/var/lib/kubedrill/load-{uuid.uuid4().hex}.tar"
         try:
-            node.send(archive, path)
+            node.send(file, path)
             node.run(["ctr", "--namespace", "k8s.io", "images", "import", "--local", path], timeout=600)
         except KubedrillError as error:
             return f"{node.name}: {error}"
@@ -78,8 +91,9 @@ def _into(nodes: Sequence[Node], archive: Path) -> None:
                 node.run(["rm", "-f", path], check=False, show=False)
         return None
 
+    targets = [node for node in nodes if node.role != "load-balancer"]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        problems = [problem for problem in pool.map(one, nodes) if problem]
+        problems = [problem for problem in pool.map(one, targets) if problem]
     if problems:
-        have = len(nodes) - len(problems)
+        have = len(targets) - len(problems)
         raise KubedrillError(f"{len(problems)} nodes did not take the image, {have} have it", evidence=problems)

@@ -6,8 +6,12 @@ things, and heals; `heal` undoes what a killed run left; targets.py finds who pl
 
 from kubedrill.faults.actions import Fault, Plan, Target
 from kubedrill.faults.addons import ManageAddOns
+from kubedrill.faults.certificates import JoinToken, RenewCertificates, ShortKubeletCertificate
 from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode, RemoveStaticPod, StopNode, StopUnit
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
+from kubedrill.faults.etcd import EtcdSnapshot, LoseMember, LoseQuorum
+from kubedrill.faults.files import PutFolder
+from kubedrill.faults.images import VisitingImage
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.machines import FillDisk, KernelPanic, PowerCut, SkewClock
 from kubedrill.faults.pods import KillPod, StaticPod
@@ -18,8 +22,10 @@ from kubedrill.faults.settings import ChangeConfigMap, Reconfigure, Scale
 from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
-    "BrokenJournal", "ChangeConfigMap", "Cordon", "DisableUnit", "Drain", "DropForward", "Fault", "FaultRefused",
-    "FillDisk", "HealFailed", "KernelPanic", "KillNode", "KillPod", "KillProcess", "LeftOut", "ManageAddOns",
-    "PacketLoss", "Partition", "PauseNode", "Plan", "PowerCut", "PowerOff", "Reconfigure", "RemoveStaticPod", "Scale",
-    "SelfHosted", "SkewClock", "StaticPod", "StopNode", "StopUnit", "Taint", "Target", "heal", "inject",
+    "BrokenJournal", "ChangeConfigMap", "Cordon", "DisableUnit", "Drain", "DropForward", "EtcdSnapshot",
+    "Fault", "FaultRefused", "FillDisk", "HealFailed", "JoinToken", "KernelPanic", "KillNode", "KillPod",
+    "KillProcess", "LeftOut", "LoseMember", "LoseQuorum", "ManageAddOns", "PacketLoss", "Partition",
+    "PauseNode", "Plan", "PowerCut", "PowerOff", "PutFolder", "Reconfigure", "RemoveStaticPod",
+    "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "SkewClock", "StaticPod", "StopNode",
+    "StopUnit", "Taint", "Target", "VisitingImage", "heal", "inject",
 ]  # fmt: skip

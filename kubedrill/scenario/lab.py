@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from kubedrill import kube
+from kubedrill.availability import Restored
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
 from kubedrill.faults import Fault, KernelPanic, KillNode, PowerCut, PowerOff, StopNode, Target
@@ -329,9 +330,13 @@ class Lab:
         """Require that every question of a lane was answered well."""
         self._add(rules.no_failure(self.monitor.lane(lane).title, self.figures(lane)))
 
-    def require_writes(self) -> None:
-        """Require that every acknowledged write is there, in order."""
-        self._add(rules.writes(self.monitor.writes_check()))
+    def require_writes(self, restored: Restored | None = None) -> None:
+        """Require that every acknowledged write is there, in order.
+
+        Args:
+            restored: where the store was put back to a snapshot: what was younger is told, and may not be there.
+        """
+        self._add(rules.writes(self.monitor.writes_check(restored), restored))
 
     def _ended(self, began: Sequence[tuple[Fault, Entry, float]], role: str) -> None:
         """Keep the faults of a block; one whose undo failed, or was left out, is still in the journal."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kubedrill import availability
-from kubedrill.availability import WritesCheck
+from kubedrill.availability import Restored, WritesCheck
 from kubedrill.cluster import Cluster
 from kubedrill.errors import KubedrillError
 from kubedrill.history import Lane, LaneFigures, Sample, write_samples
@@ -57,7 +57,7 @@ class Monitor:
         self._inside = ""
         self._end = 0.0
         self._writer: ApiWrite | None = None
-        self._check: WritesCheck | None = None
+        self._found: dict[str, tuple[int, ...]] | None = None
         self._doubts: list[str] = []
         self._off: list[tuple[float, float]] = []
 
@@ -105,10 +105,8 @@ class Monitor:
         self._take_from_the_pod()
         if self._writer is not None:
             try:
-                found = self._writer.read_back()
-                save_found(found, self._folder / "writes-found.json")
-                writes = ledger(self._recordings["api-write"].samples)
-                self._check = availability.lost_writes(writes, found)
+                self._found = self._writer.read_back()
+                save_found(self._found, self._folder / "writes-found.json")
             except KubedrillError as error:
                 self._doubts.append(f"what was written could not be read back: {error.what}")
 
@@ -150,15 +148,18 @@ class Monitor:
             raise KubedrillError(f"nothing was sampled on the lane {name}")
         return availability.figures(self.lane(name), recording.samples, faults, self._end, overhead=recording.overhead)
 
-    def writes_check(self) -> WritesCheck:
+    def writes_check(self, restored: Restored | None = None) -> WritesCheck:
         """What became of the numbered writes.
+
+        Args:
+            restored: where the store was put back to a snapshot.
 
         Raises:
             KubedrillError: it is not known.
         """
-        if self._check is None:
+        if self._found is None:
             raise KubedrillError("what was written could not be read back")
-        return self._check
+        return availability.lost_writes(ledger(self._recordings["api-write"].samples), self._found, restored)
 
     def doubts(self) -> list[str]:
         """Why what was measured cannot carry a verdict."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kubedrill import availability, history, report
-from kubedrill.availability import WritesCheck
+from kubedrill.availability import Restored, WritesCheck
 from kubedrill.errors import KubedrillError
 from kubedrill.history import Run
 from kubedrill.probes.write import ledger, load_found
@@ -37,8 +37,9 @@ def rejudge(folder: Path) -> tuple[Run, Run]:
         for lane in saved.lanes
     }
 
-    def check() -> WritesCheck:
-        return availability.lost_writes(ledger(samples["api-write"]), load_found(folder / "writes-found.json"))
+    def check(restored: Restored | None) -> WritesCheck:
+        found = load_found(folder / "writes-found.json")
+        return availability.lost_writes(ledger(samples["api-write"]), found, restored)
 
     titles = {lane.name: lane.title for lane in saved.lanes}
     requirements = tuple(rules.again(one, titles, figures, check) for one in saved.requirements)

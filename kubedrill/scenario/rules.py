@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from kubedrill.availability import WritesCheck, error_share
+from kubedrill.availability import Restored, WritesCheck, error_share
 from kubedrill.history import LaneFigures, Requirement
 
 # Kinds of requirements whose limits were made for real hardware: not met on slow nodes, they say nothing.
@@ -42,20 +43,30 @@ def no_failure(title: str, figures: LaneFigures) -> Requirement:
     return Requirement(f"{title}: no failed request", measured, bad == 0 and figures.samples > 0, rule)
 
 
-def writes(check: WritesCheck) -> Requirement:
-    """Every acknowledged write is there, in order."""
+def writes(check: WritesCheck, restored: Restored | None = None) -> Requirement:
+    """Every acknowledged write is there, in order.
+
+    Args:
+        check: what became of them.
+        restored: where the store was put back to a snapshot on the way: what was acknowledged after that is told.
+    """
     measured = (
         f"{check.acknowledged} acknowledged, {len(check.lost)} lost, {len(check.reordered)} out of order, "
         f"{check.unknown} of unknown outcome ({check.unknown_found} of them found)"
-        + (f", {len(check.undead)} there although refused" if check.undead else "")
+        + (f", {len(check.undead)} there that cannot be" if check.undead else "")
+        + (f", {len(check.rolled_back)} lost with what was younger than the snapshot" if restored else "")
     )
     ok = check.intact and check.acknowledged > 0
-    return Requirement("every acknowledged write is there, in order", measured, ok, {"kind": "writes"})
+    which = " up to the snapshot, and since the restore," if restored else ""
+    text = f"every acknowledged write{which} is there, in order"
+    rule = {"kind": "writes", **({"restored": asdict(restored)} if restored else {})}
+    return Requirement(text, measured, ok, rule)
 
 
 def again(
-    one: Requirement, titles: Mapping[str, str], figures: Mapping[str, LaneFigures], check: Callable[[], WritesCheck]
-) -> Requirement:
+    one: Requirement, titles: Mapping[str, str], figures: Mapping[str, LaneFigures],
+    check: Callable[[Restored | None], WritesCheck],
+) -> Requirement:  # fmt: skip
     """The requirement, judged anew; as it was, where it does not follow from samples.
 
     Args:
@@ -72,5 +83,6 @@ def again(
         case "no-failure":
             return no_failure(titles[rule["lane"]], figures[rule["lane"]])
         case "writes":
-            return writes(check())
+            restored = Restored(**rule["restored"]) if "restored" in rule else None
+            return writes(check(restored), restored)
     return one

@@ -221,6 +221,28 @@ def test_lost_writes(ledger: Iterable[Write], found: dict[str, list[int]], expec
     assert check.intact == (not (expected.lost or expected.reordered or expected.undead))
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param([1, 2, 5], replace(NOTHING, acknowledged=5, rolled_back=(3, 4)), id="as-it-must-be"),
+        pytest.param([1, 5], replace(NOTHING, acknowledged=5, lost=(2,), rolled_back=(3, 4)), id="an-older-snapshot"),
+        pytest.param([1, 2], replace(NOTHING, acknowledged=5, lost=(5,), rolled_back=(3, 4)), id="lost-after-it"),
+        pytest.param([1, 2, 3, 5], replace(NOTHING, acknowledged=5, undead=(3,), rolled_back=(4,)), id="no-restore"),
+    ],
+)
+def test_a_store_that_was_restored(found: list[int], expected: WritesCheck) -> None:
+    """Two writes are in the snapshot of revision 20, two came after it, one after the restore."""
+    revisions = {1: 10, 2: 20, 3: 21, 4: 30, 5: 1000}
+    ledger = [write(number, revision=revision) for number, revision in revisions.items()]
+    assert availability.lost_writes(ledger, {"a": found}, availability.Restored(20, 4.7)) == expected
+
+
+def test_a_restored_store_that_counts_again_from_the_snapshot_is_found_out() -> None:
+    ledger = [write(1, revision=10), write(2, revision=30), write(3, revision=11)]
+    check = availability.lost_writes(ledger, {"a": [1, 3]}, availability.Restored(10, 2.7))
+    assert (check.reordered, check.rolled_back) == (((2, 3),), (2,))
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_a_store_that_goes_back_in_time_is_found_out(seed: int) -> None:
     """A correct store of lists never alarms; one that forgets its latest acknowledged changes always does."""

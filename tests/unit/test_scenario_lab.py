@@ -12,7 +12,7 @@ import yaml
 from fake_kubernetes import ADMIN, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill.availability import WritesCheck
+from kubedrill.availability import Restored, WritesCheck
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound, TimedOut
 from kubedrill.faults import FaultRefused, HealFailed, KillNode, LeftOut, StopUnit, Target
@@ -23,7 +23,7 @@ from kubedrill.journal import Journal
 from kubedrill.kube import ApiUnavailable
 from kubedrill.providers.base import NetworkSpec, NodeSpec, Role
 from kubedrill.scenario import lab as module
-from kubedrill.scenario import workload
+from kubedrill.scenario import rules, workload
 from kubedrill.scenario.judge import Unmet, Untrustworthy
 from kubedrill.scenario.lab import Lab, every, names
 from kubedrill.scenario.monitor import Monitor
@@ -98,7 +98,7 @@ class FakeMonitor:
         longest = max((end - start for start, end in self.gaps), default=0)
         return LaneFigures(name, self.samples, failed, unknown, 0, longest, self.gaps)
 
-    def writes_check(self) -> WritesCheck:
+    def writes_check(self, restored: Restored | None = None) -> WritesCheck:
         """What the test says."""
         return self.check
 
@@ -452,7 +452,7 @@ class TestRequire:
             (WritesCheck(9, (), ((1, 2),), 0, 0),
              "9 acknowledged, 0 lost, 1 out of order, 0 of unknown outcome (0 of them found)", False),
             (WritesCheck(9, (), (), 0, 0, undead=(3,)),
-             "9 acknowledged, 0 lost, 0 out of order, 0 of unknown outcome (0 of them found), 1 there although refused",
+             "9 acknowledged, 0 lost, 0 out of order, 0 of unknown outcome (0 of them found), 1 there that cannot be",
              False),
         ],
     )  # fmt: skip
@@ -460,6 +460,23 @@ class TestRequire:
         world.monitor.check = check
         world.lab.require_writes()
         assert world.required() == [("every acknowledged write is there, in order", measured, ok, "writes")]
+
+    def test_writes_after_a_restore(self, world: World) -> None:
+        world.monitor.check = WritesCheck(9, (), (), 0, 0, rolled_back=(7, 8))
+        world.lab.require_writes(Restored(100, 5.0))
+        (one,) = world.lab.requirements
+        assert one.ok
+        assert "up to the snapshot" in one.text
+        assert one.measured.endswith(", 2 lost with what was younger than the snapshot")
+        assert one.rule == {"kind": "writes", "restored": {"revision": 100, "at": 5.0}}
+        asked = []
+
+        def check(restored: Restored | None) -> WritesCheck:
+            asked.append(restored)
+            return world.monitor.check
+
+        assert rules.again(one, {}, {}, check) == one
+        assert asked == [Restored(100, 5.0)]
 
     def test_a_lane_without_samples_is_not_without_failure(self, world: World) -> None:
         world.monitor.samples = 0

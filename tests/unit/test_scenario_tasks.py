@@ -99,7 +99,7 @@ class TestMistyped:
             (["helo"], ["'helo'; did you mean 'hello'?"]),
             (
                 ["hello", "ha-failovr", "qqq"],
-                ["'ha-failovr'; did you mean 'ha-failover'?", "'qqq'; known: addon-manager"],
+                ["'ha-failovr'; did you mean 'ha-failover'?", "'qqq'; known: access"],
             ),
             ([], ["none was named", "invoke scenario --list"]),
         ],

@@ -1,0 +1,139 @@
+"""The network parts etcd's leader from the others: both ways, then one way only; the smaller side must keep silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from kubedrill import checks
+from kubedrill.etcd_members import ETCDCTL
+from kubedrill.faults import Fault, LeftOut, Partition, Target, targets
+from kubedrill.faults.traffic import Direction
+from kubedrill.network import API_PORT
+from kubedrill.providers.base import Node
+from kubedrill.scenario import etcd, scenario, workload
+from kubedrill.scenario.lab import Lab, names
+from kubedrill.wait import Verdict
+
+# Both followers wait for 1 to 2 s (--election-timeout 1000 ms, at random up to twice that) before one stands.
+ELECTION = 1.5
+# What the leader sends still arrives until its window is full and it waits for an acknowledgement.
+WINDOW = 1
+TRIES = 3
+CUTS: tuple[tuple[Direction, str], ...] = (
+    ("both", "neither side hears the other"),
+    ("out", "the leader hears the others, and they do not hear it"),
+    ("in", "the others hear the leader, and it does not hear them"),
+)
+
+
+@dataclass(frozen=True)
+class Try:
+    """A write that was tried on the smaller side: its object's name, and whether it was acknowledged."""
+
+    name: str
+    acknowledged: bool
+    said: str
+
+
+@scenario(control_planes=3, workers=1)
+def partition(lab: Lab) -> None:
+    """Cut etcd's leader off from the other two, in three ways; the minority must acknowledge nothing.
+
+    The majority elects another leader and goes on. Once healed, the history of all writes is one history.
+    """
+    run(lab)
+
+
+def run(lab: Lab, *, healed: bool = True) -> None:
+    """The drill; in its negative control the network is not mended."""
+    lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
+    lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1), within=60)
+    lab.baseline(8)
+    tried: list[Try] = []
+    cuts: list[tuple[str, tuple[float, float]]] = []
+    for direction, words in CUTS:
+        leader = lab.target(targets.etcd_leader(lab.cluster))
+        tried += _cut(lab, leader, direction, words, healed=healed)
+        cuts.append((words, lab.span()))
+        _whole(lab)
+    lab.hold(3)
+    there = lab.kubectl("get", "configmaps", "--namespace", workload.NAMESPACE, "-o", "name").stdout.split()
+
+    lab.verify()
+    acknowledged = [one.name for one in tried if one.acknowledged]
+    lab.require("the minority acknowledged no write", bool(tried) and not acknowledged,
+                f"{len(acknowledged)} of {len(tried)} tried")  # fmt: skip
+    undead = [one.name for one in tried if f"configmap/{one.name}" in there]
+    lab.require("and none of them came to be after the heal", not undead, ", ".join(undead) or "none")
+    for words, between in cuts:
+        lab.require_downtime("api-read", 4, between=between, when=words)
+        lab.require_downtime("api-write", 8, between=between, when=words)
+    lab.require_downtime("service", 1)
+    lab.require_writes()
+
+
+def _cut(lab: Lab, leader: Target, direction: Direction, words: str, *, healed: bool) -> list[Try]:
+    others = [node.name for node in lab.control_planes() if node.name != leader.node]
+    fault: Fault = Partition(leader, tuple(others), direction)
+    lab.say(f"{leader.node} leads and is cut off from {', '.join(others)}: {words}")
+    with lab.fault(fault if healed else LeftOut(fault), role=leader.role):
+        lab.expect(
+            "the others have elected another leader", lambda: targets.etcd_leader(lab.cluster),
+            lambda found: (found.node != leader.node, str(found)), within=30,
+            predicted=ELECTION + (WINDOW if direction == "in" else 0),
+        )  # fmt: skip
+        lab.expect("writes through the balancer succeed", partial(lab.monitor.silent_for, "api-write"), _below(0.5),
+                   within=30, predicted=ELECTION + 1)  # fmt: skip
+        tried = [_try(lab, lab.node(leader.node), f"minority-{direction}-{number}") for number in range(1, TRIES + 1)]
+        _reads(lab, lab.node(leader.node))
+    return tried
+
+
+def _try(lab: Lab, node: Node, name: str) -> Try:
+    """A write on the smaller side, past the balancer."""
+    argv = ["kubectl", f"--server=https://{node.address}:{API_PORT}", "--request-timeout=3s", "create", "configmap",
+            name, "--namespace", workload.NAMESPACE]  # fmt: skip
+    lab.command(f"{' '.join(argv)}     (on {node.name})")
+    result = node.run(argv, check=False, timeout=20)
+    said = " ".join(result.output.split())[-140:]
+    lab.say(f"status {result.status}: {said}")
+    return Try(name, result.status == 0, said)
+
+
+def _reads(lab: Lab, node: Node) -> None:
+    """What the smaller side can still tell: what it knew; not what is so."""
+    key = "/registry/namespaces/default --keys-only --command-timeout=3s"
+    old, new = (
+        node.run(["sh", "-c", f"{ETCDCTL} get {key} --consistency={which}"], check=False, timeout=20, show=False)
+        for which in ("s", "l")
+    )
+    lab.command(f"etcdctl get /registry/namespaces/default --consistency=s; the same with =l     (on {node.name})")
+    lab.require(
+        f"{node.name} tells what it knew when asked for that, and refuses to tell what is so",
+        old.status == 0 and new.status != 0,
+        f"serializable read: status {old.status}, linearizable read: status {new.status}",
+    )
+
+
+def _whole(lab: Lab) -> None:
+    planes = lab.control_planes()
+    lab.expect("all members of etcd are healthy", lambda: etcd.healthy(lab.cluster),
+               lambda healthy: (len(healthy) == len(planes), f"healthy: {', '.join(healthy) or 'none'}"),
+               within=60, predicted=2)  # fmt: skip
+    lanes = [name for name in lab.monitor.names() if name.startswith("cp-")]
+    lab.expect("the API of every control plane answers", lambda: max(map(lab.monitor.silent_for, lanes)), _below(1),
+               within=60, predicted=3)  # fmt: skip
+    lab.expect("the balancer sends to every control plane", lambda: targets.behind_balancer(lab.cluster),
+               lambda found: (len(found) == len(planes), _told(found)), within=30, predicted=3)  # fmt: skip
+    lab.expect("all nodes are Ready", lab.api.nodes,
+               lambda nodes: checks.nodes_ready(nodes, names([*planes, *lab.workers()])), within=60)  # fmt: skip
+
+
+def _told(found: Sequence[Target]) -> str:
+    return ", ".join(target.node for target in found)
+
+
+def _below(seconds: float) -> Callable[[float], Verdict]:
+    return lambda quiet: (quiet < seconds, f"silent for {quiet:.1f} s")
