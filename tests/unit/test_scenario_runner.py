@@ -16,6 +16,7 @@ from fakes import Call, FakeNode, FakeProvider
 from kubedrill import history, live, shell
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
+from kubedrill.cputime import CpuTime
 from kubedrill.errors import KubedrillError
 from kubedrill.faults import LeftOut, StopUnit
 from kubedrill.history import ClusterEvent, Lane, LaneFigures, Run, Sample
@@ -386,7 +387,9 @@ class TestBrokenOff:
 
 
 class TestReport:
-    def test_what_is_in_it(self, world: World) -> None:
+    def test_what_is_in_it(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        times = iter([CpuTime(100, 50, 0), CpuTime(300, 100, 20)])
+        monkeypatch.setattr(runner.cputime, "read", lambda: next(times))
         done, folder = world.run(good)
         assert (done.drill, done.title) == ("a-drill", "A title.")
         assert folder.parent == runner.runs()
@@ -402,7 +405,7 @@ class TestReport:
         assert [step.kind for step in done.steps] == ["say", "fault", "wait", "heal", "say"]
         assert (done.lanes, done.figures) == ((LANE,), (FIGURES,))
         assert done.facts["a fact"] == "7"
-        assert "busy" in done.facts["this computer's cores were"]
+        assert done.facts["this computer's cores were"] == "75% busy, 10% taken by its host"
         assert [one.text for one in done.requirements] == ["no write is lost"]
 
     def test_events_of_before_the_run_are_left_out_and_the_rest_is_in_order(
