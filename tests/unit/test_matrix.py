@@ -26,6 +26,12 @@ AXES = '[axes]\nkubernetes = ["1.37"]\nprovider = ["docker"]\ncontrolPlanes = [1
 MINUTES = "[minutes]\njob = 60\nsetup = 5\ndrill = 10\nup = { 1 = 1, 3 = 2 }\n"
 
 
+@pytest.fixture(autouse=True)
+def no_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was run on this machine sizes no job of these tests."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 def drill(name: str, **needs: Any) -> Scenario:
     return Scenario(name, "", "", lambda lab: None, {"controlPlanes": 1, "workers": 2, **needs})
 

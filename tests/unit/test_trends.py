@@ -251,16 +251,15 @@ class TestSizes:
         assert sizes.measured(found, KIND)("ha-failover", self.CELL) == minutes
 
     def test_the_matrix_asks_it(self, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-        def hours() -> float:
+        def minutes() -> float:
             matrix_command.show(Console(), shard="", job="", as_json=True)
-            jobs = json.loads(capsys.readouterr().out)["jobs"]
-            return float(sum(job["minutes"] for job in jobs if job["name"].startswith("1.37-docker-3-iptables")))
+            return sum(float(job["minutes"]) for job in json.loads(capsys.readouterr().out)["jobs"])
 
         monkeypatch.setattr(matrix_command.host, "machine", lambda: MACHINE)
-        before = hours()
+        before = minutes()
         for one in values(600, 600, 600, figures={"took": 1.0}):
             records.append(one)
-        assert hours() != before
+        assert minutes() < before
 
 
 def test_a_report_is_found_wherever_it_lies(state: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
