@@ -31,7 +31,7 @@ _FIRST_SECTOR = 2048
 _SECTOR = 512
 # mitigations: nobody but the user runs anything here, and under emulation they cost a lot.
 # tsc: an emulated processor does not promise that its counter is constant, so that Linux would read the time from an
-# emulated device; Go programs ask for it all the time, and half of all processor time went into that.
+# emulated device; Go programs ask for it all the time (the system's share of the processor was a half, seen once).
 COMMAND_LINE = (
     f"root=LABEL={LABEL} ro net.ifnames=0 console=tty0 console=ttyS0 loglevel=4 systemd.show_status=no "
     "tsc=reliable mitigations=off apparmor=0 audit=0 nowatchdog systemd.unified_cgroup_hierarchy=1"
