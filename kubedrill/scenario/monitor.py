@@ -21,11 +21,14 @@ from kubedrill.probes.write import ApiWrite, ledger, save_found
 from kubedrill.providers.base import Node
 from kubedrill.providers.places import VMS
 from kubedrill.scenario import workload
+from kubedrill.wait import until
 
 INTERVAL = 0.1
 # Fewer samples say nothing; a sampler that was later than this may have missed what it is there to see.
 MINIMUM_SAMPLES = 30
 MAX_STALL = 1.0
+# Seconds until the API must answer after the end of a drill, so that it can be told what became of the writes.
+READ_BACK = 60
 # Share of a core that a lane may use; more may be felt by the cluster that it measures.
 MAX_OVERHEAD = 0.10
 POD = "probe"
@@ -105,10 +108,14 @@ class Monitor:
         self._take_from_the_pod()
         if self._writer is not None:
             try:
-                self._found = self._writer.read_back()
+                # Where a drill ended with its API down, that is on its way back: it was healed a moment ago.
+                self._found = until(self._writer.read_back, lambda _: (True, "read"), within=READ_BACK,
+                                    what="what was written", transient=(KubedrillError,))  # fmt: skip
                 save_found(self._found, self._folder / "writes-found.json")
             except KubedrillError as error:
-                self._doubts.append(f"what was written could not be read back: {error.what}")
+                self._doubts.append(
+                    f"what was written could not be read back: {'; '.join([error.what, *error.evidence])}"
+                )
 
     def works(self, name: str) -> bool:
         """Whether the newest samples of a lane succeed."""

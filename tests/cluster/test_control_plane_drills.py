@@ -21,7 +21,8 @@ DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "s
 SPEC = {"controlPlanes": 3, "workers": 2}
 # What must be the same before and after: manifests, what lies beside them, CoreDNS and the cluster's configuration.
 FOUND = """
-cd /etc/kubernetes && find . -path ./pki -prune -o -type f -exec sha256sum {} + | sort -k 2; ls manifests 2>&1
+cd /etc/kubernetes && find . -path ./pki -prune -o -type f -exec sha256sum {} + | sort -k 2
+ls manifests 2>&1 || true
 """
 OBJECTS = (
     "kubectl --namespace kube-system get configmap/coredns configmap/kubeadm-config -o jsonpath='{.items[*].data}'; "
