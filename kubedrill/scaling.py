@@ -46,7 +46,8 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
     there, most = (spec.control_planes, MAX_CONTROL_PLANES) if control_plane else (spec.workers, MAX_WORKERS)
     if there >= most:
         whose = "control planes" if control_plane else "workers"
-        raise InvalidSpec(f"{spec.name} has {there} {whose}, the most that there can be")
+        raise InvalidSpec(f"{spec.name} has {there} {whose}, the most that there can be",
+                          todo=[f"remove some first: invoke remove-node NODE --name {spec.name}"])  # fmt: skip
     lifecycle.need_running(cluster)
     merge = spec.name in kubeconfig.entries(kubeconfig.path())
     if len(cluster.nodes) < len(spec.node_keys()) + (spec.control_planes > 1):
@@ -139,7 +140,10 @@ def _removable(spec: ClusterSpec, key: str) -> ClusterSpec:
     if not count:
         raise InvalidSpec(f"{key} goes with the last control plane but one", todo=["remove control planes instead"])
     if role == "worker" and count == 1:
-        raise InvalidSpec(f"{key} is the last worker: control planes take no pods, so CoreDNS would have no place")
+        raise InvalidSpec(
+            f"{key} is the last worker: control planes take no pods, so CoreDNS would have no place",
+            todo=[f"add another first: invoke add-node --name {spec.name}"],
+        )
     if number != str(count):
         raise InvalidSpec(
             f"{key} is not the last of its role: nodes are numbered without gaps",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from types import ModuleType
 from typing import Any
 
+import loading
 import pytest
 import yaml
 from fakes import FakeProvider
 
-from kubedrill import paths
 from kubedrill.cluster import Cluster
 from kubedrill.faults import PutFolder
 from kubedrill.faults.actions import Command
@@ -28,13 +26,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def drill() -> ModuleType:
-    found = importlib.util.spec_from_file_location("drill_access", paths.repository() / "scenarios" / "access.py")
-    assert found is not None
-    assert found.loader is not None
-    loaded = importlib.util.module_from_spec(found)
-    sys.modules["drill_access"] = loaded  # dataclasses look their module up there
-    found.loader.exec_module(loaded)
-    return loaded
+    return loading.drill("access")
 
 
 @pytest.mark.parametrize(

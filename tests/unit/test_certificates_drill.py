@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
+import loading
 import pytest
 import yaml
 from fakes import FakeProvider
 
-from kubedrill import paths, shell
+from kubedrill import shell
 from kubedrill.cluster import Cluster
 from kubedrill.faults import Fault, JoinToken, RenewCertificates, ShortKubeletCertificate
 from kubedrill.faults.actions import Command, Plan, from_data, to_data
@@ -209,12 +209,7 @@ def test_a_token_is_never_in_a_plan(cluster: Cluster) -> None:
 
 
 def module() -> ModuleType:
-    found = importlib.util.spec_from_file_location("drill", paths.repository() / "scenarios" / "certificates.py")
-    assert found is not None
-    assert found.loader is not None
-    loaded = importlib.util.module_from_spec(found)
-    found.loader.exec_module(loaded)
-    return loaded
+    return loading.drill("certificates")
 
 
 class TestDrill:

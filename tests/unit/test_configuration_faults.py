@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import loading
 import pytest
 import yaml
 from fakes import FakeProvider
 
-from kubedrill import kubeadm, paths, shell
+from kubedrill import kubeadm, shell
 from kubedrill.cluster import Cluster
 from kubedrill.faults import ChangeConfigMap, Fault, KillPod, Reconfigure, Scale, StaticPod, Taint
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Plan, from_data, to_data
@@ -213,20 +212,10 @@ class TestArguments:
         assert cluster == {"kind": "ClusterConfiguration"}
 
 
-def scenario(name: str) -> ModuleType:
-    """A drill's module, as the registry loads it: by its path."""
-    found = importlib.util.spec_from_file_location(f"drill_{name}", paths.repository() / "scenarios" / f"{name}.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
 def test_gates_are_read_from_metrics() -> None:
     metrics = (
         "# TYPE kubernetes_feature_enabled gauge\n"
         'kubernetes_feature_enabled{name="A",stage="ALPHA"} 0\nkubernetes_feature_enabled{name="B",stage=""} 1\n'
         'apiserver_x{name="C"} 1\n'
     )
-    assert scenario("configuration_change").feature_gates(metrics) == {"A": 0, "B": 1}
+    assert loading.drill("configuration_change").feature_gates(metrics) == {"A": 0, "B": 1}

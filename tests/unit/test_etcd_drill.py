@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
+import loading
 import pytest
 from fakes import FakeProvider
 
-from kubedrill import paths, shell
+from kubedrill import shell
 from kubedrill.cluster import Cluster
 from kubedrill.faults import EtcdSnapshot, Fault, LoseMember, LoseQuorum
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Plan, from_data, to_data
@@ -212,18 +211,9 @@ class TestRestore:
         assert script.index("kill -STOP") < script.index("rm -rf /var/lib/etcd/member") < script.index("kill -KILL")
 
 
-def module(name: str) -> ModuleType:
-    found = importlib.util.spec_from_file_location("drill", paths.repository() / "scenarios" / f"{name}.py")
-    assert found is not None
-    assert found.loader is not None
-    loaded = importlib.util.module_from_spec(found)
-    found.loader.exec_module(loaded)
-    return loaded
-
-
 def test_the_members_in_a_manifest() -> None:
     text = (
         "    - --name=b\n    - --initial-cluster=a=https://1:2380,b=https://2:2380\n    - --initial-cluster-state=x\n"
     )
-    assert module("etcd_disaster").members_in(text) == {"a", "b"}
-    assert module("etcd_disaster").members_in("") == set()
+    assert loading.drill("etcd_disaster").members_in(text) == {"a", "b"}
+    assert loading.drill("etcd_disaster").members_in("") == set()

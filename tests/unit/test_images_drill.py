@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import loading
 import pytest
 from fakes import FakeProvider
 
-from kubedrill import paths, shell
+from kubedrill import shell
 from kubedrill.cluster import Cluster
 from kubedrill.faults import VisitingImage
 from kubedrill.faults.actions import Command, Plan, from_data, to_data
@@ -24,13 +23,7 @@ NEW = "kubedrill.local/hello:2"
 
 @pytest.fixture(scope="module")
 def drill() -> ModuleType:
-    found = importlib.util.spec_from_file_location("drill_images", paths.repository() / "scenarios" / "images.py")
-    assert found is not None
-    assert found.loader is not None
-    loaded = importlib.util.module_from_spec(found)
-    sys.modules["drill_images"] = loaded  # dataclasses look their module up there
-    found.loader.exec_module(loaded)
-    return loaded
+    return loading.drill("images")
 
 
 @pytest.fixture

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-
+import loading
 import pytest
 
 from kubedrill import paths
 from kubedrill.availability import judgeable
 from kubedrill.history import Lane, LaneFigures
 
-_found = importlib.util.spec_from_file_location("verdicts", paths.repository() / "tests" / "cluster" / "verdicts.py")
-assert _found is not None
-assert _found.loader is not None
-verdicts = importlib.util.module_from_spec(_found)
-_found.loader.exec_module(verdicts)
+verdicts = loading.by_path("verdicts", paths.repository() / "tests" / "cluster" / "verdicts.py")
 LANE = Lane("pod-dns", "DNS", 0.1, "dns", "new")
 
 
