@@ -55,7 +55,7 @@ def saturated(before: CpuTime | None, after: CpuTime | None) -> str:
 
     A mean of 85% over a minute and more is full cores for most of it. What is in time all the same is in time; what is
     not was seen where everything waited for a core: on 2026-11-26 the same drills on the same computer took two to four
-    times the CPU time of two hours before, and missed limits that they keep otherwise, while its host had others to serve.
+    times the CPU time of two hours before, and missed limits that they keep otherwise; its host had others to serve.
     """
     known = shares(before, after)
     if known is None or known[0] < SATURATED:
