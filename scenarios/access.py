@@ -154,7 +154,7 @@ def run(lab: Lab, *, guarded: bool = True) -> None:
     # Where it was the only API server, controller manager and scheduler gave up meanwhile, and are started anew.
     lab.apply(workload.deployment("hello", 2))
     lab.expect("controllers work: hello gets a second pod", lambda: lab.pods("hello"),
-               lambda pods: checks.pods_running(pods, 2), within=150,
+               lambda pods: checks.pods_running(pods, 2), within=120,
                predicted=5 if entrance else CONTROLLERS)  # fmt: skip
     lab.hold(3)
 
