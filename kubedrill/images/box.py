@@ -34,7 +34,7 @@ _SECTOR = 512
 # emulated device; Go programs ask for it all the time (the system's share of the processor was a half, seen once).
 COMMAND_LINE = (
     f"root=LABEL={LABEL} ro net.ifnames=0 console=tty0 console=ttyS0 loglevel=4 systemd.show_status=no "
-    "tsc=reliable mitigations=off apparmor=0 audit=0 nowatchdog systemd.unified_cgroup_hierarchy=1"
+    "tsc=reliable mitigations=off apparmor=0 audit=0 nowatchdog psi=0 systemd.unified_cgroup_hierarchy=1"
 )
 _MODULES = ("biosdisk", "part_msdos", "ext2", "linux", "boot")
 
