@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# Cores that were busy for a larger share of a run leave open whether the cluster was late, or they were.
+SATURATED = 0.85
+# How a reason ends that says so.
+TOO_BUSY = "too busy for a verdict on this"
+
 
 @dataclass(frozen=True)
 class CpuTime:
@@ -31,11 +36,28 @@ def read(*, proc: Path = Path("/proc")) -> CpuTime | None:
     return CpuTime(user + nice + system + idle + wait + irq + softirq + stolen, idle + wait, stolen)
 
 
+def shares(before: CpuTime | None, after: CpuTime | None) -> tuple[float, float] | None:
+    """Shares (0 to 1) of the time between two moments: not idle, and of that taken by the host; None if not known."""
+    if before is None or after is None or after.total <= before.total:
+        return None
+    total = after.total - before.total
+    return 1 - (after.idle - before.idle) / total, (after.stolen - before.stolen) / total
+
+
 def between(before: CpuTime | None, after: CpuTime | None) -> str:
     """In words how busy it was between two moments; empty where that is not known."""
-    if before is None or after is None or after.total <= before.total:
+    known = shares(before, after)
+    return f"{known[0]:.0%} busy, {known[1]:.0%} taken by its host" if known else ""
+
+
+def saturated(before: CpuTime | None, after: CpuTime | None) -> str:
+    """Why what was slow between two moments may be this computer's doing; empty where there was room enough.
+
+    A mean of 85% over a minute and more is full cores for most of it. What is in time all the same is in time; what is
+    not was seen where everything waited for a core: on 2026-11-26 the same drills on the same computer took two to four
+    times the CPU time of two hours before, and missed limits that they keep otherwise; its host had others to serve.
+    """
+    known = shares(before, after)
+    if known is None or known[0] < SATURATED:
         return ""
-    total = after.total - before.total
-    busy = 1 - (after.idle - before.idle) / total
-    stolen = (after.stolen - before.stolen) / total
-    return f"{busy:.0%} busy, {stolen:.0%} taken by its host"
+    return f"this computer's cores were {between(before, after)}: {TOO_BUSY}"

@@ -1,12 +1,15 @@
-"""What all tests share: golden files."""
+"""What all tests share: golden files, and an end in time."""
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import deadline
 import pytest
 
 GOLDEN = Path(__file__).parent / "unit" / "golden"
@@ -25,6 +28,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         in_vms = [item for item in items if item.get_closest_marker("vagrant")]
         items[:] = [item for item in items if item not in in_vms]
         config.hook.pytest_deselected(items=in_vms)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin no test of a cluster that CI would cut off."""
+    minutes = deadline.minutes(item.get_closest_marker)
+    if minutes is not None and (why := deadline.lacking(os.environ.get(deadline.VARIABLE, ""), time.time(), minutes)):
+        pytest.skip(why)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from kubedrill import kube
+from kubedrill import cputime, kube
 from kubedrill.availability import Restored
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
@@ -63,6 +63,7 @@ class Lab:
         self.targets: dict[str, str] = {}
         self.facts: dict[str, str] = {}
         self.doubts: list[str] = []
+        self._cpu = cputime.read()
         if cluster.slow > 1:
             self.fact("nodes are slower than real hardware", f"{cluster.slow:g} times")
 
@@ -158,7 +159,7 @@ class Lab:
         self.hold(seconds)
         silent = [name for name in self.monitor.names() if not self.monitor.works(name)]
         if silent:
-            raise Untrustworthy(f"before any fault nothing succeeded on: {', '.join(silent)}")
+            raise Untrustworthy(self._doubtful(f"before any fault nothing succeeded on: {', '.join(silent)}"))
 
     def hold(self, seconds: float) -> None:
         """Let time pass while the sampling goes on; so much longer as slow nodes are asked less often."""
@@ -353,9 +354,16 @@ class Lab:
     def _too_slow(self) -> str:
         return f"nodes are {self.cluster.slow:g} times slower than real hardware, too slow for a verdict on this"
 
+    def _excuse(self) -> str:
+        """Why what was late may have been the computer's doing, '' where it was the cluster's."""
+        return self._too_slow() if self.cluster.slow > 1 else cputime.saturated(self._cpu, cputime.read())
+
+    def _doubtful(self, what: str) -> str:
+        return f"{what} ({excuse})" if (excuse := self._excuse()) else what
+
     def _add(self, one: Requirement) -> None:
-        if not one.ok and self.cluster.slow > 1 and one.rule.get("kind") in rules.TIMED:
-            self.doubts.append(f"{one.text}: {one.measured}; {self._too_slow()}")
+        if not one.ok and one.rule.get("kind") in rules.TIMED and self._excuse():
+            self.doubts.append(self._doubtful(f"{one.text}: {one.measured}"))
         self.requirements.append(one)
         self._narrator.step(
             f"{'met' if one.ok else 'NOT MET'}: {one.text} ({one.measured})", "say" if one.ok else "fail"

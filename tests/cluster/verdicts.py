@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from kubedrill.cputime import TOO_BUSY
 from kubedrill.history import Run, Verdict
 
 # What availability.judgeable says where the sampler itself did not get to run.
@@ -13,8 +14,11 @@ _LATE = re.compile(r"([a-z0-9-]+: )?a question was [0-9.]+ s late, at most [0-9.
 
 
 def too_busy(reason: str) -> bool:
-    """Whether a run was inconclusive for no other reason than a machine that did not let its probes run."""
-    return bool(reason) and all(_LATE.fullmatch(part) for part in reason.split("; "))
+    """Whether a run was inconclusive for no other reason than a machine that had no time for it.
+
+    Either its probes did not get to run, or its cores were full while users waited (cputime.saturated).
+    """
+    return bool(reason) and all(_LATE.fullmatch(part) or part.endswith(f": {TOO_BUSY})") for part in reason.split("; "))
 
 
 def demand(run: Run, verdict: Verdict) -> None:

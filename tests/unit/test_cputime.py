@@ -21,3 +21,14 @@ def test_without_a_proc(tmp_path: Path) -> None:
 def test_what_passed_between_two_moments() -> None:
     assert cputime.between(CpuTime(100, 50, 0), CpuTime(300, 100, 20)) == "75% busy, 10% taken by its host"
     assert cputime.between(CpuTime(100, 50, 0), CpuTime(100, 50, 0)) == ""
+
+
+def test_full_cores_are_told_with_their_figures() -> None:
+    assert cputime.saturated(CpuTime(100, 50, 0), CpuTime(300, 65, 8)) == (
+        "this computer's cores were 92% busy, 4% taken by its host: too busy for a verdict on this"
+    )
+
+
+def test_cores_with_time_to_spare_excuse_nothing() -> None:
+    assert cputime.saturated(CpuTime(100, 50, 0), CpuTime(300, 82, 0)) == ""
+    assert cputime.saturated(None, CpuTime(300, 82, 0)) == ""

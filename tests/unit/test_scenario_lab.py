@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from fakes import Call, FakeNode, FakeProvider
 
 from kubedrill.availability import Restored, WritesCheck
 from kubedrill.cluster import Cluster
+from kubedrill.cputime import CpuTime
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound, TimedOut
 from kubedrill.faults import FaultRefused, HealFailed, KillNode, LeftOut, StopUnit, Target
 from kubedrill.faults.perform import NoControlPlane
@@ -192,6 +194,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes worlds."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(module, "Kube", FakeKube)
+    monkeypatch.setattr(module.cputime, "read", lambda: None)
 
     def made(**counts: Any) -> World:
         world = World(tmp_path, **counts)
@@ -657,3 +660,33 @@ class TestCluster:
             lambda n: (n % 2 == 0, "odd" if n % 2 else "even"), lambda n: (n < 10, "small" if n < 10 else "large")
         )
         assert check(state) == verdict
+
+
+class TestFullCores:
+    """What was late while every core was busy is inconclusive; what was lost is lost, and what was in time was."""
+
+    @pytest.fixture
+    def full(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> World:
+        times = chain([CpuTime(1000, 500, 0)], repeat(CpuTime(3000, 600, 100)))
+        monkeypatch.setattr(module.cputime, "read", lambda: next(times))
+        return make()
+
+    def test_a_limit_of_time_that_is_not_met_is_a_doubt(self, full: World) -> None:
+        full.monitor.gaps = ((1.0, 9.0),)
+        full.lab.require_downtime("service", 2)
+        (doubt,) = full.lab.doubts
+        assert "95% busy, 5% taken by its host: too busy for a verdict on this" in doubt
+
+    def test_one_that_is_met_is_met(self, full: World) -> None:
+        full.lab.require_downtime("service", 2)
+        assert full.lab.doubts == []
+        assert full.lab.requirements[0].ok
+
+    def test_what_was_lost_is_lost(self, full: World) -> None:
+        full.lab.require("it is there", False, "nothing")
+        assert full.lab.doubts == []
+
+    def test_a_lane_that_never_worked_has_its_reason(self, full: World) -> None:
+        full.monitor.silent = {"service"}
+        with pytest.raises(Untrustworthy, match=r"succeeded on: service \(this computer's cores were 95% busy"):
+            full.lab.baseline(1)

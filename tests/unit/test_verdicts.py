@@ -5,8 +5,9 @@ from __future__ import annotations
 import loading
 import pytest
 
-from kubedrill import paths
+from kubedrill import cputime, paths
 from kubedrill.availability import judgeable
+from kubedrill.cputime import CpuTime
 from kubedrill.history import Lane, LaneFigures
 
 verdicts = loading.by_path("verdicts", paths.repository() / "tests" / "cluster" / "verdicts.py")
@@ -23,6 +24,13 @@ def test_only_a_late_probe_excuses() -> None:
     late = reason(100, 1.5, 0.01)
     assert verdicts.too_busy(late)
     assert verdicts.too_busy(f"{late}; {late}")
+
+
+def test_full_cores_excuse() -> None:
+    full = cputime.saturated(CpuTime(100, 50, 0), CpuTime(300, 60, 8))
+    assert verdicts.too_busy(f"Service from inside a pod: no failed request: 19 of 597 (3.18%) ({full})")
+    assert verdicts.too_busy(f"x: longest gap 12 s ({full}); {reason(100, 1.5, 0.01)}")
+    assert not verdicts.too_busy(f"x: longest gap 12 s ({full}); the heal failed: y")
 
 
 @pytest.mark.parametrize(
