@@ -294,7 +294,8 @@ def _kube_proxy(spec: ClusterSpec) -> dict[str, Any]:
 
 def _registration(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine) -> dict[str, Any]:
     settings = spec.settings(key)
-    kubelet = {"node-ip": addresses.node(key), **spec.extra_args.get("kubelet", {})}
+    flags = slowness.kubelet_flags(machine.slow)
+    kubelet = {"node-ip": addresses.node(key), **flags, **spec.extra_args.get("kubelet", {})}
     if settings.labels:
         labels = [f"{name}={value}" for name, value in settings.labels.items()]
         kubelet["node-labels"] = ",".join([*filter(None, [kubelet.get("node-labels")]), *labels])

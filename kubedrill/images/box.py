@@ -37,7 +37,8 @@ _SECTOR = 512
 # psi: what each change of process would be accounted for.
 COMMAND_LINE = (
     f"root=LABEL={LABEL} ro net.ifnames=0 console=tty0 console=ttyS0 loglevel=4 systemd.show_status=no "
-    "tsc=reliable mitigations=off apparmor=0 audit=0 nowatchdog psi=0 norandmaps systemd.unified_cgroup_hierarchy=1"
+    "systemd.unified_cgroup_hierarchy=1 tsc=reliable norandmaps mitigations=off apparmor=0 selinux=0 audit=0 "
+    "nowatchdog psi=0"
 )
 _MODULES = ("biosdisk", "part_msdos", "ext2", "linux", "boot")
 
