@@ -20,7 +20,7 @@ from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, from_data, to_d
 from kubedrill.kube import PodSnapshot
 from kubedrill.providers.base import NetworkSpec, NodeSpec, Role
 from kubedrill.shell import Result
-from kubedrill.spec import ClusterSpec, load
+from kubedrill.spec import load
 
 drill = loading.by_path("many_nodes", paths.repository() / "scenarios" / "many_nodes.py")
 
@@ -93,7 +93,7 @@ def world(api: FakeApi, control_planes: int = 1) -> FakeProvider:
 
 def add(api: FakeApi, count: int, control_planes: int = 1) -> FakeProvider:
     provider = world(api, control_planes)
-    asked = ClusterSpec(workers=1, control_planes=control_planes, hollow=count)
+    asked = load(None, {"workers": 1, "controlPlanes": control_planes, "hollow": count})
     hollow.add(asked, tuple(provider.nodes("lab")), api, Console())  # type: ignore[arg-type]
     return provider
 
@@ -119,7 +119,7 @@ class TestAdd:
         provider = add(FakeApi(0), 3, control_planes=3)
         assert f"systemctl restart {parts.UNIT}" in lines(provider, "lab-load-balancer")
         assert f"systemctl restart {parts.UNIT}" not in lines(provider, "lab-control-plane-1")
-        assert parts.UNIT_PATH in provider.node("lab-load-balancer").files
+        assert parts.UNIT_PATH in provider.node("lab-load-balancer").disk
 
 
 class TestSpec:
