@@ -168,8 +168,8 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
 @_friendly
 def up(
     c: Context, name: str | None = None, control_planes: str | None = None, workers: str | None = None,
-    hollow: str | None = None, kubernetes: str | None = None, provider: str | None = None, config: str | None = None,
-    source: str = "auto", keep: bool = False, show_commands: bool = False,
+    kubernetes: str | None = None, provider: str | None = None, config: str | None = None, source: str = "auto",
+    keep: bool = False, show_commands: bool = False, hollow: str | None = None,
 ) -> None:  # fmt: skip
     """Bring up a cluster: all nodes Ready, CoreDNS available, kubeconfig merged. Builds first if needed."""
     from kubedrill import commands
