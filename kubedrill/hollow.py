@@ -51,7 +51,7 @@ def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter
         return
     with console.step(f"{len(missing)} hollow nodes made"):
         for begin in range(0, len(missing), _AT_ONCE):
-            objects = parts.nodes(missing[begin : begin + _AT_ONCE], spec.version())
+            objects = parts.nodes(missing[begin : begin + _AT_ONCE])
             leader.run(["kubectl", "create", "-f", "-"], stdin=objects, show=False, timeout=_WITHIN)
     with console.step(f"{spec.hollow} hollow nodes Ready"):
         until(

@@ -30,14 +30,13 @@ def name(number: int) -> str:
     return f"hollow-{number}"
 
 
-def nodes(numbers: Iterable[int], version: str) -> str:
+def nodes(numbers: Iterable[int]) -> str:
     """Node objects, for `kubectl create -f -`.
 
     They have no label kubernetes.io/os: kube-proxy and flannel, which select by it, get no pods there.
 
     Args:
         numbers: which.
-        version: what their kubelets are said to be.
     """
     items = [
         {
@@ -48,7 +47,6 @@ def nodes(numbers: Iterable[int], version: str) -> str:
                 "labels": {LABEL: "true", PLAYED: "runs", "kubernetes.io/hostname": name(number)},
             },
             "spec": {"taints": [TAINT]},
-            "status": {"nodeInfo": {"kubeletVersion": version}},
         }
         for number in numbers
     ]

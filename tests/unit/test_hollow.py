@@ -27,7 +27,7 @@ drill = loading.by_path("many_nodes", paths.repository() / "scenarios" / "many_n
 
 class TestParts:
     def test_a_node_is_told_from_real_ones_and_takes_no_strangers(self) -> None:
-        (node,) = json.loads(parts.nodes([7], "v1.37.2"))["items"]
+        (node,) = json.loads(parts.nodes([7]))["items"]
         assert node["metadata"]["name"] == "hollow-7"
         assert node["metadata"]["labels"][parts.LABEL] == "true"
         assert "kubernetes.io/os" not in node["metadata"]["labels"], "kube-proxy and flannel select by it"
