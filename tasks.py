@@ -156,6 +156,7 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
         "name": "name of the cluster (default: lab)",
         "control_planes": "1, 3 or 5 (default: 1); more than one get a balancer",
         "workers": "0 to 99 (default: 2)",
+        "hollow": "0 to 3000 nodes without a computer, played by kwok (default: 0)",
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
         "provider": "what nodes are: docker (containers, the default) or vagrant (VMs)",
         "config": "YAML file with the same and more settings; flags win over it",
@@ -168,14 +169,14 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
 def up(
     c: Context, name: str | None = None, control_planes: str | None = None, workers: str | None = None,
     kubernetes: str | None = None, provider: str | None = None, config: str | None = None, source: str = "auto",
-    keep: bool = False, show_commands: bool = False,
+    keep: bool = False, show_commands: bool = False, hollow: str | None = None,
 ) -> None:  # fmt: skip
     """Bring up a cluster: all nodes Ready, CoreDNS available, kubeconfig merged. Builds first if needed."""
     from kubedrill import commands
 
     flags = {
-        "name": name, "control_planes": control_planes, "workers": workers, "kubernetes": kubernetes,
-        "provider": provider,
+        "name": name, "control_planes": control_planes, "workers": workers, "hollow": hollow,
+        "kubernetes": kubernetes, "provider": provider,
     }  # fmt: skip
     commands.up(_console(show_commands), config, flags, source=source, keep=keep)
 

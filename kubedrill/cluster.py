@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kubedrill import (
     doctor,
+    hollow,
     host,
     ingredients,
     journal,
@@ -29,6 +30,7 @@ from kubedrill.console import Reporter
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.etcd_members import forget_member
 from kubedrill.images import build
+from kubedrill.kube import Kube
 from kubedrill.locks import only_one as only_one
 from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
@@ -191,7 +193,10 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
         raise
     if not existing:
         records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
-    return attach(place.provider, spec.name)
+    cluster = attach(place.provider, spec.name)
+    if spec.hollow:
+        hollow.add(spec, cluster.nodes, Kube(cluster.admin_conf()), console)
+    return cluster
 
 
 def what_of(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str = "auto") -> Made:
