@@ -8,9 +8,9 @@ Where the two differ from what kind's users get, it is in kind's favour: no stor
 applied the moment the API answers (kind's own network waits for the end of `kubeadm init`), and no image is pulled.
 
 Where kind cannot run here without help, the help is given, and named in the result:
-- An engine that lacks a capability refuses --privileged: a `docker` of our own, first in kind's PATH, gives the flags that
-  our own nodes get instead.
-- Where the image of Envoy, which kind puts in front of several control planes, is not to be had: HAProxy under its name.
+- An engine that lacks a capability refuses --privileged: a `docker` of our own, first in kind's PATH, gives the flags
+  that our own nodes get instead.
+- Envoy's image, which kind puts in front of several control planes, is not to be had: HAProxy has its name meanwhile.
 - Under cgroup v1 the kubelet is told to run all the same.
 None of it is used on a machine that does not need it.
 """

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kubedrill import install, paths, shell, versions
-from kubedrill.bench.kind.config import Image
 from kubedrill.errors import BuildFailed
 from kubedrill.images import address, components, node, oci, rootfs, store
 from kubedrill.providers.docker_engine import Engine
 
 COMPONENT, MODULE = "kind", "sigs.k8s.io/kind"
+# The label of the image that stands in for Envoy.
+STAND_IN = "kubedrill.stand-in"
 # What kind's own node image lacks, as far as kubeadm and flannel do not need it: kind's nodes copy all that they have.
 _NOT_KIND = ("agnhost", "metrics-server", "kubedrill.local/")
 # Of our own nodes: who writes the CNI configuration, once flannel runs.
@@ -43,7 +44,7 @@ def name(kubernetes: str, suite: rootfs.Suite, compiler: str) -> str:
     return f"kubedrill/kind-node:{inputs}"
 
 
-def ensure(engine: Engine, kubernetes: str, suite: rootfs.Suite, compiler: str, say: Callable[[str], None]) -> Image:
+def ensure(engine: Engine, kubernetes: str, suite: rootfs.Suite, compiler: str, say: Callable[[str], None]) -> str:
     """kind's node image of a Kubernetes minor, with the very programs and images of our own nodes.
 
     Args:
@@ -53,26 +54,30 @@ def ensure(engine: Engine, kubernetes: str, suite: rootfs.Suite, compiler: str, 
         compiler: the answer of components.go_version.
         say: told of each thing built.
 
+    Returns:
+        Its name.
+
     Raises:
         BuildFailed: with the end of the output of what failed.
     """
     tag = name(kubernetes, suite, compiler)
+    if engine.has_image(tag):
+        return tag
+    began = time.monotonic()
+    say("composing kind's node image")
     planned, images, binaries = store.plan(engine, kubernetes, suite, compiler, say)
-    if not engine.has_image(tag):
-        began = time.monotonic()
-        say("composing kind's node image")
-        programs = [components.build(part, compiler, say) for part in node.RUNTIME]
-        plugins = components.build(node.CNI, compiler, say)
-        base = node.ensure_rootfs(engine, suite, say)
-        with tempfile.TemporaryDirectory(dir=paths.cache(), prefix=".kind-") as folder:
-            context = Path(folder) / "context.tar"
-            with tarfile.open(context, "w") as tar:
-                _add_files(tar, programs, plugins, binaries, planned.kubernetes)
-                _add_images(tar, [image for image in images if wanted(image.name)], planned.sandbox_image, Path(folder))
-            with context.open("rb") as opened:
-                engine.build_image(opened, tag, {"ROOTFS": base})
-        say(f"composed it in {time.monotonic() - began:.0f} s")
-    return Image(tag, planned.etcd_tag, planned.dns_tag, planned.flannel_image)
+    programs = [components.build(part, compiler, say) for part in node.RUNTIME]
+    plugins = components.build(node.CNI, compiler, say)
+    base = node.ensure_rootfs(engine, suite, say)
+    with tempfile.TemporaryDirectory(dir=paths.cache(), prefix=".kind-") as folder:
+        context = Path(folder) / "context.tar"
+        with tarfile.open(context, "w") as tar:
+            _add_files(tar, programs, plugins, binaries, planned.kubernetes)
+            _add_images(tar, [image for image in images if wanted(image.name)], planned.sandbox_image, Path(folder))
+        with context.open("rb") as opened:
+            engine.build_image(opened, tag, {"ROOTFS": base})
+    say(f"composed it in {time.monotonic() - began:.0f} s")
+    return tag
 
 
 def ensure_balancer(engine: Engine, suite: rootfs.Suite, say: Callable[[str], None]) -> str:
