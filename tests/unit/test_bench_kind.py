@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import tarfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from kubedrill.bench.kind import clusters, config, image
 from kubedrill.bench.measure import Used
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, MissingPrerequisite, NotFound, TimedOut
+from kubedrill.images import oci
 from kubedrill.kube import ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.providers import docker_flags
 from kubedrill.shell import Result
@@ -190,6 +192,41 @@ class TestImage:
     )  # fmt: skip
     def test_modes_as_in_kinds_dockerfile(self, path: str, mode: int) -> None:
         assert image.mode(path) == mode
+
+    def test_what_the_node_image_is_built_from(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        file = tmp_path / "made" / "program"
+        entrypoint = tmp_path / "module/images/base/files/usr/local/bin/entrypoint"
+        for path in (file, entrypoint):
+            path.parent.mkdir(parents=True)
+            path.write_text("x")
+        images = [oci.Image("registry.k8s.io/pause:3", {"/pause": file}), oci.Image("kubedrill.local/hello:1", {})]
+        planned = SimpleNamespace(kubernetes="v1.37.2", sandbox_image="registry.k8s.io/pause:3")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setattr(image, "name", lambda *_: "kubedrill/kind-node:1")
+        monkeypatch.setattr(image, "_module", lambda: tmp_path / "module")
+        monkeypatch.setattr(image.store, "plan", lambda *_: (planned, images, {"kubeadm": file}))
+        monkeypatch.setattr(image.components, "build", lambda *_: file.parent)
+        monkeypatch.setattr(image.node, "ensure_rootfs", lambda *_: "rootfs:1")
+        modes: dict[str, int] = {}
+
+        def build_image(context: IO[bytes], tag: str, arguments: dict[str, str]) -> None:
+            assert (tag, arguments) == ("kubedrill/kind-node:1", {"ROOTFS": "rootfs:1"})
+            with tarfile.open(fileobj=context) as tar:
+                modes.update({entry.name: entry.mode for entry in tar})
+                version = tar.extractfile("own/kind/version")
+                assert version is not None
+                assert version.read() == b"v1.37.2"
+
+        engine: Any = SimpleNamespace(has_image=lambda _: False, build_image=build_image)
+        suite: Any = None
+        assert image.ensure(engine, "1.37", suite, "go", print) == "kubedrill/kind-node:1"
+        archives = [path for path in modes if path.startswith("archives/") and path.endswith(".tar")]
+        assert archives == ["archives/00.tar"], "pause, and not hello"
+        for path in ("bin/program", "cni/program", "kubernetes/kubeadm", "files/usr/local/bin/entrypoint",
+                     "own/usr/local/sbin/kubedrill-cni", "own/kind/bin/kubedrill-help", "files/usr", "own"):  # fmt: skip
+            assert modes[path] == 0o755, path
+        for path in ("Dockerfile", "import.sh", "own/etc/systemd/system/kubedrill-cni.path"):
+            assert modes[path] == 0o644, path
 
     def test_envoy_is_the_one_that_this_kind_starts(self) -> None:
         """Written down here by hand: a newer kind may start another."""

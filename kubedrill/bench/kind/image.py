@@ -9,7 +9,8 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO
 
 from kubedrill import install, paths, shell, versions
 from kubedrill.errors import BuildFailed
@@ -157,14 +158,22 @@ def _add_images(tar: tarfile.TarFile, images: Sequence[oci.Image], sandbox: str,
 
 
 def _add(tar: tarfile.TarFile, path: str, file: Path, permissions: int) -> None:
-    entry = tarfile.TarInfo(path)
-    entry.size, entry.mode = file.stat().st_size, permissions
     with file.open("rb") as opened:
-        tar.addfile(entry, opened)
+        _add_data(tar, path, opened, file.stat().st_size, permissions)
 
 
 def _add_text(tar: tarfile.TarFile, path: str, text: str) -> None:
-    data = text.encode()
+    _add_data(tar, path, io.BytesIO(text.encode()), len(text.encode()), 0o644)
+
+
+def _add_data(tar: tarfile.TarFile, path: str, data: IO[bytes], size: int, permissions: int) -> None:
+    # Folders that are not told of would get modes of Docker's choice, which COPY gives on to /etc and /usr.
+    told = set(tar.getnames())
+    for folder in reversed(PurePosixPath(path).parents):
+        if str(folder) not in {".", *told}:
+            entry = tarfile.TarInfo(str(folder))
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
     entry = tarfile.TarInfo(path)
-    entry.size, entry.mode = len(data), 0o644
-    tar.addfile(entry, io.BytesIO(data))
+    entry.size, entry.mode = size, permissions
+    tar.addfile(entry, data)
