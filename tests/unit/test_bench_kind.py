@@ -222,8 +222,9 @@ class TestImage:
         assert image.ensure(engine, "1.37", suite, "go", print) == "kubedrill/kind-node:1"
         archives = [path for path in modes if path.startswith("archives/") and path.endswith(".tar")]
         assert archives == ["archives/00.tar"], "pause, and not hello"
-        for path in ("bin/program", "cni/program", "kubernetes/kubeadm", "files/usr/local/bin/entrypoint",
-                     "own/usr/local/sbin/kubedrill-cni", "own/kind/bin/kubedrill-help", "files/usr", "own"):  # fmt: skip
+        programs = ["bin/program", "cni/program", "kubernetes/kubeadm", "files/usr/local/bin/entrypoint"]
+        own = ["own/usr/local/sbin/kubedrill-cni", "own/kind/bin/kubedrill-help"]
+        for path in (*programs, *own, "files/usr", "own"):
             assert modes[path] == 0o755, path
         for path in ("Dockerfile", "import.sh", "own/etc/systemd/system/kubedrill-cni.path"):
             assert modes[path] == 0o644, path
