@@ -410,14 +410,15 @@ def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = Fals
         "only": "one group: tasks, single, small, large, ten, scale, restart",
         "json": "write the figures, and the machine that they were taken on, to this file as well",
         "compare": "a file of --json to compare with; given twice, the two are compared and nothing is measured",
+        "peer": "kind: bring up its clusters in turn with ours, of the same binaries, and print ratios (1+2 and 3+2)",
     },
 )
 @_friendly
-def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: str = "") -> None:
+def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: str = "", peer: str = "") -> None:
     """Measure bring-up, down, memory, disk and builds; each figure several times; compare two revisions."""
     from kubedrill.bench import command
 
-    command.bench(_console(), runs=runs, only=only, json_file=json, against=compare)
+    command.bench(_console(), runs=runs, only=only, json_file=json, against=compare, beside=peer)
 
 
 @task(
