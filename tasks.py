@@ -325,6 +325,21 @@ def remove_node(c: Context, node: str, name: str = "lab") -> None:
     operations.remove_node(_console(), node, name)
 
 
+@task(
+    help={
+        "to": "the next Kubernetes minor, such as 1.37",
+        "name": NAME,
+        "show_commands": "print every command run in a node, as a person would type it there",
+    }
+)
+@_friendly
+def upgrade(c: Context, to: str, name: str = "lab", show_commands: bool = False) -> None:
+    """Bring a running cluster to the next Kubernetes version, node after node; again after an interruption."""
+    from kubedrill import operations
+
+    operations.upgrade(_console(show_commands), to, name)
+
+
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
 @_friendly
 def down(c: Context, name: str = "lab", all: bool = False) -> None:

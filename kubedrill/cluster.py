@@ -30,7 +30,7 @@ from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.etcd_members import forget_member
 from kubedrill.images import build
 from kubedrill.locks import only_one as only_one
-from kubedrill.marks import JOINED, READY, has_file
+from kubedrill.marks import JOINED, READY, UPGRADING, has_file
 from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
 from kubedrill.providers.docker_engine import Engine
@@ -59,6 +59,7 @@ class Cluster:
         api_port: port on which its API is reached from this machine.
         api_host: where: 127.0.0.1, or the address of its entrance where nodes are VMs.
         slow: how many times slower than real hardware its nodes are.
+        upgrading: the Kubernetes minor that an upgrade which is not complete goes to; '' where there is none.
     """
 
     spec: ClusterSpec
@@ -66,6 +67,7 @@ class Cluster:
     api_port: int
     api_host: str = "127.0.0.1"
     slow: float = 1.0
+    upgrading: str = ""
 
     @property
     def server(self) -> str:
@@ -139,6 +141,7 @@ def attach(provider: Provider, name: str) -> Cluster:
         int(found.metadata["api-port"]),
         found.metadata.get("api-host", "127.0.0.1"),
         provider.slowness(name),
+        found.metadata.get(UPGRADING, ""),
     )
 
 
@@ -182,6 +185,8 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
             _make_network(place.provider, spec)
         cluster = attach(place.provider, spec.name)
         complete = len(existing) == len(spec.node_keys()) + (spec.control_planes > 1)
+        if not complete:
+            need_one_version(cluster)
         if complete and len(cluster.running()) < len(existing):
             # One that was stopped: what the API remembers of its nodes must not pass for the truth.
             lifecycle.whole(cluster, console)
@@ -192,6 +197,20 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
     if not existing:
         records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
     return attach(place.provider, spec.name)
+
+
+def need_one_version(cluster: Cluster) -> None:
+    """See that no upgrade is half done: a node that joins could be of neither version.
+
+    Raises:
+        KubedrillError: one is; says how to go on.
+    """
+    if cluster.upgrading:
+        name = cluster.spec.name
+        raise KubedrillError(
+            f"{name} is on its way from Kubernetes {cluster.spec.kubernetes} to {cluster.upgrading}",
+            todo=[f"go on with it: invoke upgrade --to {cluster.upgrading} --name {name}"],
+        )
 
 
 def what_of(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str = "auto") -> Made:

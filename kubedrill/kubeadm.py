@@ -20,6 +20,7 @@ from kubedrill.spec import ClusterSpec
 
 INIT_CONFIG = "/etc/kubernetes/kubeadm-init.yaml"
 JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
+UPGRADE_CONFIG = "/etc/kubernetes/kubeadm-upgrade.yaml"
 DISCOVERY_FILE = "/etc/kubernetes/discovery.conf"
 PATCHES = "/etc/kubernetes/patches"
 API = "kubeadm.k8s.io/v1beta4"
@@ -34,6 +35,8 @@ IGNORED_CHECKS = (
     "Mem",
     "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",
 )
+# What kubeadm knows of CoreDNS's configurations ends with the CoreDNS that it would bring.
+_DNS_CHECKS = ("CoreDNSUnsupportedPlugins", "CoreDNSMigration")
 
 # At its start the controller manager asks for a token for each of its controllers, more than 100 requests; with the
 # default burst of 30 and 20 requests a second it takes 5.5 s until the first controller works. The rate stays.
@@ -177,6 +180,41 @@ def phase_config(configuration: str, node: str, address: str) -> str:
         "patches": {"directory": PATCHES},
     }
     return to_yaml([init, yaml.safe_load(configuration)])
+
+
+def upgrade_config(version: str, *, own_dns: bool, plane: bool) -> str:
+    """The file for `kubeadm upgrade plan`, `apply` and `node`.
+
+    Args:
+        version: the exact version to go to, v1.37.2.
+        own_dns: CoreDNS is not the one that kubeadm would bring: its phase would fail at a version that kubeadm does
+            not know, and has nothing to change.
+        plane: whether the node is a control plane.
+    """
+    checks = [*IGNORED_CHECKS, *(_DNS_CHECKS if own_dns else ())]
+    common = {
+        "ignorePreflightErrors": checks,
+        "imagePullPolicy": "Never",
+        **({"patches": {"directory": PATCHES}} if plane else {}),
+        **({"skipPhases": ["addon/coredns"]} if own_dns else {}),
+    }
+    upgrade = {
+        "apiVersion": API,
+        "kind": "UpgradeConfiguration",
+        "plan": {"kubernetesVersion": version, "ignorePreflightErrors": checks},
+        "apply": {"kubernetesVersion": version, **common},
+        "node": common,
+    }
+    return to_yaml([upgrade])
+
+
+def own_dns(configuration: str) -> bool:
+    """Whether a ClusterConfiguration names a CoreDNS of its own.
+
+    Args:
+        configuration: YAML, as the ConfigMap kubeadm-config holds it.
+    """
+    return bool((yaml.safe_load(configuration).get("dns") or {}).get("imageTag"))
 
 
 def patches(slow: float = 1.0) -> Mapping[str, str]:

@@ -60,12 +60,21 @@ def of(cluster: Cluster) -> ClusterStatus:
     wanted = len(cluster.spec.node_keys()) + (cluster.spec.control_planes > 1)
     healthy = (
         api == "answers"
+        and not cluster.upgrading
         and len(nodes) == wanted
         and all(node.state == "running" for node in nodes)
         and all(known[node.name].ready for node in nodes if node.name in known)
         and len(known) == len(cluster.spec.node_keys())
     )
-    return ClusterStatus(cluster.spec.name, cluster.spec.version(), cluster.server, api, healthy, nodes)
+    return ClusterStatus(cluster.spec.name, _version(cluster), cluster.server, api, healthy, nodes)
+
+
+def _version(cluster: Cluster) -> str:
+    version = cluster.spec.version()
+    if not cluster.upgrading:
+        return version
+    there = f"--to {cluster.upgrading} --name {cluster.spec.name}"
+    return f"{version} on its way to {cluster.upgrading} (go on: invoke upgrade {there})"
 
 
 def _state(node: Node) -> str:
