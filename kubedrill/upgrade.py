@@ -314,16 +314,8 @@ class _Steps:
 
 
 def planned(output: str) -> list[str]:
-    """What `kubeadm upgrade plan` says that would change: its table, without the lines around it."""
-    lines = output.splitlines()
-    begin = next((number for number, line in enumerate(lines) if line.startswith("COMPONENT")), len(lines))
-    found = []
-    for line in lines[begin:]:
-        if line and not re.match(r"(COMPONENT|kube|CoreDNS|etcd)", line):
-            break
-        if line:
-            found.append(line.rstrip())
-    return found
+    """What `kubeadm upgrade plan` says that would change: its tables, without the lines around them."""
+    return [line.rstrip() for line in output.splitlines() if re.match(r"(COMPONENT|kube[a-z-]+|CoreDNS|etcd)  ", line)]
 
 
 def _of_control_plane(image: str) -> bool:
