@@ -158,6 +158,7 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
         "workers": "0 to 99 (default: 2)",
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
         "provider": "what nodes are: docker (containers, the default) or vagrant (VMs)",
+        "etcd": "stacked (on control planes, the default) or external (on three computers of its own)",
         "config": "YAML file with the same and more settings; flags win over it",
         "source": "auto, modules or packages: where what nodes are made of comes from",
         "keep": "leave the nodes of a failed bring-up as they are",
@@ -167,15 +168,15 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
 @_friendly
 def up(
     c: Context, name: str | None = None, control_planes: str | None = None, workers: str | None = None,
-    kubernetes: str | None = None, provider: str | None = None, config: str | None = None, source: str = "auto",
-    keep: bool = False, show_commands: bool = False,
+    kubernetes: str | None = None, provider: str | None = None, etcd: str | None = None, config: str | None = None,
+    source: str = "auto", keep: bool = False, show_commands: bool = False,
 ) -> None:  # fmt: skip
     """Bring up a cluster: all nodes Ready, CoreDNS available, kubeconfig merged. Builds first if needed."""
     from kubedrill import commands
 
     flags = {
         "name": name, "control_planes": control_planes, "workers": workers, "kubernetes": kubernetes,
-        "provider": provider,
+        "provider": provider, "etcd": etcd,
     }  # fmt: skip
     commands.up(_console(show_commands), config, flags, source=source, keep=keep)
 

@@ -23,6 +23,9 @@ JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
 UPGRADE_CONFIG = "/etc/kubernetes/kubeadm-upgrade.yaml"
 DISCOVERY_FILE = "/etc/kubernetes/discovery.conf"
 PATCHES = "/etc/kubernetes/patches"
+# By these a control plane knows an external etcd, and is known to it.
+ETCD_CA = "/etc/kubernetes/pki/etcd/ca.crt"
+ETCD_CLIENT = ("/etc/kubernetes/pki/apiserver-etcd-client.crt", "/etc/kubernetes/pki/apiserver-etcd-client.key")
 API = "kubeadm.k8s.io/v1beta4"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 # Long enough for the slowest bring-up, short enough to be worthless soon (kubeadm's defaults: 24 h and 2 h).
@@ -99,7 +102,7 @@ def init_config(spec: ClusterSpec, addresses: Addresses, machine: Machine, keys:
         "patches": {"directory": PATCHES},
         **_timeouts(machine),
     }
-    return to_yaml([init, _cluster(spec, addresses, machine), _kubelet(spec, machine), _kube_proxy(spec)])
+    return to_yaml([init, _cluster(spec, addresses, machine), kubelet_config(spec, machine), _kube_proxy(spec)])
 
 
 def join_config(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine, keys: Secrets) -> str:
@@ -158,7 +161,7 @@ def with_arguments(configuration: str, part: str, arguments: Mapping[str, str]) 
     merged = {**there, **arguments}
     if gates:
         merged["feature-gates"] = ",".join([*gates, arguments["feature-gates"]])
-    cluster[part] = {**component, "extraArgs": _arguments(merged)}
+    cluster[part] = {**component, "extraArgs": flags(merged)}
     return to_yaml([cluster])
 
 
@@ -261,20 +264,24 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
         },
         "apiServer": {
             "certSANs": sorted({"localhost", "127.0.0.1", addresses.endpoint(spec), *names}),
-            "extraArgs": _arguments(server),
+            "extraArgs": flags(server),
         },
-        "controllerManager": {"extraArgs": _arguments(manager)},
-        "scheduler": {"extraArgs": _arguments(scheduler)},
-        "etcd": {"local": _without_none({
+        "controllerManager": {"extraArgs": flags(manager)},
+        "scheduler": {"extraArgs": flags(scheduler)},
+        "etcd": {"external": {
+            "endpoints": [f"https://{addresses.node(key)}:2379" for key in spec.etcd_keys()],
+            "caFile": ETCD_CA, "certFile": ETCD_CLIENT[0], "keyFile": ETCD_CLIENT[1],
+        }} if spec.etcd == "external" else {"local": without_none({
             "dataDir": "/var/lib/etcd",
             "imageTag": machine.etcd_tag,
-            "extraArgs": _arguments(etcd),
+            "extraArgs": flags(etcd),
         })},
-        "dns": _without_none({"imageTag": machine.dns_tag}),
+        "dns": without_none({"imageTag": machine.dns_tag}),
     }  # fmt: skip
 
 
-def _kubelet(spec: ClusterSpec, machine: Machine) -> dict[str, Any]:
+def kubelet_config(spec: ClusterSpec, machine: Machine) -> dict[str, Any]:
+    """The KubeletConfiguration of all nodes."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -317,7 +324,7 @@ def _registration(spec: ClusterSpec, key: str, addresses: Addresses, machine: Ma
         "criSocket": CRI_SOCKET,
         "imagePullPolicy": "IfNotPresent" if machine.pull else "Never",
         "ignorePreflightErrors": list(IGNORED_CHECKS),
-        "kubeletExtraArgs": _arguments(kubelet),
+        "kubeletExtraArgs": flags(kubelet),
     }
     taints = [_taint(text) for text in settings.taints]
     if key.startswith("control-plane") and spec.workers:
@@ -341,9 +348,11 @@ def _gates(spec: ClusterSpec) -> dict[str, str]:
     return {"feature-gates": ",".join(f"{gate}={str(on).lower()}" for gate, on in spec.feature_gates.items())}
 
 
-def _arguments(values: Mapping[str, str]) -> list[dict[str, str]]:
+def flags(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """Flags, as kubeadm's configuration takes them."""
     return [{"name": name.lstrip("-"), "value": value} for name, value in values.items()]
 
 
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left of a mapping without the keys whose value is None."""
     return {key: value for key, value in values.items() if value is not None}

@@ -51,7 +51,7 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
     clusters.need_one_version(cluster)
     lifecycle.need_running(cluster)
     merge = spec.name in kubeconfig.entries(kubeconfig.path())
-    if len(cluster.nodes) < len(spec.node_keys()) + (spec.control_planes > 1):
+    if len(cluster.nodes) < spec.computers():
         return clusters.finish(place, spec, console, source="auto", keep=True, merge=merge)  # begun before
     more = {"control_planes": spec.control_planes + 1} if control_plane else {"workers": spec.workers + 1}
     grown = spec.model_copy(update=more)
@@ -98,8 +98,9 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
             _balance(cluster, last, provider)
         if alive:
             _end_api_server(first, node, console)
-        with console.step(f"{node.name}: no member of etcd any more"):
-            forget_member(first, node.address)
+        if spec.etcd == "stacked":
+            with console.step(f"{node.name}: no member of etcd any more"):
+                forget_member(first, node.address)
     with console.step(f"{node.name}: gone"):
         first.run(["kubectl", "delete", "node", node.name, "--ignore-not-found"], timeout=60)
         node.remove()

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+from kubedrill import etcd_members
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Action, Check, Command, StateIs, Together
 from kubedrill.providers.base import Node
@@ -124,6 +125,18 @@ def running_control_planes(cluster: Computers) -> list[Node]:
     found = [node for node in cluster.nodes if node.role == "control-plane" and _state(node) == "running"]
     if not found:
         raise NoControlPlane("no control plane runs")
+    return found
+
+
+def running_members(cluster: Computers) -> list[Node]:
+    """The nodes with a member of etcd whose computers run.
+
+    Raises:
+        NoControlPlane: none does.
+    """
+    found = [node for node in etcd_members.of(cluster.nodes) if _state(node) == "running"]
+    if not found:
+        raise NoControlPlane("no node with a member of etcd runs")
     return found
 
 

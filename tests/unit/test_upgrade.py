@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import cluster, kept, kubeadm, lifecycle, loadbalancer, scaling, shell, status, upgrade, versions
+from kubedrill import cluster, kept, kubeadm, lifecycle, loadbalancer, scaling, shell, status, there, upgrade, versions
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, KubedrillError
@@ -248,7 +248,7 @@ class TestOrder:
 
     def test_one_control_plane_and_a_worker(self, make: type[World]) -> None:
         world = made(make, 1, 1)
-        there = world.run()
+        upgraded = world.run()
         first, worker = "control-plane-1", "worker-1"
         assert world.order("kubeadm upgrade", "restart kubelet", "kubectl drain", "kubectl uncordon",
                            "rollout status daemonset kube-proxy", "/usr/bin/.kubelet-", "mv -f /usr/bin/.kubeadm-",
@@ -264,8 +264,13 @@ class TestOrder:
             f"{worker}: restart kubelet", f"{first}: kubectl uncordon",
             f"{first}: delete poddisruptionbudget",
         ]  # fmt: skip
-        assert there.spec.kubernetes == NEW
-        assert world.metadata() == {"spec": there.spec.to_json(), "api-port": "6443", "version": AFTER, "own": "kept"}
+        assert upgraded.spec.kubernetes == NEW
+        assert world.metadata() == {
+            "spec": upgraded.spec.to_json(),
+            "api-port": "6443",
+            "version": AFTER,
+            "own": "kept",
+        }
 
     def test_control_planes_are_out_of_the_balancer_one_after_another(self, make: type[World]) -> None:
         world = made(make, 3, 1)
@@ -380,7 +385,7 @@ class TestCutOff:
             world.provider.node(name).write([])
         kept.change(world.provider, "lab", {**world.metadata(), UPGRADING: NEW})
         found = (False, {"lab-control-plane-1": world.provider.node("lab-control-plane-1")})
-        monkeypatch.setattr(cluster, "_found", lambda *_: found)
+        monkeypatch.setattr(there, "found", lambda *_: found)
         monkeypatch.setattr(cluster, "what_of", lambda *_, **__: None)
         with pytest.raises(KubedrillError, match="invoke upgrade --to"):
             cluster.up(world.place, world.spec, Console(), merge=False)
