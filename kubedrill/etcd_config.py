@@ -19,14 +19,18 @@ NO_API = '[Service]\nEnvironment="KUBELET_KUBECONFIG_ARGS="\n'
 def member_config(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine) -> str:
     """The file for kubeadm's phases on a computer that has etcd to itself.
 
+    As with members on control planes, the first one begins alone, and each further one joins those before it: so its
+    manifest fits when it has to be replaced, too.
+
     Args:
         spec: the cluster asked for.
         key: etcd-1, etcd-2 or etcd-3.
         addresses: of the cluster.
         machine: what is known of the nodes.
     """
-    members = [f"{node_name(spec, each)}=https://{addresses.node(each)}:2380" for each in spec.etcd_keys()]
-    first = {"initial-cluster": ",".join(members), "initial-cluster-state": "new"}
+    before = spec.etcd_keys()[: spec.etcd_keys().index(key) + 1]
+    members = [f"{node_name(spec, each)}={peer(addresses, each)}" for each in before]
+    joins = {"initial-cluster": ",".join(members), "initial-cluster-state": "existing"} if len(members) > 1 else {}
     own = {"serverCertSANs": [addresses.node(key)], "peerCertSANs": [addresses.node(key)]}
     init = {
         "apiVersion": API,
@@ -43,10 +47,15 @@ def member_config(spec: ClusterSpec, key: str, addresses: Addresses, machine: Ma
             "dataDir": "/var/lib/etcd",
             "imageTag": machine.etcd_tag,
             **own,
-            "extraArgs": flags({**first, **spec.extra_args.get("etcd", {})}),
+            "extraArgs": flags({**joins, **spec.extra_args.get("etcd", {})}),
         })},
     }  # fmt: skip
     return to_yaml([init, cluster])
+
+
+def peer(addresses: Addresses, key: str) -> str:
+    """The URL at which other members reach that of etcd-N."""
+    return f"https://{addresses.node(key)}:2380"
 
 
 def standalone_kubelet(spec: ClusterSpec, machine: Machine) -> str:

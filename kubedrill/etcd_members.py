@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from kubedrill.providers.base import Node
@@ -17,6 +18,11 @@ def of(nodes: Sequence[Node]) -> list[Node]:
     """Of the nodes of a cluster those with a member of etcd: computers for that alone, or its control planes."""
     own = [node for node in nodes if node.role == "etcd"]
     return own or [node for node in nodes if node.role == "control-plane"]
+
+
+def alone(name: str) -> bool:
+    """Whether the node of that host name is a computer for etcd alone."""
+    return re.search(r"-etcd-\d+$", name) is not None
 
 
 def forget_member(leader: Node, address: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from kubedrill import etcd_config, kubeadm
 from kubedrill.etcd_members import ETCDCTL
@@ -63,12 +64,22 @@ class Members:
         for node in others:
             node.write(ca)
         with ThreadPoolExecutor(max_workers=len(self.nodes)) as pool:
-            list(pool.map(_start_member, self.nodes.values()))
+            list(pool.map(_certificates, self.nodes.values()))
         _phase(first, "certs", "apiserver-etcd-client")
         for node in others:
             node.run(["rm", "-f", CA_KEY])
-        ask = ["sh", "-c", f"{ETCDCTL} endpoint health --cluster --command-timeout=3s"]
-        wait(lambda: first.run(ask, check=False, show=False), lambda said: _healthy(said, len(self.nodes)))
+
+        def ask() -> Result:
+            health = f"{ETCDCTL} endpoint health --cluster --command-timeout=3s"
+            return first.run(["sh", "-c", health], check=False, show=False)
+
+        for count, (key, node) in enumerate(self.nodes.items(), 1):
+            if node is not first:
+                add = f"{ETCDCTL} member add {node.name} --peer-urls={etcd_config.peer(self.addresses, key)}"
+                first.run(["sh", "-c", add], timeout=_PHASE)
+            _phase(node, "etcd", "local")
+            # A member takes part only once it has what was written before: the next one waits for that.
+            wait(ask, partial(_healthy, count))
         for node in self.nodes.values():
             node.write([File(JOINED, "")])
 
@@ -87,10 +98,10 @@ class Members:
         ])  # fmt: skip
 
 
-def _start_member(node: Node) -> None:
+def _certificates(node: Node) -> None:
+    """Its own certificates, and a kubelet that waits for manifests."""
     for certificate in CERTIFICATES:
         _phase(node, "certs", certificate)
-    _phase(node, "etcd", "local")
     node.run(["sh", "-c", "systemctl daemon-reload && systemctl restart kubelet"], timeout=_PHASE)
 
 
@@ -102,6 +113,6 @@ def _read(node: Node, path: str) -> str:
     return node.run(["cat", path], show=False).stdout
 
 
-def _healthy(said: Result, members: int) -> Verdict:
+def _healthy(members: int, said: Result) -> Verdict:
     healthy = said.output.count(" is healthy")
     return said.status == 0 and healthy == members, f"{healthy} of {members} members healthy; {said.output[-200:]}"

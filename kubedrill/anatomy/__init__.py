@@ -26,14 +26,14 @@ def of(cluster: Cluster, node: str | None = None) -> tuple[Component, ...]:
     """
     nodes = [cluster.node(node)] if node else list(cluster.nodes)
     looked_at = [one for one in nodes if one.role != "load-balancer"]
-    external = any(one.role == "etcd" for one in cluster.nodes)
     if not looked_at:
         raise NotFound(f"no component of Kubernetes runs on {nodes[0].name}" if nodes else "the cluster has no nodes")
     facts, api = gather.gather(looked_at, [one for one in cluster.nodes if one.role == "control-plane"])
+    looked_for = kinds(external=any(one.role == "etcd" for one in cluster.nodes))
     found = [
         describe.component(each, one, api)
         for one in facts
-        for kind in kinds(external=external)
+        for kind in looked_for
         for each in find.on_node(kind, one, api)
     ]
     if node:

@@ -303,6 +303,7 @@ FULL: dict[str, Any] = {
     "controlPlanes": 3,
     "workers": 1,
     "kubernetes": "1.36",
+    "etcd": "external",
     "podSubnet": "10.1.0.0/16",
     "serviceSubnet": "10.2.0.0/16",
     "proxyMode": "nftables",
