@@ -37,7 +37,7 @@ class Try:
     said: str
 
 
-@scenario(control_planes=3, workers=1)
+@scenario(control_planes=3, workers=1, etcd="stacked")
 def partition(lab: Lab) -> None:
     """Cut etcd's leader off from the other two, in three ways; the minority must acknowledge nothing.
 
