@@ -1,4 +1,4 @@
-"""A cluster whose etcd has computers of its own: what it is made of, that it stops and starts, and the drills of etcd."""
+"""A cluster whose etcd has computers of its own: what it is made of, that it stops and starts, and drills of etcd."""
 
 from __future__ import annotations
 

@@ -37,12 +37,15 @@ const drawNodes = () => {
 const drawControl = () => {
   const { servers, members, api, etcd } = known.control ?? { servers: [], members: [], api: null, etcd: "" };
   const roles = { leads: "good", follows: "plain", learner: "doubt", "not known": "doubt" };
-  fill(byId("control"), servers, (server) => server.node, (server) => {
+  // Where etcd has computers of its own, they have no API server.
+  const apart = members.filter((member) => !servers.some((server) => server.node === member.node));
+  const rows = [...servers, ...apart.map(({ node }) => ({ node, apart: true }))];
+  fill(byId("control"), rows, (server) => server.node, (server) => {
     const member = members.find((one) => one.node === server.node);
     const held = known.leases.leaders.filter((lease) => lease.holder === server.node);
-    const answers = make("td", {}, badge(server.answers ? "answers" : "silent", server.answers ? "good" : "bad"));
-    answers.append(make("small", {}, "for ", make("span", { at: server.since })));
-    if (!server.answers) answers.append(make("small", { text: server.why, kind: "wrong" }));
+    const answers = make("td", {}, server.apart ? make("span", { text: "none here", kind: "dim" }) : badge(server.answers ? "answers" : "silent", server.answers ? "good" : "bad"));
+    if (!server.apart) answers.append(make("small", {}, "for ", make("span", { at: server.since })));
+    if (!server.apart && !server.answers) answers.append(make("small", { text: server.why, kind: "wrong" }));
     const store = make("td", {});
     if (member) {
       store.append(badge(member.role, roles[member.role] ?? "bad"));
