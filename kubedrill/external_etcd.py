@@ -75,8 +75,11 @@ class Members:
 
         for count, (key, node) in enumerate(self.nodes.items(), 1):
             if node is not first:
-                add = f"{ETCDCTL} member add {node.name} --peer-urls={etcd_config.peer(self.addresses, key)}"
-                first.run(["sh", "-c", add], timeout=_PHASE)
+                peer = etcd_config.peer(self.addresses, key)
+                there = f"{ETCDCTL} member list | grep -qF ' {peer},'"
+                add = f"{there} || {ETCDCTL} member add {node.name} --peer-urls={peer}"
+                # etcd takes no further one until the one before was there for some seconds ('unhealthy cluster').
+                wait(partial(first.run, ["sh", "-c", add], check=False), _done)
             _phase(node, "etcd", "local")
             # A member takes part only once it has what was written before: the next one waits for that.
             wait(ask, partial(_healthy, count))
@@ -111,6 +114,10 @@ def _phase(node: Node, *words: str) -> None:
 
 def _read(node: Node, path: str) -> str:
     return node.run(["cat", path], show=False).stdout
+
+
+def _done(said: Result) -> Verdict:
+    return said.status == 0, said.output[-200:]
 
 
 def _healthy(members: int, said: Result) -> Verdict:
