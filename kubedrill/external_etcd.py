@@ -105,7 +105,9 @@ def _certificates(node: Node) -> None:
     """Its own certificates, and a kubelet that waits for manifests."""
     for certificate in CERTIFICATES:
         _phase(node, "certs", certificate)
-    node.run(["sh", "-c", "systemctl daemon-reload && systemctl restart kubelet"], timeout=_PHASE)
+    # A folder that is not there when the kubelet starts is looked for again after 20 s.
+    start = "mkdir -p /etc/kubernetes/manifests && systemctl daemon-reload && systemctl restart kubelet"
+    node.run(["sh", "-c", start], timeout=_PHASE)
 
 
 def _phase(node: Node, *words: str) -> None:

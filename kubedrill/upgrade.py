@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kubedrill import cluster as clusters
@@ -23,12 +24,12 @@ from kubedrill.errors import CommandFailed, InvalidSpec, KubedrillError, NotFoun
 from kubedrill.images import build
 from kubedrill.images.cargo import Cargo
 from kubedrill.images.store import CONTROL_PLANE
-from kubedrill.kube import ApiUnavailable, Kube, NodeSnapshot
+from kubedrill.kube import ApiUnavailable, Kube, NodeSnapshot, PodSnapshot
 from kubedrill.marks import UPGRADING, has_file
 from kubedrill.network import API_PORT
 from kubedrill.providers.base import File, Node
 from kubedrill.shell import Result, pasteable
-from kubedrill.wait import until
+from kubedrill.wait import Verdict, until
 
 # In a node: kubeadm has done its part for that version; it was this upgrade that cordoned it.
 DONE = "/var/lib/kubedrill/kubeadm-of-{version}"
@@ -40,6 +41,8 @@ _KUBEADM = 1500
 _DRAIN = 300
 _SERVES = 180
 _PULL = 600
+# A kubelet looks at its static pods as soon as it has started; with a margin for a slow machine.
+_LOOKS = 10
 
 
 def aim(there: str, to: str) -> str:
@@ -218,6 +221,8 @@ class _Steps:
                 plan = self._run_kubeadm(node, "plan")
             for line in planned(plan.stdout):
                 self._console.say(f"  {line}")
+            if own_dns:
+                self._console.say("  but CoreDNS and etcd stay: they are not those that kubeadm would bring")
             with self._console.step(f"{node.name}: kubeadm upgrade apply {version}"):
                 self._run_kubeadm(node, "apply", "--yes")
         if plane:
@@ -255,20 +260,41 @@ class _Steps:
                 with self._console.step(f"{node.name}: drained"):
                     self._first.run(self._drain(node), timeout=_DRAIN + 30)
             with self._console.step(f"{node.name}: kubelet {cargo.version}"):
+                before = self._static_pods(node)
                 self._install(node, cargo, "kubelet", "kubectl")
                 node.run(["sh", "-c", "systemctl daemon-reload && systemctl restart kubelet"], timeout=120)
                 until(
                     self._api.nodes, lambda nodes: _has_version(nodes, node.name, cargo.version), within=_SERVES,
                     every=0.5, what=f"the new kubelet of {node.name}", transient=(ApiUnavailable,),
                 )  # fmt: skip
-                if node.role == "control-plane":
-                    self._serves(node)
+                self._settled(node, before)
         if has_file(node, CORDONED):
             with self._console.step(f"{node.name}: takes pods again"):
                 # The only API server may be started anew by the new kubelet.
                 until(lambda: self._first.run(["kubectl", "uncordon", node.name], timeout=30), lambda _: (True, ""),
                       within=_SERVES, every=1, what="kubectl uncordon", transient=(CommandFailed,))  # fmt: skip
                 node.run(["rm", "-f", CORDONED])
+
+    def _static_pods(self, node: Node) -> dict[str, str]:
+        """The static pods of a node, each with the hash that its kubelet has given it."""
+        pods = until(lambda: self._api.pods("kube-system"), lambda _: (True, ""), within=_SERVES, every=0.5,
+                     what="the API", transient=(ApiUnavailable,))  # fmt: skip
+        return {pod.name: _hash(pod) for pod in pods if pod.owner == f"Node/{node.name}"}
+
+    def _settled(self, node: Node, before: Mapping[str, str]) -> None:
+        """Wait until a new kubelet is done with static pods: one of another version starts all of them anew.
+
+        So the API server of a control plane goes away once more, up to half a minute after the kubelet's start.
+        """
+        if not before:
+            return
+        began = time.monotonic()
+        until(
+            lambda: self._api.pods("kube-system"),
+            lambda pods: settled(pods, node.name, before, time.monotonic() - began),
+            within=_SERVES, every=0.5, what=f"static pods of {node.name}", transient=(ApiUnavailable,),
+        )  # fmt: skip
+        self._serves(node)
 
     def _to_drain(self) -> list[Node]:
         """The nodes that are drained; none, where there is no other one that could take the pods."""
@@ -316,6 +342,29 @@ class _Steps:
 def planned(output: str) -> list[str]:
     """What `kubeadm upgrade plan` says that would change: its tables, without the lines around them."""
     return [line.rstrip() for line in output.splitlines() if re.match(r"(COMPONENT|kube[a-z-]+|CoreDNS|etcd)  ", line)]
+
+
+def settled(pods: Sequence[PodSnapshot], node: str, before: Mapping[str, str], passed: float) -> Verdict:
+    """Whether a new kubelet is done with the static pods of its node: has started all of them anew, or none.
+
+    Args:
+        pods: of kube-system.
+        node: the node.
+        before: what the old kubelet made of them: {pod: hash}.
+        passed: seconds since the new kubelet's start.
+    """
+    mirrors = {pod.name: pod for pod in pods if pod.owner == f"Node/{node}"}
+    away = [name for name in before if name not in mirrors or not mirrors[name].ready or mirrors[name].deleting]
+    if away:
+        return False, f"not ready: {', '.join(away)}"
+    same = [name for name, known in before.items() if _hash(mirrors[name]) == known]
+    if len(same) == len(before):
+        return passed >= _LOOKS, "all as the old kubelet left them"
+    return not same, f"not started anew yet: {', '.join(same)}" if same else "all started anew"
+
+
+def _hash(pod: PodSnapshot) -> str:
+    return pod.annotations.get("kubernetes.io/config.hash", "")
 
 
 def _of_control_plane(image: str) -> bool:

@@ -20,7 +20,7 @@ from kubedrill.images.build import Built
 from kubedrill.images.cargo import Cargo
 from kubedrill.images.oci import Image
 from kubedrill.images.store import Store
-from kubedrill.kube import NodeSnapshot
+from kubedrill.kube import NodeSnapshot, PodSnapshot
 from kubedrill.marks import UPGRADING
 from kubedrill.providers.base import NetworkSpec, NodeSpec, Role
 from kubedrill.providers.docker_engine import Engine
@@ -71,7 +71,7 @@ class World:
         self.bare = ""
         self.images: dict[str, set[str]] = {}
         self.out: list[str] = []
-        self.commands, self.fails_at = 0, 0
+        self.commands, self.fails_at, self.looks = 0, 0, 0
         programs = {}
         for name in ("kubeadm", "kubelet", "kubectl"):
             programs[name] = folder / name
@@ -144,6 +144,12 @@ class World:
         return found
 
 
+def static(name: str, node: str, known: str, *, ready: bool = True) -> PodSnapshot:
+    """A static pod."""
+    return PodSnapshot("kube-system", name, node, "", "Running", ready, 0, False, {}, owner=f"Node/{node}",
+                       annotations={"kubernetes.io/config.hash": known})  # fmt: skip
+
+
 class Api:
     """Its API."""
 
@@ -155,6 +161,15 @@ class Api:
     def nodes(self) -> tuple[NodeSnapshot, ...]:
         """All nodes."""
         return self.world.nodes()
+
+    def pods(self, namespace: str) -> tuple[PodSnapshot, ...]:
+        """Static pods: each kubelet gives them a hash of its own, and those of a new one are away at first."""
+        found = []
+        for name, version in self.world.kubelets.items():
+            found += [static(f"{part}-{name}", name, version) for part in ("etcd", "kube-apiserver")
+                      if "control-plane" in name]  # fmt: skip
+        self.world.looks += 1
+        return tuple(found[self.world.looks % 2 :])
 
 
 @pytest.fixture
@@ -389,6 +404,23 @@ class TestCutOff:
         monkeypatch.setattr(cluster, "what_of", lambda *_, **__: None)
         with pytest.raises(KubedrillError, match="invoke upgrade --to"):
             cluster.up(world.place, world.spec, Console(), merge=False)
+
+
+@pytest.mark.parametrize(
+    ("now", "passed", "settled"),
+    [
+        ({"a": "old", "b": "old"}, 5, False),
+        ({"a": "old", "b": "old"}, 11, True),
+        ({"a": "new", "b": "old"}, 60, False),
+        ({"a": "new", "b": "new"}, 1, True),
+        ({"a": "new", "b": "new, away"}, 60, False),
+        ({"a": "new"}, 60, False),
+    ],
+)
+def test_a_new_kubelet_starts_all_static_pods_anew_or_none(now: dict[str, str], passed: float, settled: bool) -> None:
+    pods = [static(name, "lab", known.split(",")[0], ready="away" not in known) for name, known in now.items()]
+    others = [static("a", "other", "old"), replace(static("c", "lab", "x"), owner="DaemonSet/c")]
+    assert upgrade.settled([*pods, *others], "lab", {"a": "old", "b": "old"}, passed)[0] is settled
 
 
 def test_what_kubeadm_plans() -> None:
