@@ -159,6 +159,7 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
         "hollow": "0 to 3000 nodes without a computer, played by kwok (default: 0)",
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
         "provider": "what nodes are: docker (containers, the default) or vagrant (VMs)",
+        "etcd": "stacked (on control planes, the default) or external (on three computers of its own)",
         "config": "YAML file with the same and more settings; flags win over it",
         "source": "auto, modules or packages: where what nodes are made of comes from",
         "keep": "leave the nodes of a failed bring-up as they are",
@@ -169,14 +170,14 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
 def up(
     c: Context, name: str | None = None, control_planes: str | None = None, workers: str | None = None,
     kubernetes: str | None = None, provider: str | None = None, config: str | None = None, source: str = "auto",
-    keep: bool = False, show_commands: bool = False, hollow: str | None = None,
+    keep: bool = False, show_commands: bool = False, hollow: str | None = None, etcd: str | None = None,
 ) -> None:  # fmt: skip
     """Bring up a cluster: all nodes Ready, CoreDNS available, kubeconfig merged. Builds first if needed."""
     from kubedrill import commands
 
     flags = {
         "name": name, "control_planes": control_planes, "workers": workers, "hollow": hollow,
-        "kubernetes": kubernetes, "provider": provider,
+        "kubernetes": kubernetes, "provider": provider, "etcd": etcd,
     }  # fmt: skip
     commands.up(_console(show_commands), config, flags, source=source, keep=keep)
 
@@ -324,6 +325,21 @@ def remove_node(c: Context, node: str, name: str = "lab") -> None:
     from kubedrill import operations
 
     operations.remove_node(_console(), node, name)
+
+
+@task(
+    help={
+        "to": "the next Kubernetes minor, such as 1.37",
+        "name": NAME,
+        "show_commands": "print every command run in a node, as a person would type it there",
+    }
+)
+@_friendly
+def upgrade(c: Context, to: str, name: str = "lab", show_commands: bool = False) -> None:
+    """Bring a running cluster to the next Kubernetes version, node after node; again after an interruption."""
+    from kubedrill import operations
+
+    operations.upgrade(_console(show_commands), to, name)
 
 
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})

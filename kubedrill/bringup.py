@@ -9,13 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from kubedrill import checks, kube, kubeadm, kubeconfig, loadbalancer, network, slowness
+from kubedrill import checks, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
 from kubedrill.console import Reporter
 from kubedrill.errors import KubedrillError, StepFailed
 from kubedrill.etcd_members import ETCDCTL, forget_member
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED, READY, has_file
-from kubedrill.providers.base import File, Node, NodeSpec, Provider, Role
+from kubedrill.node_specs import BALANCER, Made
+from kubedrill.providers.base import File, Node, Provider
 from kubedrill.run_kubeadm import run_kubeadm
 from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
@@ -23,7 +24,6 @@ from kubedrill.wait import Verdict, until
 
 T = TypeVar("T")
 
-BALANCER = "load-balancer"
 # admin.conf is without rights until init has bound them; this one is not.
 _RIGHTS = "/etc/kubernetes/super-admin.conf"
 # Limits, not expectations: five times what a slow machine with two cores took.
@@ -33,17 +33,6 @@ _API = 300
 _READY = 300
 # Where nodes are slow, limits are so many times longer at most.
 _PATIENCE = 6.0
-
-
-@dataclass(frozen=True)
-class Made:
-    """What nodes are made of, and what is known of the machine they run on."""
-
-    image: str
-    stores: Mapping[str, str]
-    flannel_image: str
-    machine: kubeadm.Machine
-    nameservers: tuple[str, ...]
 
 
 @dataclass
@@ -102,9 +91,9 @@ class BringUp:
         first, *others = [key for key in self.spec.node_keys() if key.startswith("control-plane")]
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
         early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
-        nodes = self._boot(pool, early)
-        for key in early:
-            nodes[key].result()
+        nodes = self._boot(pool, (*self.spec.etcd_keys(), *early))
+        for made in nodes.values():
+            made.result()
         slow = self._slow()
         if slow > 1:
             self.console.say(
@@ -116,6 +105,7 @@ class BringUp:
             nodes |= self._boot(pool, (*others, *workers))
         leader = nodes[first].result()
         preload.result()
+        self._external_etcd({key: nodes[key].result() for key in self.spec.etcd_keys()}, leader)
         if self._joined(leader):
             self._readmit(leader)
         else:
@@ -131,7 +121,8 @@ class BringUp:
             joining.append(pool.submit(self._spread_dns, api, leader, list(joining)))
         for key in others:
             join = pool.submit(self._join, nodes[key], key, discovery)
-            self._etcd_member_serves(leader, key, join)
+            if self.spec.etcd == "stacked":
+                self._etcd_member_serves(leader, key, join)
             joining += [join, pool.submit(self._wake_kubelet, nodes[key].result(), join)]
         for join in joining:
             join.result()
@@ -148,20 +139,19 @@ class BringUp:
         """The balancer alone, made where it is not there: of a cluster that gets a second control plane."""
         return self._node(BALANCER)
 
-    def _keys_of_nodes(self) -> tuple[str, ...]:
-        return (*([BALANCER] if self.spec.control_planes > 1 else []), *self.spec.node_keys())
-
     def _node(self, key: str) -> Node:
         """Make a node, or start the one that is there; returns when its services run."""
         name = kubeadm.node_name(self.spec, key)
-        role: Role = "load-balancer" if key == BALANCER else "worker" if key.startswith("worker") else "control-plane"
+        role = node_specs.role_of(key)
         service = "haproxy" if key == BALANCER else "containerd"
         node = self.existing.get(name)
         with self._step(f"{name}: started"):
             if node is None:
-                node = self.provider.create_node(self.spec.name, self._node_spec(key, name, role))
-                if key == BALANCER:
-                    node.write([self._haproxy()])
+                published = self.api_port if self.api_host == "127.0.0.1" else None
+                made_of = node_specs.node_spec(self.spec, key, self.addresses, self.made, published)
+                node = self.provider.create_node(self.spec.name, made_of)
+                if role == "load-balancer":
+                    node.write([node_specs.haproxy(self.spec, self.addresses)])
             elif node.state() == "stopped":
                 node.start()
             elif node.state() == "paused":
@@ -174,35 +164,15 @@ class BringUp:
             )  # fmt: skip
         return node
 
-    def _node_spec(self, key: str, name: str, role: Role) -> NodeSpec:
-        settings = self.spec.settings(key)
-        publish: dict[tuple[int, str], int] = {
-            (port.node_port, port.protocol): port.host_port for port in settings.ports
-        }
-        memory, cpus = self.spec.vm.size(key)
-        entrance = BALANCER if self.spec.control_planes > 1 else "control-plane-1"
-        if key == entrance and self.api_host == "127.0.0.1":
-            publish[network.API_PORT, "tcp"] = self.api_port
-        return NodeSpec(
-            name=name,
-            role=role,
-            address=self.addresses.balancer if key == BALANCER else self.addresses.node(key),
-            image=self.made.image,
-            stores={} if key == BALANCER else self.made.stores,
-            publish=publish,
-            mounts=[(mount.host_path, mount.node_path, mount.read_only) for mount in settings.mounts],
-            environment={"KUBEDRILL_NAMESERVERS": " ".join(self.made.nameservers)},
-            memory=memory,
-            cpus=cpus,
-        )
-
-    def _haproxy(self) -> File:
-        control_planes = {
-            kubeadm.node_name(self.spec, key): self.addresses.node(key)
-            for key in self.spec.node_keys()
-            if key.startswith("control-plane")
-        }
-        return File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(control_planes))
+    def _external_etcd(self, nodes: Mapping[str, Node], leader: Node) -> None:
+        """etcd on computers of its own, where it is asked for, before the first control plane needs it."""
+        if not nodes or self._joined(leader):
+            return
+        members = external_etcd.Members(self.spec, self.addresses, self._machine(), nodes)
+        if not all(self._joined(node) for node in nodes.values()):
+            with self._step(f"{', '.join(node.name for node in nodes.values())}: a cluster of etcd"):
+                members.start(lambda read, check: self._await(read, check, within=_API, every=0.3, what="etcd"))
+        members.introduce(leader)
 
     def _init(self, node: Node) -> None:
         config = kubeadm.init_config(self.spec, self.addresses, self._machine(), self._keys)
@@ -310,7 +280,7 @@ class BringUp:
         self._api_answers(leader, "/etc/kubernetes/admin.conf")
         with self._step(f"{', '.join(missing.values())}: missing, forgotten by the cluster"):
             for key, name in missing.items():
-                if key.startswith("control-plane"):
+                if key.startswith("control-plane") and self.spec.etcd == "stacked":
                     forget_member(leader, self.addresses.node(key))
                 leader.run(["kubectl", "delete", "node", name, "--ignore-not-found"], timeout=60)
         with self._step("token and certificate key renewed"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from kubedrill import hollow_parts as parts
-from kubedrill.bringup import BALANCER
 from kubedrill.console import Reporter
 from kubedrill.images import components
 from kubedrill.kube import ApiUnavailable, Kube
+from kubedrill.node_specs import BALANCER
 from kubedrill.providers.base import File, Node
 from kubedrill.spec import ClusterSpec
 from kubedrill.wait import until

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kubedrill import paths
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
-from kubedrill.providers.base import Node
+from kubedrill.providers.base import KUBERNETES, Node
 from kubedrill.providers.docker_engine import Engine
 
 
@@ -22,7 +22,7 @@ def load(engine: Engine, image: str, nodes: Sequence[Node]) -> None:
     Args:
         engine: where an image that is no file is looked for.
         image: a tar (OCI or Docker archive), or the name of an image of the local engine.
-        nodes: the nodes; balancers are passed over.
+        nodes: the nodes; computers that are none of Kubernetes' are passed over.
 
     Raises:
         NotFound: there is no such file or image.
@@ -54,7 +54,7 @@ def archive(file: Path, nodes: Sequence[Node]) -> None:
 
     Args:
         file: an OCI or Docker archive.
-        nodes: the nodes; balancers are passed over.
+        nodes: the nodes; computers that are none of Kubernetes' are passed over.
 
     Raises:
         InvalidSpec: it is no archive of an image.
@@ -91,7 +91,7 @@ def _into(nodes: Sequence[Node], file: Path) -> None:
                 node.run(["rm", "-f", path], check=False, show=False)
         return None
 
-    targets = [node for node in nodes if node.role != "load-balancer"]
+    targets = [node for node in nodes if node.role in KUBERNETES]
     with ThreadPoolExecutor(max_workers=8) as pool:
         problems = [problem for problem in pool.map(one, targets) if problem]
     if problems:

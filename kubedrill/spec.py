@@ -31,6 +31,8 @@ MAX_HOLLOW = 3000
 # flannel's own; and where hundreds of hollow nodes are asked for, and no subnet is.
 PODS, MANY_PODS = "10.244.0.0/16", "10.240.0.0/12"
 CONTROL_PLANE_COUNTS = (1, 3, 5)
+# External etcd: as many as bear the loss of one.
+ETCD_MEMBERS = 3
 _THERE = "a cluster that is there"
 # A node's name becomes its host name (63 characters at most, RFC 1123): NAME-control-plane-1.
 MAX_NAME = 40
@@ -116,6 +118,7 @@ class ClusterSpec(Frozen):
     kubernetes: Annotated[str, AfterValidator(_kubernetes)] = Field(default_factory=versions.newest_minor)
     provider: Literal["docker", "vagrant"] = "docker"
     vm: VmSettings = Field(default_factory=VmSettings)
+    etcd: Literal["stacked", "external"] = "stacked"
     pod_subnet: Annotated[str, AfterValidator(_subnet)] = Field(default=PODS, alias="podSubnet")
     service_subnet: Annotated[str, AfterValidator(_subnet)] = Field(default="10.96.0.0/16", alias="serviceSubnet")
     proxy_mode: Literal["iptables", "nftables"] = Field(default="iptables", alias="proxyMode")
@@ -126,6 +129,13 @@ class ClusterSpec(Frozen):
 
     # One validator a field, not one of the whole model: that would run only when every field is right by itself,
     # and so hide its own findings. A field that was refused is absent from info.data.
+    @field_validator("etcd")
+    @classmethod
+    def _on_containers(cls, etcd: str, info: ValidationInfo) -> str:
+        if etcd == "external" and info.data.get("provider") == "vagrant":
+            raise ValueError("external needs the provider docker: nodes that are VMs have etcd on control planes")
+        return etcd
+
     @field_validator("pod_subnet")
     @classmethod
     def _room(cls, pods: str, info: ValidationInfo) -> str:
@@ -173,6 +183,14 @@ class ClusterSpec(Frozen):
     def node_keys(self) -> tuple[str, ...]:
         """The nodes without the cluster's name: control-plane-1, worker-1, worker-2."""
         return _node_keys(self.control_planes, self.workers)
+
+    def etcd_keys(self) -> tuple[str, ...]:
+        """The computers that have etcd to themselves: etcd-1, etcd-2, etcd-3; none where it is on control planes."""
+        return tuple(f"etcd-{number + 1}" for number in range(ETCD_MEMBERS if self.etcd == "external" else 0))
+
+    def computers(self) -> int:
+        """How many computers it is made of: its nodes, those of etcd, and the balancer of several control planes."""
+        return len(self.node_keys()) + len(self.etcd_keys()) + (self.control_planes > 1)
 
     def settings(self, key: str) -> NodeSettings:
         """What is special about the node control-plane-N or worker-N."""

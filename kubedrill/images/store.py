@@ -106,14 +106,14 @@ def ensure(
         if found:
             return found
         node_image = node.ensure(engine, suite, compiler, say)
-        store, images, binaries = plan(engine, kubernetes, suite, compiler, say)
+        store, images, binaries = contents(engine, kubernetes, suite, compiler, say)
         return fill(engine, store, images, binaries, node_image, missing, say)
 
 
-def plan(
+def contents(
     engine: Engine, kubernetes: str, suite: rootfs.Suite, compiler: str, say: Callable[[str], None]
 ) -> tuple[Store, list[oci.Image], dict[str, Path]]:
-    """What a store built from modules will be: itself, its images, and kubeadm, kubelet and kubectl by name.
+    """What a store that is built from modules holds: its images, and kubeadm, kubelet and kubectl.
 
     Args:
         engine: Docker's engine.

@@ -15,7 +15,7 @@ import yaml
 from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, kube, kubeadm
+from kubedrill import bringup, kube, kubeadm, node_specs
 from kubedrill.bringup import BringUp, Made
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
@@ -311,14 +311,11 @@ class TestNodes:
         assert run.node("lab-control-plane-1").spec.publish == {(6443, "tcp"): 16443}
         assert run.node("lab-worker-1").spec.publish == {}
 
-    def test_vms_have_addresses_and_publish_nothing(self, run: Run) -> None:
-        bring = BringUp(
-            spec_of(vm={"controlPlaneMemory": 4000}), Addresses(SUBNET), run.provider, MADE, API_PORT, run.console,
-            api_host="127.0.0.1",
-        )  # fmt: skip
-        assert bring._node_spec("control-plane-1", "x", "control-plane").publish == {(6443, "tcp"): API_PORT}
-        bring.api_host = "172.28.7.11"
-        made = bring._node_spec("control-plane-1", "x", "control-plane")
+    def test_vms_have_addresses_and_publish_nothing(self) -> None:
+        spec, addresses = spec_of(vm={"controlPlaneMemory": 4000}), Addresses(SUBNET)
+        made = node_specs.node_spec(spec, "control-plane-1", addresses, MADE, API_PORT)
+        assert made.publish == {(6443, "tcp"): API_PORT}
+        made = node_specs.node_spec(spec, "control-plane-1", addresses, MADE, None)
         assert (made.publish, made.memory, made.cpus) == ({}, 4000, 0)
 
     def test_slow_nodes_get_settings_and_limits_that_follow(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,3 +25,9 @@ def test_there_are_tests() -> None:
     """`go test` is content with none."""
     result = go("test", "-list", "Test", "./cmd/addon-manager")
     assert "TestReconcilePutsBackAndPrunes" in result.stdout, result.output
+
+
+def test_pause_ends_when_asked_who_it_is() -> None:
+    """`kubeadm upgrade` runs it so in a Job, and waits for its end."""
+    result = go("run", "./cmd/pause", "-v")
+    assert (result.status, result.stdout) == (0, "pause of kubedrill\n"), result.output

@@ -305,6 +305,7 @@ FULL: dict[str, Any] = {
     "workers": 1,
     "hollow": 3,
     "kubernetes": "1.36",
+    "etcd": "external",
     "podSubnet": "10.1.0.0/16",
     "serviceSubnet": "10.2.0.0/16",
     "proxyMode": "nftables",

@@ -66,7 +66,7 @@ def ensure(engine: Engine, kubernetes: str, suite: rootfs.Suite, compiler: str, 
         return tag
     began = time.monotonic()
     say("composing kind's node image")
-    planned, images, binaries = store.plan(engine, kubernetes, suite, compiler, say)
+    planned, images, binaries = store.contents(engine, kubernetes, suite, compiler, say)
     programs = [components.build(part, compiler, say) for part in node.RUNTIME]
     plugins = components.build(node.CNI, compiler, say)
     base = node.ensure_rootfs(engine, suite, say)
