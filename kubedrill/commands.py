@@ -18,6 +18,7 @@ from kubedrill import (
     journal,
     lifecycle,
     paths,
+    porcupine,
     shell,
     spec,
     vm_setup,
@@ -77,6 +78,9 @@ def build(console: Console, kubernetes: str | None, source: str, *, box: bool) -
     with console.step(f"what nodes of Kubernetes {asked.version()} are made of is there"):
         built = building.ensure(place.engine, asked.kubernetes, place.missing, console.say, source=source)
     console.say(f"node image {built.node_image}, image store {built.store.volume}")
+    if building.compiler_or_none() is not None:
+        with console.step("what judges the histories of drills is there"):
+            porcupine.ensure(console.say)
     if box:
         with console.step("what VMs are made of is there"):
             made = ingredients.of_vms(place.engine, built, console)
