@@ -14,16 +14,15 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from kubedrill import versions
 from kubedrill.errors import InvalidSpec
+from kubedrill.node_settings import Frozen, Mount, NodeSettings, PortMapping, VmSettings
 
 # Static addresses come from one /24 (network.py); and a single computer runs out of cores long before.
 MAX_WORKERS = 99
@@ -32,7 +31,6 @@ _THERE = "a cluster that is there"
 # A node's name becomes its host name (63 characters at most, RFC 1123): NAME-control-plane-1.
 MAX_NAME = 40
 COMPONENTS = ("apiserver", "controllerManager", "scheduler", "etcd", "kubelet", "kubeProxy")
-TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 ROLES = ("control-plane", "worker")
 
@@ -94,83 +92,7 @@ def _subnet(text: str) -> str:
     return str(network)
 
 
-def _taint(text: str) -> str:
-    _, _, effect = text.rpartition(":")
-    if not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9_./]*(=[-A-Za-z0-9_.]*)?:[A-Za-z]+", text):
-        raise ValueError(f"{text!r} is no taint: write key=value:Effect")
-    if effect not in TAINT_EFFECTS:
-        raise ValueError(f"{text!r}: the effect is one of {', '.join(TAINT_EFFECTS)}")
-    return text
-
-
-def _host_port(port: int) -> int:
-    if not 1 <= port <= 65535:
-        raise ValueError(f"{port} is no port: 1 to 65535")
-    return port
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True, validate_default=True)
-
-
-class PortMapping(_Frozen):
-    """A port of a node that is published on 127.0.0.1 of the host."""
-
-    node_port: Annotated[int, AfterValidator(_host_port)] = Field(alias="nodePort")
-    host_port: Annotated[int, AfterValidator(_host_port)] = Field(alias="hostPort")
-    protocol: Literal["tcp", "udp"] = "tcp"
-
-
-class Mount(_Frozen):
-    """A folder of the host that a node sees."""
-
-    host_path: str = Field(alias="hostPath")
-    node_path: str = Field(alias="nodePath")
-    read_only: bool = Field(default=False, alias="readOnly")
-
-    @model_validator(mode="after")
-    def _absolute(self) -> Mount:
-        for path in (self.host_path, self.node_path):
-            if not path.startswith("/"):
-                raise ValueError(f"'{path}': mounts need absolute paths")
-        return self
-
-
-class NodeSettings(_Frozen):
-    """What is special about one node, or about all nodes of a role."""
-
-    labels: dict[str, str] = Field(default_factory=dict)
-    taints: tuple[Annotated[str, AfterValidator(_taint)], ...] = Field(default=(), strict=False)
-    ports: tuple[PortMapping, ...] = Field(default=(), strict=False)
-    mounts: tuple[Mount, ...] = Field(default=(), strict=False)
-
-    def over(self, base: NodeSettings) -> NodeSettings:
-        """These settings laid over those of the role."""
-        return NodeSettings(
-            labels={**base.labels, **self.labels},
-            taints=(*base.taints, *self.taints),
-            ports=(*base.ports, *self.ports),
-            mounts=(*base.mounts, *self.mounts),
-        )
-
-
-class VmSettings(_Frozen):
-    """What VMs are run by, and their sizes (MiB, virtual processors); 0 for what a role needs."""
-
-    driver: Literal["auto", "kvm", "emulation", "virtualbox"] = "auto"
-    control_plane_memory: int = Field(default=0, ge=0, alias="controlPlaneMemory")
-    control_plane_cpus: int = Field(default=0, ge=0, alias="controlPlaneCpus")
-    worker_memory: int = Field(default=0, ge=0, alias="workerMemory")
-    worker_cpus: int = Field(default=0, ge=0, alias="workerCpus")
-
-    def size(self, key: str) -> tuple[int, int]:
-        """Memory and processors of control-plane-N or worker-N; the balancer's are not for choosing."""
-        if key.startswith("control-plane"):
-            return self.control_plane_memory, self.control_plane_cpus
-        return (self.worker_memory, self.worker_cpus) if key.startswith("worker") else (0, 0)
-
-
-class ClusterSpec(_Frozen):
+class ClusterSpec(Frozen):
     """A cluster as asked for. Keys of a configuration file are the aliases (camel case, as Kubernetes writes)."""
 
     name: Annotated[str, AfterValidator(valid_name)] = "lab"

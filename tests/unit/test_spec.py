@@ -10,7 +10,8 @@ import pytest
 
 from kubedrill import spec, versions
 from kubedrill.errors import InvalidSpec
-from kubedrill.spec import ClusterSpec, NodeSettings, load, load_mapping
+from kubedrill.node_settings import NodeSettings
+from kubedrill.spec import ClusterSpec, load, load_mapping
 
 PORT = {"nodePort": 30080, "hostPort": 8080}
 
