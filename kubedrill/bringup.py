@@ -315,8 +315,10 @@ class BringUp:
         with self._step("token and certificate key renewed"):
             leader.run(["kubeadm", "token", "create", self._keys.token, "--ttl", kubeadm.TOKEN_TTL])
             if self.spec.control_planes > 1:
-                leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs",
-                            "--certificate-key", self._keys.certificate_key])  # fmt: skip
+                # Without a configuration kubeadm would ask the internet for the newest version, for 10 s.
+                config = kubeadm.init_config(self.spec, self.addresses, self._machine(), self._keys)
+                leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--config", "/dev/stdin"],
+                           stdin=config, timeout=60)  # fmt: skip
 
     def _flannel(self, leader: Node) -> Kube:
         """Apply flannel as soon as the API answers; nothing forces it to wait for the end of init."""

@@ -7,6 +7,7 @@ import json
 from kubedrill.cluster import Cluster
 from kubedrill.errors import NotFound
 from kubedrill.etcd_members import ETCDCTL
+from kubedrill.providers.base import Node
 
 
 def healthy(cluster: Cluster) -> list[str]:
@@ -30,6 +31,20 @@ def healthy(cluster: Cluster) -> list[str]:
     except ValueError:
         return []
     return sorted(member["endpoint"] for member in members if member["health"])
+
+
+def leads(node: Node) -> bool:
+    """Whether the member of etcd on a control plane says that it leads; no other member is asked.
+
+    One that cannot be asked does not lead.
+    """
+    answer = node.run(["sh", "-c", f"{ETCDCTL} endpoint status --command-timeout=2s -w json"], check=False, timeout=20,
+                      show=False)  # fmt: skip
+    try:
+        status = json.loads(answer.stdout)[0]["Status"]
+    except (ValueError, LookupError, TypeError):
+        return False
+    return bool(status["leader"] == status["header"]["member_id"])
 
 
 def move_leader(cluster: Cluster, leader: str, to: str) -> None:

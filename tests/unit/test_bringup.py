@@ -376,6 +376,9 @@ class TestAgain:
         token = run.at("ran", "lab-control-plane-1", f"kubeadm token create {KEYS.token}")
         upload = run.at("ran", "lab-control-plane-1", "kubeadm init phase upload-certs")
         assert max(token, upload) < run.at("run", name, "kubeadm join")
+        (call,) = [call for call in run.node("lab-control-plane-1").calls if "upload-certs" in call.argv]
+        assert call.argv[-2:] == ("--config", "/dev/stdin"), "kubeadm would ask the internet for a version"
+        assert f"certificateKey: {KEYS.certificate_key}" in (call.stdin or "")
         assert run.kubernetes.applied[1:] == [], "flannel is there already"
 
     def test_nodes_that_do_not_run_are_started(self, run: Run) -> None:

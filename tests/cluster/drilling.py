@@ -1,0 +1,66 @@
+"""What the tests of drills share: the drills by name, their controls, a run that leaves its cluster as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kubedrill import paths, status
+from kubedrill.cluster import Cluster
+from kubedrill.console import Console
+from kubedrill.history import Run
+from kubedrill.journal import Journal
+from kubedrill.scenario import Scenario, registry, runner
+from kubedrill.scenario.lab import Lab
+
+DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
+# On each node: manifests and whatever lies beside them, images, etcd's data, rules of faults. Certificates and what
+# kubeadm renews with them may be newer after a drill that renews them, and are counted only.
+_ON_DISK = """
+cd /etc/kubernetes && find . -path ./pki -prune -o -type f ! -name '*.conf' -exec sha256sum {} + | sort -k 2
+find . pki -type f | sort; ls manifests 2>&1; crictl images --quiet | sort; find /var/lib/etcd -maxdepth 1 2>&1 | sort
+nft list tables | grep kubedrill
+"""
+_CONFIGS = "cd /etc/kubernetes && find . -path ./pki -prune -o -type f -name '*.conf' -exec sha256sum {} + | sort -k 2"
+_OBJECTS = (
+    "kubectl --namespace kube-system get configmap/coredns configmap/kubeadm-config -o jsonpath='{.items[*].data}'; "
+    "kubectl --namespace kube-system get deployment/coredns -o jsonpath='{.spec}'; "
+    "kubectl get nodes -o jsonpath='{.items[*].spec}'; "
+    "kubectl get namespaces,clusterroles,clusterrolebindings -o name; "
+    "kubectl --namespace kube-system get roles,rolebindings -o name"
+)
+
+
+def function(name: str) -> Callable[..., None]:
+    """The `run` of a drill's module."""
+    run: Callable[..., None] = DRILLS[name].body.__globals__["run"]
+    return run
+
+
+def control(name: str, body: Callable[[Lab], None]) -> Scenario:
+    """A drill with another body: its negative control."""
+    drill = DRILLS[name]
+    return Scenario(f"{name}-control", f"{drill.title} (control)", "", body, drill.needs)
+
+
+def drilled(lab: Cluster, console: Console, drill: Scenario, *, renews: bool = False) -> Run:
+    """Run a drill, which must leave the cluster as it was.
+
+    Args:
+        lab: where.
+        console: told the story.
+        drill: the drill.
+        renews: whether it may renew certificates, and the kubeconfigs that hold some.
+    """
+    before = _found(lab, renews)
+    run, _ = runner.run(drill, lab, console)
+    assert _found(lab, renews) == before, "the drill leaves something behind"
+    assert Journal.of(lab.spec.name).is_empty()
+    assert status.of(lab).healthy
+    return run
+
+
+def _found(lab: Cluster, renews: bool) -> list[str]:
+    script = _ON_DISK if renews else _ON_DISK + _CONFIGS
+    nodes = [node for node in lab.nodes if node.role != "load-balancer"]
+    on_disk = [node.run(["sh", "-c", script], check=False).stdout for node in nodes]
+    return [*on_disk, lab.node("control-plane-1").run(["sh", "-c", _OBJECTS]).stdout]

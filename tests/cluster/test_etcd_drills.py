@@ -1,0 +1,42 @@
+"""Drills that need three members of etcd, and those that go on behind a balancer, each with its negative control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from drilling import DRILLS, control, drilled, function
+from verdicts import demand
+
+from kubedrill.cluster import Cluster
+from kubedrill.console import Console
+from kubedrill.scenario.lab import Lab
+
+pytestmark = [pytest.mark.engine, pytest.mark.cluster, pytest.mark.slow]
+SPEC = {"controlPlanes": 3, "workers": 1}
+
+
+@pytest.mark.parametrize("name", ["certificates", "partition", "etcd-disaster"])
+def test_the_drill_passes(lab: Cluster, console: Console, name: str) -> None:
+    demand(drilled(lab, console, DRILLS[name], renews=name == "certificates"), "passed")
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "reason"),
+    [
+        pytest.param(
+            "partition", lambda lab: function("partition")(lab, healed=False),
+            "all members of etcd are healthy", id="partition: no heal",
+        ),
+        pytest.param(
+            "etcd-disaster", lambda lab: function("etcd-disaster")(lab, stale=True),
+            "every acknowledged write up to the snapshot", id="etcd-disaster: the snapshot is older than believed",
+        ),
+    ],
+)  # fmt: skip
+def test_without_its_remedy_it_fails(
+    lab: Cluster, console: Console, name: str, body: Callable[[Lab], None], reason: str
+) -> None:
+    run = drilled(lab, console, control(name, body))
+    demand(run, "failed")
+    assert reason in run.reason

@@ -1,0 +1,214 @@
+"""The drill of partitions, on a lab that does what a test says: whom it cuts off, and what it will not let pass."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import loading
+import pytest
+from fakes import Call, FakeNode, FakeProvider
+
+from kubedrill.cluster import Cluster
+from kubedrill.faults import Fault, LeftOut, Partition, Target, targets
+from kubedrill.providers.base import NetworkSpec, Node, NodeSpec
+from kubedrill.scenario import etcd
+from kubedrill.shell import Result
+from kubedrill.spec import ClusterSpec
+
+PLANES = [f"lab-control-plane-{number}" for number in (1, 2, 3)]
+REFUSED = Result(1, "", "Error from server (Timeout): etcdserver: request timed out")
+
+
+class Etcd:
+    """Three members as `crictl exec ... etcdctl` and kubectl show them; `cut` is the one that is cut off."""
+
+    def __init__(self) -> None:
+        self.leader = PLANES[1]
+        self.cut = ""
+        self.elects = True
+        self.acknowledges = False
+        self.tells_what_is_so = False
+        self.created: list[str] = []
+
+    def answer(self, node: FakeNode, call: Call) -> Result:
+        """Answer a command on a control plane."""
+        alone = node.name == self.cut
+        if "endpoint status" in call.line:
+            leader = 0 if alone else PLANES.index(self.leader) + 1
+            header = {"member_id": PLANES.index(node.name) + 1}
+            return Result(0, json.dumps([{"Endpoint": "", "Status": {"header": header, "leader": leader}}]), "")
+        if "--consistency=l" in call.line:
+            return Result(0, "key", "") if self.tells_what_is_so or not alone else REFUSED
+        if call.argv[0] == "kubectl" and "create" in call.argv:
+            self.created.append(call.line)
+            return Result(0, "created", "") if self.acknowledges else REFUSED
+        return Result(0, "", "")
+
+
+class FakeLab:
+    """What the drill asks of a lab; an expectation is looked at once."""
+
+    def __init__(self, drill: ModuleType) -> None:
+        self.etcd = Etcd()
+        provider = FakeProvider(script=self.etcd.answer)
+        provider.create_network("lab", NetworkSpec("172.28.0.0/24", {}))
+        for number, name in enumerate(PLANES, 11):
+            provider.create_node("lab", NodeSpec(name, "control-plane", f"172.28.0.{number}", "an image"))
+        self.cluster = Cluster(ClusterSpec(control_planes=3, workers=0), tuple(provider.nodes("lab")), 1)
+        self.monitor = SimpleNamespace(silent_for=lambda lane: 0.1, names=lambda: ["api-read", "cp-1", "cp-2", "cp-3"])
+        self.api = SimpleNamespace(nodes=lambda: [])
+        self.faults: list[Fault] = []
+        self.required: dict[str, bool] = {}
+        self.downtimes: list[tuple[str, float, object]] = []
+        self.unmet: list[str] = []
+        self.there = ""
+
+    def fault(self, fault: Fault, *, role: str = "") -> contextlib.AbstractContextManager[None]:
+        """Cut off the leader; the others elect the next one."""
+
+        @contextlib.contextmanager
+        def during() -> Iterator[None]:
+            self.faults.append(fault)
+            self.etcd.cut = self.etcd.leader
+            if self.etcd.elects:
+                self.etcd.leader = PLANES[(PLANES.index(self.etcd.leader) + 1) % 3]
+            yield
+            self.etcd.cut = ""
+
+        return during()
+
+    def expect(self, what: str, read: Callable[[], Any], check: Callable[[Any], tuple[bool, str]], **_: Any) -> Any:
+        """Look once."""
+        state = read()
+        ok, _why = check(state)
+        if not ok:
+            self.unmet.append(what)
+        return state
+
+    def require(self, text: str, ok: bool, measured: object) -> None:
+        """Keep it; one that was asked for several times holds only where it always did."""
+        self.required[text] = self.required.get(text, True) and ok
+
+    def require_downtime(self, lane: str, at_most: float, *, between: object = None, when: str = "") -> None:
+        """Keep it."""
+        self.downtimes.append((lane, at_most, between))
+
+    def control_planes(self) -> list[Node]:
+        """All nodes."""
+        return list(self.cluster.nodes)
+
+    def workers(self) -> list[Node]:
+        """None."""
+        return []
+
+    def pods(self, name: str) -> list[object]:
+        """None: that they are ready is not what is tested."""
+        return []
+
+    def node(self, name: str) -> Node:
+        """A node."""
+        return self.cluster.node(name)
+
+    def target(self, found: Target) -> Target:
+        """It."""
+        return found
+
+    def span(self) -> tuple[float, float]:
+        """The newest fault's."""
+        return (10.0 * len(self.faults), 10.0 * len(self.faults) + 5)
+
+    def kubectl(self, *arguments: str) -> Result:
+        """The ConfigMaps that are there at the end."""
+        return Result(0, self.there, "")
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name in ("say", "command", "apply", "baseline", "hold", "verify", "require_writes"):
+            return lambda *_, **__: None
+        raise AttributeError(name)
+
+
+@pytest.fixture
+def drill() -> ModuleType:
+    return loading.drill("partition")
+
+
+@pytest.fixture
+def lab(drill: ModuleType, monkeypatch: pytest.MonkeyPatch) -> FakeLab:
+    made = FakeLab(drill)
+    monkeypatch.setattr(targets, "etcd_leader", lambda _: Target(made.etcd.leader, "etcd leader"))
+    monkeypatch.setattr(targets, "behind_balancer", lambda _: tuple(Target(name, "behind") for name in PLANES))
+    monkeypatch.setattr(etcd, "healthy", lambda _: PLANES)
+    return made
+
+
+def test_the_leader_of_the_moment_is_cut_off_from_all_others_in_each_way(drill: ModuleType, lab: FakeLab) -> None:
+    drill.run(lab)
+    cuts = [fault for fault in lab.faults if isinstance(fault, Partition)]
+    assert [cut.direction for cut in cuts] == ["both", "out", "in"]
+    assert [str(cut.node).split()[0] for cut in cuts] == [PLANES[1], PLANES[2], PLANES[0]]
+    for cut in cuts:
+        assert isinstance(cut.node, Target)
+        assert {cut.node.node, *map(str, cut.others)} == set(PLANES)
+    assert all(lab.required.values())
+
+
+def test_a_write_is_tried_on_the_smaller_side_past_the_balancer(drill: ModuleType, lab: FakeLab) -> None:
+    drill.run(lab)
+    assert len(lab.etcd.created) == 3 * drill.TRIES
+    assert len({line.split("configmap ")[1].split()[0] for line in lab.etcd.created}) == 3 * drill.TRIES
+    for line, last in zip(lab.etcd.created[:: drill.TRIES], (12, 13, 11), strict=True):
+        assert f"--server=https://172.28.0.{last}:6443" in line
+
+
+def test_each_cut_has_its_own_budget(drill: ModuleType, lab: FakeLab) -> None:
+    drill.run(lab)
+    spans = [(10.0, 15.0), (20.0, 25.0), (30.0, 35.0)]
+    for lane in ("api-read", "api-write"):
+        assert [between for name, _, between in lab.downtimes if name == lane] == spans
+
+
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        ({"acknowledges": True}, "the minority acknowledged no write"),
+        ({"tells_what_is_so": True}, "refuses to tell what is so"),
+    ],
+)
+def test_a_minority_that_does_what_a_majority_may_is_noticed(
+    drill: ModuleType, lab: FakeLab, broken: dict[str, bool], text: str
+) -> None:
+    for name, value in broken.items():
+        setattr(lab.etcd, name, value)
+    drill.run(lab)
+    unmet = [required for required, ok in lab.required.items() if not ok]
+    assert unmet
+    assert all(text in one for one in unmet)
+
+
+def test_a_refused_write_that_comes_to_be_after_the_heal_is_noticed(drill: ModuleType, lab: FakeLab) -> None:
+    lab.there = "configmap/kube-root-ca.crt\nconfigmap/minority-in-2\n"
+    drill.run(lab)
+    assert [text for text, ok in lab.required.items() if not ok] == ["and none of them came to be after the heal"]
+
+
+def test_nobody_elected_is_noticed_although_the_old_leader_may_think_it_leads(drill: ModuleType, lab: FakeLab) -> None:
+    lab.etcd.elects = False
+    drill.run(lab)
+    assert "the others have elected another leader" in lab.unmet
+
+
+def test_in_its_control_the_network_stays_as_it_is(drill: ModuleType, lab: FakeLab) -> None:
+    drill.run(lab, healed=False)
+    assert all(isinstance(fault, LeftOut) for fault in lab.faults)
+
+
+@pytest.mark.parametrize("said", ["", "[]", "null", "[{}]", "no json"])
+def test_a_member_that_cannot_be_asked_does_not_lead(said: str) -> None:
+    provider = FakeProvider(script=lambda _node, _call: Result(0, said, ""))
+    provider.create_network("lab", NetworkSpec("172.28.0.0/24", {}))
+    provider.create_node("lab", NodeSpec(PLANES[0], "control-plane", "172.28.0.11", "an image"))
+    assert not etcd.leads(provider.node(PLANES[0]))
