@@ -126,7 +126,7 @@ class FakeLab:
         return Result(0, self.there, "")
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        if name in ("say", "command", "apply", "baseline", "hold", "verify", "require_writes"):
+        if name in ("say", "command", "apply", "baseline", "hold", "verify", "require_writes", "require_linearizable"):
             return lambda *_, **__: None
         raise AttributeError(name)
 
