@@ -11,7 +11,7 @@ from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.etcd import EtcdSnapshot, LoseMember, LoseQuorum
 from kubedrill.faults.files import PutFolder
-from kubedrill.faults.images import VisitingImage
+from kubedrill.faults.images import VisitingImage, VisitingRegistry
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.machines import FillDisk, KernelPanic, PowerCut, SkewClock
 from kubedrill.faults.pods import KillPod, StaticPod
@@ -27,5 +27,5 @@ __all__ = [
     "KillProcess", "LeftOut", "LoseMember", "LoseQuorum", "ManageAddOns", "PacketLoss", "Partition",
     "PauseNode", "Plan", "PowerCut", "PowerOff", "PutFolder", "Reconfigure", "RemoveStaticPod",
     "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "SkewClock", "StaticPod", "StopNode",
-    "StopUnit", "Taint", "Target", "VisitingImage", "heal", "inject",
+    "StopUnit", "Taint", "Target", "VisitingImage", "VisitingRegistry", "heal", "inject",
 ]  # fmt: skip
