@@ -24,10 +24,13 @@ ENTRANCE = "load-balancer"
 # Seconds that the short certificates are good for: what is to be seen needs no clock but the one on the wall.
 VALID, KUBELET_VALID = 45, 40
 # kubeadm dates a certificate back by five minutes; a kubelet asks for the next one after 70 to 90 % of its life
-# (jitteryDuration in client-go's util/certificate), so here before it has or within these seconds of its start.
-ROTATED = 0.9 * (300 + KUBELET_VALID) - 300 + 5
+# (jitteryDuration in client-go's util/certificate), so here as soon as it has started; one time in 17 up to 4 s later.
+ROTATED = 3
 # A static pod's container is started again as soon as the kubelet notices; the API server is ready some 5 s later.
-RESTART = {"etcd": 6, "kube-apiserver": 9, "kube-controller-manager": 2, "kube-scheduler": 2}
+# Meanwhile the other two have given up, as they do when they could not renew their lease for 10 s, and were started
+# again; and what ends a second time within 10 minutes is started after 10 s.
+# https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
+RESTART = {"etcd": 6, "kube-apiserver": 9, "kube-controller-manager": 12, "kube-scheduler": 12}
 PKI = "/etc/kubernetes/pki"
 HASH = "openssl pkey -pubin -outform der | openssl dgst -sha256 -r | cut -d' ' -f1"
 # What a join would change: sums of all of it, and which process the kubelet is.

@@ -13,6 +13,7 @@ from typing import Any
 
 from kubedrill import checks, load
 from kubedrill.faults import VisitingImage
+from kubedrill.faults.images import listed
 from kubedrill.images import oci
 from kubedrill.images.store import HELLO
 from kubedrill.providers.base import Node
@@ -84,7 +85,7 @@ def run(lab: Lab, *, loaded: bool = True) -> None:
         lab.expect("the new version is rolled out", lambda: _pods(lab), _all_ready(NEW, 2), within=90,
                    predicted=LOOK + 2 * START)  # fmt: skip
         lab.fact("from the new version to its last pod", f"{lab.now() - began:.1f} s")
-        lab.command(f"crictl images {NEW}     (on {pod.node})")
+        lab.command(f"crictl images | grep {NEW.rpartition(':')[0]}     (on {pod.node})")
         having = [node.name for node in nodes if _has(node)]
         lab.require("every node has the image", having == names(nodes), ", ".join(having) or "none")
         lab.command("kubectl rollout undo deployment/hello")
@@ -137,7 +138,7 @@ def _set(lab: Lab, image: str) -> None:
 
 
 def _has(node: Node) -> bool:
-    return bool(node.run(["crictl", "images", "--quiet", NEW], show=False).stdout.strip())
+    return bool(node.run(listed(NEW).split(), show=False).stdout.strip())
 
 
 def _failed(lab: Lab, pod: Pod) -> str:

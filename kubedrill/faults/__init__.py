@@ -11,11 +11,12 @@ from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.etcd import EtcdSnapshot, LoseMember, LoseQuorum
 from kubedrill.faults.files import PutFolder
-from kubedrill.faults.images import VisitingImage, VisitingRegistry
+from kubedrill.faults.images import VisitingImage
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.machines import FillDisk, KernelPanic, PowerCut, SkewClock
 from kubedrill.faults.pods import KillPod, StaticPod
 from kubedrill.faults.power import DisableUnit, PowerOff
+from kubedrill.faults.registries import VisitingRegistry
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
 from kubedrill.faults.selfhosted import SelfHosted
 from kubedrill.faults.settings import ChangeConfigMap, Reconfigure, Scale

@@ -15,6 +15,7 @@ from kubedrill.cluster import Cluster
 from kubedrill.faults import PutFolder
 from kubedrill.faults.actions import Command
 from kubedrill.providers.base import NetworkSpec, NodeSpec
+from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 
 REFUSED = {
@@ -55,6 +56,15 @@ def test_the_audit_log_is_read(drill: ModuleType) -> None:
     }
     assert drill.told(entry) == ("system:node:worker-1", "forbid", 403)
     assert drill.told({"user": {}, "responseStatus": {"code": 401}}) == ("", "", 401)
+
+
+def test_an_answer_without_an_audit_id_is_in_no_log(drill: ModuleType) -> None:
+    provider = FakeProvider(script=lambda _node, _call: Result(0, '{"user": {"username": "somebody else"}}\n', ""))
+    provider.create_network("lab", NetworkSpec("172.28.0.0/24", {}))
+    provider.create_node("lab", NodeSpec("lab-control-plane-1", "control-plane", "172.28.0.11", "an image"))
+    plane = provider.node("lab-control-plane-1")
+    assert drill._audit(plane, "1-2")
+    assert drill._audit(plane, "") == {}
 
 
 def test_an_audit_log_is_all_that_is_changed(drill: ModuleType) -> None:

@@ -66,14 +66,16 @@ def test_pods_are_read(drill: ModuleType) -> None:
 
 class TestVisitingImage:
     def node(self, root: Path, images: str) -> None:
-        """A crictl that knows these images."""
+        """A node's runtime that knows these images; as containerd's, its CRI knows no filter of them."""
         (root / "images").write_text(images)
-        script = (
-            f'#!/bin/sh\ncase "$1" in images) grep -x "$3" {root}/images || true;; '
+        ctr = f'#!/bin/sh\ntest "$3 $4 $5" = "images list --quiet" && grep -x "${{6#name==}}" {root}/images || true\n'
+        crictl = (
+            f'#!/bin/sh\ncase "$1" in images) cat {root}/images;; '
             f'rmi) [ "$2" != "" ] && grep -v -x "$2" {root}/images >{root}/new; mv {root}/new {root}/images;; esac\n'
         )
-        (root / "crictl").write_text(script)
-        (root / "crictl").chmod(0o755)
+        for name, script in (("ctr", ctr), ("crictl", crictl)):
+            (root / name).write_text(script)
+            (root / name).chmod(0o755)
 
     def do(self, root: Path, action: object) -> int:
         assert isinstance(action, Command)
@@ -87,12 +89,17 @@ class TestVisitingImage:
         assert self.do(tmp_path, plan.healed[0]) == 0
         assert [action.node for action in plan.undo] == ["lab-worker-1", "lab-worker-2"]
 
+    def test_other_images_are_not_taken_for_it(self, tmp_path: Path, plan: Plan) -> None:
+        self.node(tmp_path, "old\nkubedrill.local/hello:21\n")
+        assert self.do(tmp_path, plan.before[-1]) == 0
+
     def test_nodes_that_have_it_already_are_refused(self, plan: Plan) -> None:
         assert set(plan.healed) <= set(plan.before)
 
     def test_a_runtime_that_does_not_answer_says_nothing(self, tmp_path: Path, plan: Plan) -> None:
-        (tmp_path / "crictl").write_text("#!/bin/sh\nexit 1\n")
-        (tmp_path / "crictl").chmod(0o755)
+        for name in ("ctr", "crictl"):
+            (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+            (tmp_path / name).chmod(0o755)
         assert self.do(tmp_path, plan.healed[0]) == 1
         assert self.do(tmp_path, plan.undo[0]) == 1
 
