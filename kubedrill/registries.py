@@ -77,8 +77,8 @@ def config(registry: Registry) -> str:
     return to_yaml([content])
 
 
-def unit(program: str) -> str:
-    """The unit of all of them."""
+def unit(path: str) -> str:
+    """The unit of all of them, whose program is at a path."""
     return f"""\
 [Unit]
 Description=Registry %i of the lab
@@ -86,7 +86,7 @@ After=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-ExecStart={program} serve {FOLDER}/%i.yml
+ExecStart={path} serve {FOLDER}/%i.yml
 Environment=OTEL_TRACES_EXPORTER=none
 Restart=always
 RestartSec=1
@@ -134,6 +134,16 @@ def found(node: Node) -> tuple[Registry, ...]:
     return tuple(registries)
 
 
+def program(say: Callable[[str], None]) -> Path:
+    """The program of all of them, built unless it is there.
+
+    Raises:
+        MissingPrerequisite: there is no Go toolchain to build it with.
+        BuildFailed: it could not be built.
+    """
+    return components.build(COMPONENT, components.go_version(), say) / "registry"
+
+
 def serve(node: Node, registry: Registry, say: Callable[[str], None]) -> None:
     """Run a registry on a node, and wait until it answers; twice is harmless.
 
@@ -147,13 +157,13 @@ def serve(node: Node, registry: Registry, say: Callable[[str], None]) -> None:
         BuildFailed: it could not be built.
         KubedrillError: it does not answer; a cache whose upstream cannot be reached does not even start.
     """
-    built = components.build(COMPONENT, components.go_version(), say)
-    program = f"{PROGRAMS}/{built.name}"
-    if node.run(["test", "-x", program], check=False, show=False).status != 0:
+    built = program(say)
+    path = f"{PROGRAMS}/{built.parent.name}"
+    if node.run(["test", "-x", path], check=False, show=False).status != 0:
         node.run(["mkdir", "-p", PROGRAMS, FOLDER], show=False)
-        node.send(built / "registry", f"{program}.new")
-        node.run(["sh", "-c", f"chmod 755 {program}.new && mv {program}.new {program}"], show=False)
-    node.write([File(UNIT, unit(program)), File(f"{FOLDER}/{registry.name}.yml", config(registry))])
+        node.send(built, f"{path}.new")
+        node.run(["sh", "-c", f"chmod 755 {path}.new && mv {path}.new {path}"], show=False)
+    node.write([File(UNIT, unit(path)), File(f"{FOLDER}/{registry.name}.yml", config(registry))])
     node.run(["systemctl", "daemon-reload"])
     node.run(["systemctl", "enable", registry.unit])
     node.run(["systemctl", "restart", registry.unit])
