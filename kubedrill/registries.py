@@ -173,6 +173,9 @@ def serve(node: Node, registry: Registry, say: Callable[[str], None]) -> None:
     except TimedOut as error:
         said = node.run(["journalctl", "--unit", registry.unit, "--lines", "40", "--output", "cat"], check=False)
         why = [line for line in said.stdout.splitlines() if "panic" in line or "fatal" in line]
+        # It is not there: a later try begins anew, and nobody asks it.
+        node.run(["systemctl", "disable", "--now", registry.unit], check=False)
+        node.run(["rm", "-f", f"{FOLDER}/{registry.name}.yml"])
         advice = f"a cache starts only while {registry.upstream} answers it: try `curl {registry.upstream}/v2/` there"
         raise KubedrillError(
             f"the registry {registry.name} on {node.name} does not answer",
