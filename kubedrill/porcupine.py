@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kubedrill import linearizability, shell
@@ -62,4 +63,7 @@ def check(
             evidence=result.output.splitlines()[-3:],
             todo=[f"judge it by hand: {program} -h"],
         )
-    return linearizability.judgement(json.loads(result.stdout), given, timeout)
+    judged = linearizability.judgement(json.loads(result.stdout), given, timeout)
+    if judged.result != "not linearizable":
+        return judged
+    return replace(judged, measured=f"{judged.measured} (drawn in {PICTURE})")
