@@ -346,11 +346,7 @@ class Lab:
         self._add(rules.writes(self.monitor.writes_check(restored), restored))
 
     def require_linearizable(self, restored: Restored | None = None) -> None:
-        """Require that one order explains all reads and writes, as Porcupine sees it; the last thing, it may be built.
-
-        Args:
-            restored: where the store was put back to a snapshot: the restore is one of the writes.
-        """
+        """Require that one order explains all reads and writes; `restored` as above. The last thing: it may be built."""
         self._add(rules.linearizable(self.monitor.linearizable(self.say, restored), restored))
 
     def _ended(self, began: Sequence[tuple[Fault, Entry, float]], role: str) -> None:
