@@ -346,7 +346,7 @@ class Lab:
         self._add(rules.writes(self.monitor.writes_check(restored), restored))
 
     def require_linearizable(self, restored: Restored | None = None) -> None:
-        """Require that one order explains all reads and writes; `restored` as above. The last thing: it may be built."""
+        """Require that one order explains all reads and writes; `restored` as above. The last thing: it may build."""
         self._add(rules.linearizable(self.monitor.linearizable(self.say, restored), restored))
 
     def _ended(self, began: Sequence[tuple[Fault, Entry, float]], role: str) -> None:
