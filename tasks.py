@@ -227,13 +227,34 @@ def logs(c: Context, name: str = "lab", out: str | None = None) -> None:
     commands.logs(_console(), name, out)
 
 
-@task(help={"image": "an image of the local engine, or an OCI or Docker archive (a tar)", "name": NAME})
+@task(
+    help={
+        "image": "an image of the local engine, or an OCI or Docker archive (a tar)",
+        "name": NAME,
+        "registry": "bring it to the lab's registry instead: nodes pull it when they want it",
+    }
+)
 @_friendly
-def load(c: Context, image: str, name: str = "lab") -> None:
+def load(c: Context, image: str, name: str = "lab", registry: bool = False) -> None:
     """Bring an image into every node, at once."""
     from kubedrill import commands
 
-    commands.load(_console(), name, image)
+    commands.load(_console(), name, image, registry=registry)
+
+
+@task(
+    help={
+        "name": NAME,
+        "of": "be a pull-through cache of this registry, as images name it: docker.io",
+        "upstream": "where that one is asked (default: https:// and its name)",
+    }
+)
+@_friendly
+def registry(c: Context, name: str = "lab", of: str = "", upstream: str = "") -> None:
+    """Run a registry in the lab that all nodes ask first: for images brought to it, or a cache of another one."""
+    from kubedrill import commands
+
+    commands.run_registry(_console(), name, of, upstream)
 
 
 @task(help={"name": "which cluster (default: all)"})

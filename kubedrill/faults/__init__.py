@@ -17,6 +17,7 @@ from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.machines import FillDisk, KernelPanic, PowerCut, SkewClock
 from kubedrill.faults.pods import KillPod, StaticPod
 from kubedrill.faults.power import DisableUnit, PowerOff
+from kubedrill.faults.registries import VisitingRegistry
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
 from kubedrill.faults.selfhosted import SelfHosted
 from kubedrill.faults.settings import ChangeConfigMap, Reconfigure, Scale
@@ -28,5 +29,5 @@ __all__ = [
     "KillProcess", "LeftOut", "LoseMember", "LoseQuorum", "ManageAddOns", "PacketLoss", "Partition",
     "PauseNode", "Plan", "PowerCut", "PowerOff", "PutFolder", "Reconfigure", "RemoveStaticPod",
     "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "SilenceHollowNodes", "SkewClock",
-    "StaticPod", "StopNode", "StopUnit", "Taint", "Target", "VisitingImage", "heal", "inject",
+    "StaticPod", "StopNode", "StopUnit", "Taint", "Target", "VisitingImage", "VisitingRegistry", "heal", "inject",
 ]  # fmt: skip

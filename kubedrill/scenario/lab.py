@@ -344,6 +344,10 @@ class Lab:
         """
         self._add(rules.writes(self.monitor.writes_check(restored), restored))
 
+    def require_linearizable(self, restored: Restored | None = None) -> None:
+        """Require that one order explains all reads and writes; `restored` as above. The last thing: it may build."""
+        self._add(rules.linearizable(self.monitor.linearizable(self.say, restored), restored))
+
     def _ended(self, began: Sequence[tuple[Fault, Entry, float]], role: str) -> None:
         """Keep the faults of a block; one whose undo failed, or was left out, is still in the journal."""
         self._reference = self.now()
@@ -369,6 +373,7 @@ class Lab:
     def _add(self, one: Requirement) -> None:
         if not one.ok and one.rule.get("kind") in rules.TIMED and self._excuse():
             self.doubts.append(self._doubtful(f"{one.text}: {one.measured}"))
+        self.doubts += rules.undecided([one])
         self.requirements.append(one)
         self._narrator.step(
             f"{'met' if one.ok else 'NOT MET'}: {one.text} ({one.measured})", "say" if one.ok else "fail"
