@@ -204,7 +204,7 @@ class TestImage:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         monkeypatch.setattr(image, "name", lambda *_: "kubedrill/kind-node:1")
         monkeypatch.setattr(image, "_module", lambda: tmp_path / "module")
-        monkeypatch.setattr(image.store, "plan", lambda *_: (planned, images, {"kubeadm": file}))
+        monkeypatch.setattr(image.store, "contents", lambda *_: (planned, images, {"kubeadm": file}))
         monkeypatch.setattr(image.components, "build", lambda *_: file.parent)
         monkeypatch.setattr(image.node, "ensure_rootfs", lambda *_: "rootfs:1")
         modes: dict[str, int] = {}
