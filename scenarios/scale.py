@@ -54,7 +54,8 @@ def run(lab: Lab, *, drained: bool = True) -> None:
         lab.expect(f"{old.name} is gone", lab.api.nodes, partial(_has_not, old.name), within=60, predicted=LEAVES)
 
     def back() -> None:
-        """To the size that was found, whatever happened."""
+        """To the size that was found, whatever happened; who is there is known where nodes are, not here."""
+        lab.cluster = cluster.attach(place.provider, spec.name)
         while len(lab.workers()) > spec.workers:
             shrink("worker")
         while len(lab.control_planes()) > spec.control_planes:

@@ -144,8 +144,8 @@ def _off_and_on(place: Lab, console: Console, runs: int) -> list[Figure]:
     return [
         Figure("stop 1+2", "s", tuple(stops), ""),
         Figure("start 1+2, all Ready, CoreDNS available", "s", tuple(starts), ""),
-        Figure("checkpoint of 1+2, with stop and start", "s", tuple(kept), ""),
-        Figure("restore of 1+2, with start", "s", tuple(restored), ""),
+        Figure("checkpoint of 1+2, with stop and start", "s", tuple(kept), "at most 10 s"),
+        Figure("restore of 1+2, with start", "s", tuple(restored), "at most 10 s"),
     ]
 
 

@@ -18,7 +18,7 @@ from kubedrill.history import FaultSpan, LaneFigures, Requirement
 from kubedrill.journal import Entry, Journal
 from kubedrill.kube import Kube
 from kubedrill.providers.base import Node
-from kubedrill.scenario import rules, workload
+from kubedrill.scenario import resolving, rules, workload
 from kubedrill.scenario.judge import Unmet, Untrustworthy
 from kubedrill.scenario.monitor import Monitor
 from kubedrill.scenario.narrator import Narrator
@@ -153,12 +153,18 @@ class Lab:
             Untrustworthy: what is sampled does not work even now.
         """
         self._narrator.enter("baseline")
+        self.from_now()
+        self.expect("every CoreDNS knows the Service of this drill", self._names, resolving.right, within=90)
         self.monitor.start(inside or (self.workers() or self.control_planes())[-1].name)
         self.say(f"sampling {', '.join(self.monitor.names())} for {seconds:g} s before anything is broken")
         self.hold(seconds)
         silent = [name for name in self.monitor.names() if not self.monitor.works(name)]
         if silent:
             raise Untrustworthy(self._doubtful(f"before any fault nothing succeeded on: {', '.join(silent)}"))
+
+    def _names(self) -> resolving.Told:
+        dns = self.api.pods("kube-system", "k8s-app=kube-dns")
+        return resolving.ask(self.kubectl, workload.NAMESPACE, self.pods(resolving.SERVICE), dns)
 
     def hold(self, seconds: float) -> None:
         """Let time pass while the sampling goes on; so much longer as slow nodes are asked less often."""

@@ -20,7 +20,8 @@ from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 
 PLANES = [f"lab-control-plane-{number}" for number in (1, 2, 3)]
-REFUSED = Result(1, "", "Error from server (Timeout): etcdserver: request timed out")
+UNANSWERED = Result(1, "", "Error from server (Timeout): etcdserver: request timed out")
+REFUSED = Result(1, "", "Error from server (Forbidden): configmaps is forbidden")
 
 
 class Etcd:
@@ -33,6 +34,8 @@ class Etcd:
         self.acknowledges = False
         self.tells_what_is_so = False
         self.created: list[str] = []
+        self.says = UNANSWERED
+        self.there: dict[str, list[str]] = {}
 
     def answer(self, node: FakeNode, call: Call) -> Result:
         """Answer a command on a control plane."""
@@ -42,10 +45,14 @@ class Etcd:
             header = {"member_id": PLANES.index(node.name) + 1}
             return Result(0, json.dumps([{"Endpoint": "", "Status": {"header": header, "leader": leader}}]), "")
         if "--consistency=l" in call.line:
-            return Result(0, "key", "") if self.tells_what_is_so or not alone else REFUSED
+            return Result(0, "key", "") if self.tells_what_is_so or not alone else UNANSWERED
         if call.argv[0] == "kubectl" and "create" in call.argv:
             self.created.append(call.line)
-            return Result(0, "created", "") if self.acknowledges else REFUSED
+            return Result(0, "created", "") if self.acknowledges else self.says
+        if call.argv[0] == "kubectl" and "get" in call.argv:
+            assert f"--server=https://{node.address}:6443" in call.argv
+            found = ["kube-root-ca.crt", *self.there.get(node.name, [])]
+            return Result(0, "".join(f"configmap/{name}\n" for name in found), "")
         return Result(0, "", "")
 
 
@@ -65,7 +72,7 @@ class FakeLab:
         self.required: dict[str, bool] = {}
         self.downtimes: list[tuple[str, float, object]] = []
         self.unmet: list[str] = []
-        self.there = ""
+        self.facts: dict[str, str] = {}
 
     def fault(self, fault: Fault, *, role: str = "") -> contextlib.AbstractContextManager[None]:
         """Cut off the leader; the others elect the next one."""
@@ -121,9 +128,13 @@ class FakeLab:
         """The newest fault's."""
         return (10.0 * len(self.faults), 10.0 * len(self.faults) + 5)
 
-    def kubectl(self, *arguments: str) -> Result:
-        """The ConfigMaps that are there at the end."""
-        return Result(0, self.there, "")
+    def read(self, read: Callable[[], Any]) -> Any:
+        """It."""
+        return read()
+
+    def fact(self, name: str, value: str) -> None:
+        """Keep it."""
+        self.facts[name] = value
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name in ("say", "command", "apply", "baseline", "hold", "verify", "require_writes"):
@@ -189,10 +200,44 @@ def test_a_minority_that_does_what_a_majority_may_is_noticed(
     assert all(text in one for one in unmet)
 
 
-def test_a_refused_write_that_comes_to_be_after_the_heal_is_noticed(drill: ModuleType, lab: FakeLab) -> None:
-    lab.there = "configmap/kube-root-ca.crt\nconfigmap/minority-in-2\n"
+def unmet(lab: FakeLab) -> list[str]:
+    return [text for text, ok in lab.required.items() if not ok]
+
+
+def test_an_unanswered_write_may_come_to_be_after_the_heal_and_is_told(drill: ModuleType, lab: FakeLab) -> None:
+    lab.etcd.there = {name: ["minority-in-2"] for name in PLANES}
     drill.run(lab)
-    assert [text for text, ok in lab.required.items() if not ok] == ["and none of them came to be after the heal"]
+    assert unmet(lab) == []
+    assert lab.facts == {"of the writes that the minority was asked for": "1 were done after the heal: minority-in-2"}
+
+
+def test_a_refused_write_that_comes_to_be_is_noticed(drill: ModuleType, lab: FakeLab) -> None:
+    lab.etcd.says = REFUSED
+    lab.etcd.there = {name: ["minority-in-2"] for name in PLANES}
+    drill.run(lab)
+    assert unmet(lab) == ["what it refused for certain did not come to be"]
+
+
+def test_control_planes_that_tell_different_stories_are_noticed(drill: ModuleType, lab: FakeLab) -> None:
+    lab.etcd.there = {PLANES[1]: ["minority-in-2"]}
+    drill.run(lab)
+    assert unmet(lab) == ["every control plane tells the same of them"]
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ('Post "https://172.28.0.11:6443/api": net/http: request canceled (Client.Timeout exceeded', False),
+        ("https://172.28.0.12:6443/api/v1/namespaces/drill/configmaps?timeout=3s: context deadline exceeded", False),
+        ("Error from server: etcdserver: request timed out", False),
+        ("The connection to the server 172.28.0.11:6443 was refused", False),
+        ("Error from server (Forbidden): configmaps is forbidden", True),
+        ('Error from server (AlreadyExists): configmaps "minority-in-1" already exists', True),
+    ],
+)  # fmt: skip
+def test_only_what_was_answered_is_refused(drill: ModuleType, said: str, refused: bool) -> None:
+    assert drill.Try("x", False, said).refused is refused
+    assert not drill.Try("x", True, said).refused
 
 
 def test_nobody_elected_is_noticed_although_the_old_leader_may_think_it_leads(drill: ModuleType, lab: FakeLab) -> None:

@@ -25,11 +25,12 @@ from kubedrill.journal import Journal
 from kubedrill.kube import ApiUnavailable
 from kubedrill.providers.base import NetworkSpec, NodeSpec, Role
 from kubedrill.scenario import lab as module
-from kubedrill.scenario import rules, workload
+from kubedrill.scenario import resolving, rules, workload
 from kubedrill.scenario.judge import Unmet, Untrustworthy
 from kubedrill.scenario.lab import Lab, every, names
 from kubedrill.scenario.monitor import Monitor
 from kubedrill.scenario.narrator import Narrator
+from kubedrill.scenario.resolving import Told
 from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 from kubedrill.wait import until
@@ -514,6 +515,23 @@ class TestPhases:
         world.monitor.silent = {"service"}
         with pytest.raises(Untrustworthy, match=r"^before any fault nothing succeeded on: service$"):
             world.lab.baseline(1)
+
+    def test_nothing_is_sampled_before_names_lead_where_they_should(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said = ["10.96.0.9", "10.96.0.9", "10.96.0.7"]
+
+        def ask(*_: object) -> Told:
+            assert world.monitor.inside == []
+            return Told("10.96.0.7", {"coredns-1": said.pop(0) if len(said) > 1 else said[0]})
+
+        monkeypatch.setattr(resolving, "ask", ask)
+        world.lab.baseline(0)
+        assert world.monitor.inside == ["lab-worker-2"]
+        world.monitor.inside.clear()
+        said[:] = ["10.96.0.9"]
+        with pytest.raises(Untrustworthy, match=r"last seen: hello is 10\.96\.0\.7; coredns-1 says 10\.96\.0\.9"):
+            world.lab.baseline(0)
 
     def test_verify_ends_the_sampling(self, world: World) -> None:
         world.lab.verify()

@@ -182,6 +182,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         def __init__(self, text: str, *, timeout: float) -> None:
             pass
 
+        def pods(self, _namespace: str, _selector: str) -> tuple[()]:
+            """None, so that nobody is asked for names."""
+            return ()
+
         def events(self) -> list[EventSnapshot]:
             """What the test says."""
             if not made.healthy:
@@ -404,7 +408,7 @@ class TestReport:
         ]
         assert done.faults[0].healed is not None
         assert 0 <= done.faults[0].injected <= done.faults[0].healed <= done.duration + 0.1
-        assert [step.kind for step in done.steps] == ["say", "fault", "wait", "heal", "say"]
+        assert [step.kind for step in done.steps] == ["wait", "say", "fault", "wait", "heal", "say"]
         assert (done.lanes, done.figures) == ((LANE,), (FIGURES,))
         assert done.facts["a fact"] == "7"
         assert done.facts["this computer's cores were"] == "75% busy, 10% taken by its host"
