@@ -105,15 +105,16 @@ class BringUp:
         nodes = self._boot(pool, early)
         for key in early:
             nodes[key].result()
+        # The others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
+        # that: it needs all of the processors, and so does what starts after it.
+        nodes |= self._boot(pool, (*others, *workers))
         slow = self._slow()
         if slow > 1:
             self.console.say(
                 f"nodes are {slow:g} times slower than real hardware: settings and limits follow from that"
             )
-        # The others boot while the first one, which everything waits for, is initialised; unless they would take its
-        # processors away from it.
-        if slow == 1:
-            nodes |= self._boot(pool, (*others, *workers))
+            for made in nodes.values():
+                made.result()
         leader = nodes[first].result()
         preload.result()
         if self._joined(leader):
@@ -122,8 +123,6 @@ class BringUp:
             flannel = pool.submit(self._flannel, leader)
             self._init(leader)
             self._controllers_work(flannel.result())
-        if slow > 1:
-            nodes |= self._boot(pool, (*others, *workers))
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
