@@ -92,17 +92,18 @@ class BringUp:
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
         early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
         nodes = self._boot(pool, (*self.spec.etcd_keys(), *early))
-        for made in nodes.values():
+        for made in list(nodes.values()):
             made.result()
+        # The others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
+        # that: it needs all of the processors, and so does what starts after it.
+        nodes |= self._boot(pool, (*others, *workers))
         slow = self._slow()
         if slow > 1:
             self.console.say(
                 f"nodes are {slow:g} times slower than real hardware: settings and limits follow from that"
             )
-        # The others boot while the first one, which everything waits for, is initialised; unless they would take its
-        # processors away from it.
-        if slow == 1:
-            nodes |= self._boot(pool, (*others, *workers))
+            for made in nodes.values():
+                made.result()
         leader = nodes[first].result()
         preload.result()
         self._external_etcd({key: nodes[key].result() for key in self.spec.etcd_keys()}, leader)
@@ -112,8 +113,6 @@ class BringUp:
             flannel = pool.submit(self._flannel, leader)
             self._init(leader)
             self._controllers_work(flannel.result())
-        if slow > 1:
-            nodes |= self._boot(pool, (*others, *workers))
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))

@@ -104,6 +104,13 @@ def test_static_pods_are_not_killed_for_being_slow() -> None:
         assert startup["failureThreshold"] * 10 >= 3600
 
 
+def test_a_slow_kubelet_looks_less_often() -> None:
+    registration = documents(ClusterSpec())["InitConfiguration"]["nodeRegistration"]
+    flags = {one["name"]: one["value"] for one in registration["kubeletExtraArgs"]}  # type: ignore[index]
+    assert flags["housekeeping-interval"] == "60s"
+    assert "housekeeping-interval" not in kubeadm.init_config(ClusterSpec(), ADDRESSES, V2, KEYS)
+
+
 def test_what_is_slow_begins_with_the_api_server_alone() -> None:
     assert kubeadm.init_commands(1.0) == [["kubeadm", "init", "--config", kubeadm.INIT_CONFIG]]
     begin, whole = [set(argv[-1].removeprefix("--skip-phases=").split(",")) for argv in kubeadm.init_commands(17.0)]
