@@ -24,10 +24,13 @@ CHECKPOINT = "before-upgrade"
 # whether the next one may start, which needs some 5 s (see configuration_change.py). With one control plane that is
 # how long the API is away; with several, the balancer sends to the others.
 API_SERVER = 30 + 12.5 / 2 + 5
-# The controller manager and the scheduler end at once, the kubelet looks as seldom.
-PLANE = API_SERVER + 2 * (12.5 / 2 + 3) + 15
-# A worker is drained (its pods linger 2 s), and its kubelet is Ready again some seconds after its start.
-WORKER = 20
+# etcd, the controller manager and the scheduler end at once; the kubelet looks as seldom.
+OTHERS = 3 * (12.5 / 2 + 3)
+# A pod of CoreDNS lingers 5 s (lameduck), and the second one waits until the first has its successor.
+DRAIN, KUBELET = 12, 3
+# kubeadm changes one static pod after the other; then the new kubelet starts all of them anew at the same time.
+PLANE = OTHERS + API_SERVER + 10 + DRAIN + KUBELET + API_SERVER
+WORKER = DRAIN + KUBELET
 # Seconds that the longest gap of reads and of writes may have: with one control plane, and with several.
 GAPS = {False: (75, 75), True: (3, 6)}
 _TRY = "/root/kubeadm-upgrade-try.yaml"
