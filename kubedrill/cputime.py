@@ -17,7 +17,7 @@ class CpuTime:
 
     Args:
         total: all of it.
-        idle: nothing to do, or waiting for a disk.
+        idle: nothing to do, waiting for a disk, or work that was niced and gives way to all other.
         stolen: given by the host of a virtual machine to others.
     """
 
@@ -33,7 +33,7 @@ def read(*, proc: Path = Path("/proc")) -> CpuTime | None:
     except OSError:
         return None
     user, nice, system, idle, wait, irq, softirq, stolen = map(int, words)
-    return CpuTime(user + nice + system + idle + wait + irq + softirq + stolen, idle + wait, stolen)
+    return CpuTime(user + nice + system + idle + wait + irq + softirq + stolen, idle + wait + nice, stolen)
 
 
 def shares(before: CpuTime | None, after: CpuTime | None) -> tuple[float, float] | None:

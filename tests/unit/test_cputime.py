@@ -10,7 +10,7 @@ from kubedrill.cputime import CpuTime
 
 def test_the_first_line_of_stat(tmp_path: Path) -> None:
     (tmp_path / "stat").write_text("cpu  10 1 20 100 5 2 3 7 0 0\ncpu0 5 0 10 50 2 1 1 3 0 0\n")
-    assert cputime.read(proc=tmp_path) == CpuTime(total=148, idle=105, stolen=7)
+    assert cputime.read(proc=tmp_path) == CpuTime(total=148, idle=106, stolen=7)
 
 
 def test_without_a_proc(tmp_path: Path) -> None:
