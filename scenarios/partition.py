@@ -49,7 +49,7 @@ class Try:
         return not self.acknowledged and not _UNKNOWN.search(self.said)
 
 
-@scenario(control_planes=3, workers=1)
+@scenario(control_planes=3, workers=1, etcd="stacked")
 def partition(lab: Lab) -> None:
     """Cut etcd's leader off from the other two, in three ways; the minority must acknowledge nothing.
 
@@ -92,6 +92,7 @@ def run(lab: Lab, *, healed: bool = True) -> None:
         lab.require_downtime("api-write", 8, between=between, when=words)
     lab.require_downtime("service", 1)
     lab.require_writes()
+    lab.require_linearizable()
 
 
 def _cut(lab: Lab, leader: Target, direction: Direction, words: str, *, healed: bool) -> list[Try]:
