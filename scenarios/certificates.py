@@ -212,7 +212,7 @@ def _in_again(lab: Lab, node: Node, several: bool) -> None:
     lab.expect(
         f"the certificate of the API server of {node.name} is trusted",
         lambda: node.run(["sh", "-c", serving(node.address)], check=False, show=False),
-        lambda answer: (answer.status == 0, answer.output.strip()[-160:]), within=30, predicted=1,
+        lambda answer: (answer.status == 0, answer.output.strip().partition("\n")[0]), within=30, predicted=1,
     )  # fmt: skip
     if several:
         lab.node(ENTRANCE).run(loadbalancer.set_state(node.name, "ready"))
