@@ -156,8 +156,10 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
         "name": "name of the cluster (default: lab)",
         "control_planes": "1, 3 or 5 (default: 1); more than one get a balancer",
         "workers": "0 to 99 (default: 2)",
+        "hollow": "0 to 3000 nodes without a computer, played by kwok (default: 0)",
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
         "provider": "what nodes are: docker (containers, the default) or vagrant (VMs)",
+        "etcd": "stacked (on control planes, the default) or external (on three computers of its own)",
         "config": "YAML file with the same and more settings; flags win over it",
         "source": "auto, modules or packages: where what nodes are made of comes from",
         "keep": "leave the nodes of a failed bring-up as they are",
@@ -168,14 +170,14 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
 def up(
     c: Context, name: str | None = None, control_planes: str | None = None, workers: str | None = None,
     kubernetes: str | None = None, provider: str | None = None, config: str | None = None, source: str = "auto",
-    keep: bool = False, show_commands: bool = False,
+    keep: bool = False, show_commands: bool = False, hollow: str | None = None, etcd: str | None = None,
 ) -> None:  # fmt: skip
     """Bring up a cluster: all nodes Ready, CoreDNS available, kubeconfig merged. Builds first if needed."""
     from kubedrill import commands
 
     flags = {
-        "name": name, "control_planes": control_planes, "workers": workers, "kubernetes": kubernetes,
-        "provider": provider,
+        "name": name, "control_planes": control_planes, "workers": workers, "hollow": hollow,
+        "kubernetes": kubernetes, "provider": provider, "etcd": etcd,
     }  # fmt: skip
     commands.up(_console(show_commands), config, flags, source=source, keep=keep)
 
@@ -346,6 +348,21 @@ def remove_node(c: Context, node: str, name: str = "lab") -> None:
     operations.remove_node(_console(), node, name)
 
 
+@task(
+    help={
+        "to": "the next Kubernetes minor, such as 1.37",
+        "name": NAME,
+        "show_commands": "print every command run in a node, as a person would type it there",
+    }
+)
+@_friendly
+def upgrade(c: Context, to: str, name: str = "lab", show_commands: bool = False) -> None:
+    """Bring a running cluster to the next Kubernetes version, node after node; again after an interruption."""
+    from kubedrill import operations
+
+    operations.upgrade(_console(show_commands), to, name)
+
+
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
 @_friendly
 def down(c: Context, name: str = "lab", all: bool = False) -> None:
@@ -430,14 +447,15 @@ def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = Fals
         "only": "one group: tasks, single, small, large, ten, scale, restart",
         "json": "write the figures, and the machine that they were taken on, to this file as well",
         "compare": "a file of --json to compare with; given twice, the two are compared and nothing is measured",
+        "peer": "kind: bring up its clusters in turn with ours, of the same binaries, and print ratios (1+2 and 3+2)",
     },
 )
 @_friendly
-def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: str = "") -> None:
+def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: str = "", peer: str = "") -> None:
     """Measure bring-up, down, memory, disk and builds; each figure several times; compare two revisions."""
     from kubedrill.bench import command
 
-    command.bench(_console(), runs=runs, only=only, json_file=json, against=compare)
+    command.bench(_console(), runs=runs, only=only, json_file=json, against=compare, beside=peer)
 
 
 @task(

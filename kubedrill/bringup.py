@@ -9,20 +9,23 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from kubedrill import checks, kube, kubeadm, kubeconfig, loadbalancer, network
+from kubedrill import checks, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
 from kubedrill.console import Reporter
-from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
+from kubedrill.errors import KubedrillError, StepFailed
 from kubedrill.etcd_members import ETCDCTL, forget_member
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED, READY, has_file
-from kubedrill.providers.base import File, Node, NodeSpec, Provider, Role
-from kubedrill.shell import Result, pasteable
+from kubedrill.node_specs import BALANCER, Made
+from kubedrill.providers.base import File, Node, Provider
+from kubedrill.run_kubeadm import run_kubeadm
+from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 from kubedrill.wait import Verdict, until
 
 T = TypeVar("T")
 
-BALANCER = "load-balancer"
+# admin.conf is without rights until init has bound them; this one is not.
+_RIGHTS = "/etc/kubernetes/super-admin.conf"
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
 _KUBEADM = 600
@@ -30,17 +33,6 @@ _API = 300
 _READY = 300
 # Where nodes are slow, limits are so many times longer at most.
 _PATIENCE = 6.0
-
-
-@dataclass(frozen=True)
-class Made:
-    """What nodes are made of, and what is known of the machine they run on."""
-
-    image: str
-    stores: Mapping[str, str]
-    flannel_image: str
-    machine: kubeadm.Machine
-    nameservers: tuple[str, ...]
 
 
 @dataclass
@@ -99,28 +91,28 @@ class BringUp:
         first, *others = [key for key in self.spec.node_keys() if key.startswith("control-plane")]
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
         early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
-        nodes = self._boot(pool, early)
-        for key in early:
-            nodes[key].result()
+        nodes = self._boot(pool, (*self.spec.etcd_keys(), *early))
+        for made in list(nodes.values()):
+            made.result()
+        # The others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
+        # that: it needs all of the processors, and so does what starts after it.
+        nodes |= self._boot(pool, (*others, *workers))
         slow = self._slow()
         if slow > 1:
             self.console.say(
                 f"nodes are {slow:g} times slower than real hardware: settings and limits follow from that"
             )
-        # The others boot while the first one, which everything waits for, is initialised; unless they would take its
-        # processors away from it.
-        if slow == 1:
-            nodes |= self._boot(pool, (*others, *workers))
+            for made in nodes.values():
+                made.result()
         leader = nodes[first].result()
         preload.result()
+        self._external_etcd({key: nodes[key].result() for key in self.spec.etcd_keys()}, leader)
         if self._joined(leader):
             self._readmit(leader)
         else:
             flannel = pool.submit(self._flannel, leader)
             self._init(leader)
             self._controllers_work(flannel.result())
-        if slow > 1:
-            nodes |= self._boot(pool, (*others, *workers))
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
@@ -128,7 +120,8 @@ class BringUp:
             joining.append(pool.submit(self._spread_dns, api, leader, list(joining)))
         for key in others:
             join = pool.submit(self._join, nodes[key], key, discovery)
-            self._etcd_member_serves(leader, key, join)
+            if self.spec.etcd == "stacked":
+                self._etcd_member_serves(leader, key, join)
             joining += [join, pool.submit(self._wake_kubelet, nodes[key].result(), join)]
         for join in joining:
             join.result()
@@ -145,20 +138,19 @@ class BringUp:
         """The balancer alone, made where it is not there: of a cluster that gets a second control plane."""
         return self._node(BALANCER)
 
-    def _keys_of_nodes(self) -> tuple[str, ...]:
-        return (*([BALANCER] if self.spec.control_planes > 1 else []), *self.spec.node_keys())
-
     def _node(self, key: str) -> Node:
         """Make a node, or start the one that is there; returns when its services run."""
         name = kubeadm.node_name(self.spec, key)
-        role: Role = "load-balancer" if key == BALANCER else "worker" if key.startswith("worker") else "control-plane"
+        role = node_specs.role_of(key)
         service = "haproxy" if key == BALANCER else "containerd"
         node = self.existing.get(name)
         with self._step(f"{name}: started"):
             if node is None:
-                node = self.provider.create_node(self.spec.name, self._node_spec(key, name, role))
-                if key == BALANCER:
-                    node.write([self._haproxy()])
+                published = self.api_port if self.api_host == "127.0.0.1" else None
+                made_of = node_specs.node_spec(self.spec, key, self.addresses, self.made, published)
+                node = self.provider.create_node(self.spec.name, made_of)
+                if role == "load-balancer":
+                    node.write([node_specs.haproxy(self.spec, self.addresses)])
             elif node.state() == "stopped":
                 node.start()
             elif node.state() == "paused":
@@ -171,35 +163,15 @@ class BringUp:
             )  # fmt: skip
         return node
 
-    def _node_spec(self, key: str, name: str, role: Role) -> NodeSpec:
-        settings = self.spec.settings(key)
-        publish: dict[tuple[int, str], int] = {
-            (port.node_port, port.protocol): port.host_port for port in settings.ports
-        }
-        memory, cpus = self.spec.vm.size(key)
-        entrance = BALANCER if self.spec.control_planes > 1 else "control-plane-1"
-        if key == entrance and self.api_host == "127.0.0.1":
-            publish[network.API_PORT, "tcp"] = self.api_port
-        return NodeSpec(
-            name=name,
-            role=role,
-            address=self.addresses.balancer if key == BALANCER else self.addresses.node(key),
-            image=self.made.image,
-            stores={} if key == BALANCER else self.made.stores,
-            publish=publish,
-            mounts=[(mount.host_path, mount.node_path, mount.read_only) for mount in settings.mounts],
-            environment={"KUBEDRILL_NAMESERVERS": " ".join(self.made.nameservers)},
-            memory=memory,
-            cpus=cpus,
-        )
-
-    def _haproxy(self) -> File:
-        control_planes = {
-            kubeadm.node_name(self.spec, key): self.addresses.node(key)
-            for key in self.spec.node_keys()
-            if key.startswith("control-plane")
-        }
-        return File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(control_planes))
+    def _external_etcd(self, nodes: Mapping[str, Node], leader: Node) -> None:
+        """etcd on computers of its own, where it is asked for, before the first control plane needs it."""
+        if not nodes or self._joined(leader):
+            return
+        members = external_etcd.Members(self.spec, self.addresses, self._machine(), nodes)
+        if not all(self._joined(node) for node in nodes.values()):
+            with self._step(f"{', '.join(node.name for node in nodes.values())}: a cluster of etcd"):
+                members.start(lambda read, check: self._await(read, check, within=_API, every=0.3, what="etcd"))
+        members.introduce(leader)
 
     def _init(self, node: Node) -> None:
         config = kubeadm.init_config(self.spec, self.addresses, self._machine(), self._keys)
@@ -207,8 +179,14 @@ class BringUp:
         node.write([File(kubeadm.INIT_CONFIG, config, 0o600), *patches])
         self.console.wrote(node.name, kubeadm.INIT_CONFIG, config)
         upload = ["--upload-certs"] if self.spec.control_planes > 1 else []
+        *begin, whole = kubeadm.init_commands(self._slow())
+        for argv in begin:
+            with self._step(f"{node.name}: kubeadm init, etcd and the API server alone"):
+                self._kubeadm(node, argv, part="-begin")
+                self._api_answers(node, _RIGHTS)
         with self._step(f"{node.name}: kubeadm init"):
-            self._kubeadm(node, ["kubeadm", "init", "--config", kubeadm.INIT_CONFIG, *upload])
+            self._kubeadm(node, [*whole, *upload])
+        node.write([File(JOINED, "")])
 
     def _join(self, made: Future[Node], key: str, discovery: str) -> None:
         node = made.result()
@@ -222,6 +200,7 @@ class BringUp:
         self.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
         with self._step(f"{node.name}: kubeadm join"):
             self._kubeadm(node, ["kubeadm", "join", "--config", kubeadm.JOIN_CONFIG])
+        node.write([File(JOINED, "")])
 
     def _spread_dns(self, api: Kube, leader: Node, joins: list[Future[None]]) -> None:
         """Move CoreDNS off the first control plane, as kubeadm's documentation advises once other nodes are there.
@@ -282,17 +261,8 @@ class BringUp:
         if not join.done():
             node.run(["systemctl", "restart", "kubelet"])
 
-    def _kubeadm(self, node: Node, argv: list[str]) -> None:
-        """Run kubeadm, keep what it printed in the node, and mark the node as joined at the end."""
-        result = node.run(argv, check=False, timeout=_KUBEADM * min(self._slow(), _PATIENCE))
-        log = f"/var/log/kubedrill/{argv[0]}-{argv[1]}.log"
-        node.write([File(log, self.console.redacted(result.output))])
-        if result.status != 0:
-            raise CommandFailed(
-                pasteable(node.shell_argv(argv)), result.status, self.console.redacted(result.output),
-                node.name, todo=[f"all of its output is in {log} of the node"],
-            )  # fmt: skip
-        node.write([File(JOINED, "")])
+    def _kubeadm(self, node: Node, argv: list[str], part: str = "") -> None:
+        run_kubeadm(node, argv, self.console, timeout=_KUBEADM * min(self._slow(), _PATIENCE), part=part)
 
     def _machine(self) -> kubeadm.Machine:
         return replace(self.made.machine, slow=self._slow())
@@ -309,7 +279,7 @@ class BringUp:
         self._api_answers(leader, "/etc/kubernetes/admin.conf")
         with self._step(f"{', '.join(missing.values())}: missing, forgotten by the cluster"):
             for key, name in missing.items():
-                if key.startswith("control-plane"):
+                if key.startswith("control-plane") and self.spec.etcd == "stacked":
                     forget_member(leader, self.addresses.node(key))
                 leader.run(["kubectl", "delete", "node", name, "--ignore-not-found"], timeout=60)
         with self._step("token and certificate key renewed"):
@@ -322,12 +292,10 @@ class BringUp:
 
     def _flannel(self, leader: Node) -> Kube:
         """Apply flannel as soon as the API answers; nothing forces it to wait for the end of init."""
-        # admin.conf is without rights until init has bound them; this one is not.
-        rights = "/etc/kubernetes/super-admin.conf"
-        api = self._api_answers(leader, rights)
+        api = self._api_answers(leader, _RIGHTS)
         manifest = network.flannel_manifest(self.spec, self.made.flannel_image, self.addresses.endpoint(self.spec))
         with self._step("flannel applied"):
-            leader.run(["kubectl", "--kubeconfig", rights, "apply", "-f", "-"], stdin=manifest)
+            leader.run(["kubectl", "--kubeconfig", _RIGHTS, *slowness.apply(self._slow()), "-f", "-"], stdin=manifest)
         return api
 
     def _controllers_work(self, api: Kube) -> None:

@@ -11,26 +11,28 @@ from pathlib import Path
 
 from kubedrill import (
     doctor,
+    hollow,
     host,
     ingredients,
     journal,
-    kubeadm,
     kubeconfig,
     libvirtd,
     lifecycle,
     logs,
     network,
     paths,
+    there,
     versions,
 )
-from kubedrill.bringup import BringUp, Made
+from kubedrill.bringup import BringUp
 from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
-from kubedrill.etcd_members import forget_member
 from kubedrill.images import build
+from kubedrill.kube import Kube
 from kubedrill.locks import only_one as only_one
-from kubedrill.marks import JOINED, READY, has_file
+from kubedrill.marks import UPGRADING
+from kubedrill.node_specs import Made
 from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
 from kubedrill.providers.docker_engine import Engine
@@ -59,6 +61,7 @@ class Cluster:
         api_port: port on which its API is reached from this machine.
         api_host: where: 127.0.0.1, or the address of its entrance where nodes are VMs.
         slow: how many times slower than real hardware its nodes are.
+        upgrading: the Kubernetes minor that an upgrade which is not complete goes to; '' where there is none.
     """
 
     spec: ClusterSpec
@@ -66,6 +69,7 @@ class Cluster:
     api_port: int
     api_host: str = "127.0.0.1"
     slow: float = 1.0
+    upgrading: str = ""
 
     @property
     def server(self) -> str:
@@ -139,6 +143,7 @@ def attach(provider: Provider, name: str) -> Cluster:
         int(found.metadata["api-port"]),
         found.metadata.get("api-host", "127.0.0.1"),
         provider.slowness(name),
+        found.metadata.get(UPGRADING, ""),
     )
 
 
@@ -169,7 +174,7 @@ def up(
 
 def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, keep: bool, merge: bool) -> Cluster:
     """What `up` does, for whoever holds the cluster's name already (`only_one`)."""
-    fresh, existing = _found(place.provider, spec, console)
+    fresh, existing = there.found(place.provider, spec, console)
     if not existing:
         doctor.preflight(spec, built=build.is_built(place.engine, spec.kubernetes))
     if merge:
@@ -181,7 +186,9 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
         if fresh:
             _make_network(place.provider, spec)
         cluster = attach(place.provider, spec.name)
-        complete = len(existing) == len(spec.node_keys()) + (spec.control_planes > 1)
+        complete = len(existing) == spec.computers()
+        if not complete:
+            need_one_version(cluster)
         if complete and len(cluster.running()) < len(existing):
             # One that was stopped: what the API remembers of its nodes must not pass for the truth.
             lifecycle.whole(cluster, console)
@@ -191,7 +198,24 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
         raise
     if not existing:
         records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
-    return attach(place.provider, spec.name)
+    cluster = attach(place.provider, spec.name)
+    if spec.hollow:
+        hollow.add(spec, cluster.nodes, Kube(cluster.admin_conf()), console)
+    return cluster
+
+
+def need_one_version(cluster: Cluster) -> None:
+    """See that no upgrade is half done: a node that joins could be of neither version.
+
+    Raises:
+        KubedrillError: one is; says how to go on.
+    """
+    if cluster.upgrading:
+        name = cluster.spec.name
+        raise KubedrillError(
+            f"{name} is on its way from Kubernetes {cluster.spec.kubernetes} to {cluster.upgrading}",
+            todo=[f"go on with it: invoke upgrade --to {cluster.upgrading} --name {name}"],
+        )
 
 
 def what_of(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str = "auto") -> Made:
@@ -252,56 +276,6 @@ def down(provider: Provider, name: str, console: Reporter) -> bool:
 def everything(provider: Provider) -> list[str]:
     """The names of all clusters that nodes, networks, disks, the kubeconfig or the journal of faults know of."""
     return sorted({*provider.clusters(), *kubeconfig.entries(kubeconfig.path()), *journal.clusters()})
-
-
-def _found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[bool, dict[str, Node]]:
-    """Whether to begin afresh, and the nodes that have joined already."""
-    there = provider.network(spec.name)
-    if there is None:
-        if spec.name in provider.clusters():
-            console.say(f"removing what an interrupted run left of {spec.name}")
-            provider.remove_cluster(spec.name)
-        return True, {}
-    differences = spec.differences(ClusterSpec.from_json(there.metadata["spec"]))
-    if differences:
-        raise InvalidSpec(
-            f"a cluster '{spec.name}' is there, and differs from the one asked for; nothing was changed",
-            evidence=differences,
-            todo=["give another --name", f"or remove it first: invoke down --name {spec.name}"],
-        )
-    nodes = {node.name: node for node in provider.nodes(spec.name)}
-    joined = {name: node for name, node in nodes.items() if node.role == "load-balancer" or has_file(node, JOINED)}
-    unfinished = [node for name, node in nodes.items() if name not in joined]
-    leader = joined.get(kubeadm.node_name(spec, "control-plane-1"))
-    # A half-joined control plane may hold half of etcd's votes; before there is anything to lose, a new start is safer.
-    split = any(node.role == "control-plane" for node in unfinished)
-    if leader is None or (split and not has_file(leader, READY)):
-        _no_checkpoints(provider, spec.name)
-        console.say(f"removing what an interrupted run left of {spec.name}")
-        provider.remove_cluster(spec.name)
-        return True, {}
-    for node in unfinished:
-        console.say(f"{node.name} had not joined yet: made anew")
-        if node.role == "control-plane" and leader.state() == "running":
-            # While it runs: with its member gone but not forgotten, etcd may be without quorum.
-            forget_member(leader, node.address)
-        node.remove()
-    return False, joined
-
-
-def _no_checkpoints(provider: Provider, name: str) -> None:
-    """See that nothing is kept that would go with a cluster that begins anew.
-
-    Raises:
-        KubedrillError: a checkpoint is.
-    """
-    kept = [one.name for one in provider.saved(name)] if isinstance(provider, Keeper) else []
-    if kept:
-        raise KubedrillError(
-            f"{name} is broken, and would have to begin anew; it has checkpoints, which would go with it",
-            evidence=[f"checkpoints: {', '.join(kept)}"],
-            todo=[f"invoke restore {kept[-1]} --name {name}", f"or give them up: invoke down --name {name}"],
-        )
 
 
 def _make_network(provider: Provider, spec: ClusterSpec) -> None:

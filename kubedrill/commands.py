@@ -338,7 +338,7 @@ def _typed(flags: Mapping[str, str | None]) -> dict[str, Any]:
     problems = []
     for key, value in flags.items():
         typed[key] = value
-        if value is not None and key in ("control_planes", "workers"):
+        if value is not None and key in ("control_planes", "workers", "hollow"):
             try:
                 typed[key] = int(value)
             except ValueError:

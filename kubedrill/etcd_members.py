@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from kubedrill.providers.base import Node
 
-# etcdctl in the etcd container of a control plane, with the certificates that kubeadm made.
+# etcdctl in the etcd container of a node that has one, with the certificates that kubeadm made.
 ETCDCTL = (
     "crictl exec $(crictl ps --quiet --name etcd) etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
     "--cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key"
 )
+
+
+def of(nodes: Sequence[Node]) -> list[Node]:
+    """Of the nodes of a cluster those with a member of etcd: computers for that alone, or its control planes."""
+    own = [node for node in nodes if node.role == "etcd"]
+    return own or [node for node in nodes if node.role == "control-plane"]
+
+
+def alone(name: str) -> bool:
+    """Whether the node of that host name is a computer for etcd alone."""
+    return re.search(r"-etcd-\d+$", name) is not None
 
 
 def forget_member(leader: Node, address: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from kubedrill import host, kubeadm
-from kubedrill.bringup import Made
 from kubedrill.console import Reporter
 from kubedrill.images import box as boxes
 from kubedrill.images import components, rootfs, store_disk
 from kubedrill.images.build import Built
+from kubedrill.node_specs import Made
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.providers.virsh import Virsh
 

@@ -20,8 +20,12 @@ from kubedrill.spec import ClusterSpec
 
 INIT_CONFIG = "/etc/kubernetes/kubeadm-init.yaml"
 JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
+UPGRADE_CONFIG = "/etc/kubernetes/kubeadm-upgrade.yaml"
 DISCOVERY_FILE = "/etc/kubernetes/discovery.conf"
 PATCHES = "/etc/kubernetes/patches"
+# By these a control plane knows an external etcd, and is known to it.
+ETCD_CA = "/etc/kubernetes/pki/etcd/ca.crt"
+ETCD_CLIENT = ("/etc/kubernetes/pki/apiserver-etcd-client.crt", "/etc/kubernetes/pki/apiserver-etcd-client.key")
 API = "kubeadm.k8s.io/v1beta4"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 # Long enough for the slowest bring-up, short enough to be worthless soon (kubeadm's defaults: 24 h and 2 h).
@@ -34,6 +38,15 @@ IGNORED_CHECKS = (
     "Mem",
     "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",
 )
+# What kubeadm knows of CoreDNS's configurations ends with the CoreDNS that it would bring.
+_DNS_CHECKS = ("CoreDNSUnsupportedPlugins", "CoreDNSMigration")
+
+# The phases of `kubeadm init`, without those that both halves may do (kubeadm init phase --help).
+_FIRST = ("preflight", "certs", "kubeconfig", "etcd", "control-plane/apiserver", "kubelet-start")
+_LATER = (
+    "control-plane/controller-manager", "control-plane/scheduler", "wait-control-plane", "upload-config",
+    "upload-certs", "mark-control-plane", "bootstrap-token", "kubelet-finalize", "addon", "show-join-command",
+)  # fmt: skip
 
 # At its start the controller manager asks for a token for each of its controllers, more than 100 requests; with the
 # default burst of 30 and 20 requests a second it takes 5.5 s until the first controller works. The rate stays.
@@ -96,7 +109,7 @@ def init_config(spec: ClusterSpec, addresses: Addresses, machine: Machine, keys:
         "patches": {"directory": PATCHES},
         **_timeouts(machine),
     }
-    return to_yaml([init, _cluster(spec, addresses, machine), _kubelet(spec, machine), _kube_proxy(spec)])
+    return to_yaml([init, _cluster(spec, addresses, machine), kubelet_config(spec, machine), _kube_proxy(spec)])
 
 
 def join_config(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine, keys: Secrets) -> str:
@@ -155,7 +168,7 @@ def with_arguments(configuration: str, part: str, arguments: Mapping[str, str]) 
     merged = {**there, **arguments}
     if gates:
         merged["feature-gates"] = ",".join([*gates, arguments["feature-gates"]])
-    cluster[part] = {**component, "extraArgs": _arguments(merged)}
+    cluster[part] = {**component, "extraArgs": flags(merged)}
     return to_yaml([cluster])
 
 
@@ -179,6 +192,41 @@ def phase_config(configuration: str, node: str, address: str) -> str:
     return to_yaml([init, yaml.safe_load(configuration)])
 
 
+def upgrade_config(version: str, *, own_dns: bool, plane: bool) -> str:
+    """The file for `kubeadm upgrade plan`, `apply` and `node`.
+
+    Args:
+        version: the exact version to go to, v1.37.2.
+        own_dns: CoreDNS is not the one that kubeadm would bring: its phase would fail at a version that kubeadm does
+            not know, and has nothing to change.
+        plane: whether the node is a control plane.
+    """
+    checks = [*IGNORED_CHECKS, *(_DNS_CHECKS if own_dns else ())]
+    common = {
+        "ignorePreflightErrors": checks,
+        "imagePullPolicy": "Never",
+        **({"patches": {"directory": PATCHES}} if plane else {}),
+        **({"skipPhases": ["addon/coredns"]} if own_dns else {}),
+    }
+    upgrade = {
+        "apiVersion": API,
+        "kind": "UpgradeConfiguration",
+        "plan": {"kubernetesVersion": version, "ignorePreflightErrors": checks},
+        "apply": {"kubernetesVersion": version, **common},
+        "node": common,
+    }
+    return to_yaml([upgrade])
+
+
+def own_dns(configuration: str) -> bool:
+    """Whether a ClusterConfiguration names a CoreDNS of its own.
+
+    Args:
+        configuration: YAML, as the ConfigMap kubeadm-config holds it.
+    """
+    return bool((yaml.safe_load(configuration).get("dns") or {}).get("imageTag"))
+
+
 def patches(slow: float = 1.0) -> Mapping[str, str]:
     """kubeadm's patches: {file name: content}.
 
@@ -192,6 +240,23 @@ def patches(slow: float = 1.0) -> Mapping[str, str]:
     coredns = {"spec": {"template": {"spec": {"containers": [container]}}}}
     static = {f"{name}+strategic.yaml": to_yaml([patch]) for name, patch in slowness.patches(slow).items()}
     return {"corednsdeployment+strategic.yaml": to_yaml([coredns]), **static}
+
+
+def init_commands(slow: float) -> list[list[str]]:
+    """The commands of `kubeadm init`: one, and where nodes are slow, one for etcd and the API server alone before it.
+
+    The API server ends itself where it has not looked through all addresses of Services a minute after it began to
+    serve (pkg/registry/core/rest/storage_core.go), or has not made its roles in 30 s (storage_rbac.go); no flag changes
+    that. A controller manager that ends and is started again until then, and a scheduler that asks for what is not
+    there yet, take the processor from it.
+
+    Args:
+        slow: how many times slower than real hardware nodes are.
+    """
+    init = ["kubeadm", "init", "--config", INIT_CONFIG]
+    if slow == 1:
+        return [init]
+    return [[*init, f"--skip-phases={','.join(_LATER)}"], [*init, f"--skip-phases={','.join(_FIRST)}"]]
 
 
 def _timeouts(machine: Machine) -> dict[str, Any]:
@@ -223,20 +288,24 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
         },
         "apiServer": {
             "certSANs": sorted({"localhost", "127.0.0.1", addresses.endpoint(spec), *names}),
-            "extraArgs": _arguments(server),
+            "extraArgs": flags(server),
         },
-        "controllerManager": {"extraArgs": _arguments(manager)},
-        "scheduler": {"extraArgs": _arguments(scheduler)},
-        "etcd": {"local": _without_none({
+        "controllerManager": {"extraArgs": flags(manager)},
+        "scheduler": {"extraArgs": flags(scheduler)},
+        "etcd": {"external": {
+            "endpoints": [f"https://{addresses.node(key)}:2379" for key in spec.etcd_keys()],
+            "caFile": ETCD_CA, "certFile": ETCD_CLIENT[0], "keyFile": ETCD_CLIENT[1],
+        }} if spec.etcd == "external" else {"local": without_none({
             "dataDir": "/var/lib/etcd",
             "imageTag": machine.etcd_tag,
-            "extraArgs": _arguments(etcd),
+            "extraArgs": flags(etcd),
         })},
-        "dns": _without_none({"imageTag": machine.dns_tag}),
+        "dns": without_none({"imageTag": machine.dns_tag}),
     }  # fmt: skip
 
 
-def _kubelet(spec: ClusterSpec, machine: Machine) -> dict[str, Any]:
+def kubelet_config(spec: ClusterSpec, machine: Machine) -> dict[str, Any]:
+    """The KubeletConfiguration of all nodes."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -270,7 +339,8 @@ def _kube_proxy(spec: ClusterSpec) -> dict[str, Any]:
 
 def _registration(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine) -> dict[str, Any]:
     settings = spec.settings(key)
-    kubelet = {"node-ip": addresses.node(key), **spec.extra_args.get("kubelet", {})}
+    patience = slowness.kubelet_flags(machine.slow)
+    kubelet = {"node-ip": addresses.node(key), **patience, **spec.extra_args.get("kubelet", {})}
     if settings.labels:
         labels = [f"{name}={value}" for name, value in settings.labels.items()]
         kubelet["node-labels"] = ",".join([*filter(None, [kubelet.get("node-labels")]), *labels])
@@ -279,7 +349,7 @@ def _registration(spec: ClusterSpec, key: str, addresses: Addresses, machine: Ma
         "criSocket": CRI_SOCKET,
         "imagePullPolicy": "IfNotPresent" if machine.pull else "Never",
         "ignorePreflightErrors": list(IGNORED_CHECKS),
-        "kubeletExtraArgs": _arguments(kubelet),
+        "kubeletExtraArgs": flags(kubelet),
     }
     taints = [_taint(text) for text in settings.taints]
     if key.startswith("control-plane") and spec.workers:
@@ -303,9 +373,11 @@ def _gates(spec: ClusterSpec) -> dict[str, str]:
     return {"feature-gates": ",".join(f"{gate}={str(on).lower()}" for gate, on in spec.feature_gates.items())}
 
 
-def _arguments(values: Mapping[str, str]) -> list[dict[str, str]]:
+def flags(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """Flags, as kubeadm's configuration takes them."""
     return [{"name": name.lstrip("-"), "value": value} for name, value in values.items()]
 
 
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left of a mapping without the keys whose value is None."""
     return {key: value for key, value in values.items() if value is not None}

@@ -1,7 +1,7 @@
 """A whole cluster off and on again, by its handle: stop, start, pause, resume, and wait until it is whole.
 
 Nodes keep disk and address, so a cluster that is started again is the same one. It goes down from the leaves to the
-root (workers, control planes, balancer), and comes up the other way round.
+root (workers, control planes, etcd of its own, balancer), and comes up the other way round.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kubedrill import checks, kube
 from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.kube import ClusterSnapshot, Kube, PodSnapshot
 from kubedrill.network import FLANNEL_NAMESPACE
-from kubedrill.providers.base import Node, Role, State
+from kubedrill.providers.base import KUBERNETES, Node, Role, State
 from kubedrill.wait import Verdict, until
 
 if TYPE_CHECKING:  # `up` is made of this module
     from kubedrill.cluster import Cluster
 
-DOWNWARDS: tuple[Role, ...] = ("worker", "control-plane", "load-balancer")
+DOWNWARDS: tuple[Role, ...] = ("worker", "control-plane", "etcd", "load-balancer")
 UPWARDS: tuple[Role, ...] = DOWNWARDS[::-1]
 # A limit, not an expectation: ten times what a slow machine with two cores took for six nodes.
 _WHOLE = 300
@@ -80,7 +80,7 @@ def start(cluster: Cluster, console: Steps) -> bool:
         NotFound: a node is gone.
         KubedrillError: a node could not be started; says which.
     """
-    wanted = len(cluster.spec.node_keys()) + (cluster.spec.control_planes > 1)
+    wanted = cluster.spec.computers()
     if len(cluster.nodes) < wanted:
         there = ", ".join(node.name for node in cluster.nodes) or "none"
         raise NotFound(
@@ -158,7 +158,7 @@ def wait_until_whole(
         TimedOut: it did not become whole; says what is missing.
     """
     api = Kube(cluster.admin_conf(), timeout=2)
-    wanted = [node.name for node in cluster.nodes if node.role != "load-balancer"]
+    wanted = [node.name for node in cluster.nodes if node.role in KUBERNETES]
     began = time.monotonic()
     with console.step(f"the API of {cluster.spec.name} answers"):
         until(api.readyz, lambda answer: (answer == "ok", answer), within=within, every=0.1, what="the API",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kubedrill import paths
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
-from kubedrill.providers.base import Node
+from kubedrill.providers.base import KUBERNETES, Node
 from kubedrill.providers.docker_engine import Engine
 
 
@@ -24,7 +24,7 @@ def load(
     Args:
         engine: where an image that is no file is looked for.
         image: a tar (OCI or Docker archive), or the name of an image of the local engine.
-        nodes: the nodes; balancers are passed over.
+        nodes: the nodes; computers that are none of Kubernetes' are passed over.
         into: takes its archive to another place for them.
 
     Raises:
@@ -58,7 +58,7 @@ def archive(file: Path, nodes: Sequence[Node]) -> None:
 
     Args:
         file: an OCI or Docker archive.
-        nodes: the nodes; balancers are passed over.
+        nodes: the nodes; computers that are none of Kubernetes' are passed over.
 
     Raises:
         InvalidSpec: it is no archive of an image.
@@ -95,7 +95,7 @@ def _into(nodes: Sequence[Node], file: Path) -> None:
                 node.run(["rm", "-f", path], check=False, show=False)
         return None
 
-    targets = [node for node in nodes if node.role != "load-balancer"]
+    targets = [node for node in nodes if node.role in KUBERNETES]
     with ThreadPoolExecutor(max_workers=8) as pool:
         problems = [problem for problem in pool.map(one, targets) if problem]
     if problems:

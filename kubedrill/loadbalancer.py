@@ -9,6 +9,7 @@ from kubedrill.network import API_PORT
 
 CONFIG_PATH = "/etc/haproxy/haproxy.cfg"
 SOCKET = "/run/haproxy.sock"
+State = Literal["drain", "ready"]
 
 
 def haproxy_config(control_planes: Mapping[str, str]) -> str:
@@ -62,7 +63,7 @@ backend control-planes
 """
 
 
-def set_state(name: str, state: Literal["drain", "ready"]) -> tuple[str, ...]:
+def set_state(name: str, state: State) -> tuple[str, ...]:
     """The command, on the balancer, that takes a control plane out before it is worked on, or in again.
 
     With 'drain' it gets no new connections; those that it has go on.

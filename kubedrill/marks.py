@@ -8,6 +8,8 @@ from kubedrill.providers.base import Node
 JOINED = "/var/lib/kubedrill/joined"
 # On the first control plane: the cluster was ready once, and may hold what somebody needs.
 READY = "/var/lib/kubedrill/ready"
+# Kept with the cluster while it is on its way to another Kubernetes minor: which one.
+UPGRADING = "upgrading"
 
 
 def has_file(node: Node, path: str) -> bool:

@@ -35,9 +35,9 @@ class Addresses:
         return str(self.subnet[2])
 
     def node(self, key: str) -> str:
-        """The address of control-plane-N or worker-N."""
+        """The address of control-plane-N, etcd-N or worker-N."""
         role, _, number = key.rpartition("-")
-        return str(self.subnet[(10 if role == "control-plane" else 100) + int(number)])
+        return str(self.subnet[{"control-plane": 10, "etcd": 20, "worker": 100}[role] + int(number)])
 
     def endpoint(self, spec: ClusterSpec) -> str:
         """Where the API is reached inside the cluster: the balancer, or the only control plane."""

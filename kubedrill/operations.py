@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from kubedrill import checkpoints, lifecycle, scaling
 from kubedrill import cluster as clusters
+from kubedrill import upgrade as upgrades
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
@@ -113,6 +114,15 @@ def remove_node(console: Console, node: str, name: str) -> None:
     console.say(f"{name} is without {node} now: {left.spec.control_planes} control planes, {left.spec.workers} workers")
     if left.api_port != there.api_port:
         console.say(f"its API is reached without a balancer from now on: {left.server}")
+
+
+def upgrade(console: Console, to: str, name: str) -> None:
+    """Another Kubernetes version."""
+    with _alone(console, name) as (place, there):
+        _healed(name)
+        now = upgrades.upgrade(place, there, to, console)
+    if now is not there:
+        console.say(f"{name} has Kubernetes {now.spec.version()} now: {len(now.nodes)} nodes, API at {now.server}")
 
 
 def _healed(name: str) -> None:

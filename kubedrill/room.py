@@ -16,6 +16,7 @@ from kubedrill.spec import ClusterSpec
 CONTROL_PLANE_MIB = 700
 WORKER_MIB = 250
 BALANCER_MIB = 64
+ETCD_MIB = 250
 HOST_MIB = 300
 # What an emulator takes besides the memory of its VM, most of it translated code; and what the disk of a VM grows to.
 VM_MIB = 300
@@ -46,7 +47,8 @@ def needs(spec: ClusterSpec, *, built: bool = False) -> tuple[int, int]:
         memory = sum((each + VM_MIB) * count for each, count in asked) + HOST_MIB
         return memory, vms * VM_DISK_MIB + (0 if built else BUILD_DISK_MIB)
     memory = spec.control_planes * CONTROL_PLANE_MIB + spec.workers * WORKER_MIB + balancers * BALANCER_MIB + HOST_MIB
-    nodes = spec.control_planes + spec.workers + balancers
+    memory += len(spec.etcd_keys()) * ETCD_MIB
+    nodes = spec.computers()
     return memory, nodes * NODE_DISK_MIB + (0 if built else BUILD_DISK_MIB)
 
 
@@ -94,7 +96,7 @@ def preflight(
         )
     if spec.provider == VMS:  # each has a kernel, and so limits, of its own
         return
-    need = inotify_needs(spec.control_planes + spec.workers)
+    need = inotify_needs(spec.control_planes + spec.workers + len(spec.etcd_keys()))
     now = host.inotify_limits(proc=proc)
     if lower(now, need):
         wanted = host.Inotify(*map(max, need, install.INOTIFY))

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kubedrill import cluster as clusters
-from kubedrill import entrance, host, kubeadm, kubeconfig, lifecycle, loadbalancer
+from kubedrill import entrance, host, kept, kubeadm, kubeconfig, lifecycle, loadbalancer
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Reporter
-from kubedrill.errors import CommandFailed, InvalidSpec, KubedrillError
+from kubedrill.errors import CommandFailed, InvalidSpec
 from kubedrill.etcd_members import forget_member
-from kubedrill.providers.base import Changeable, File, Node, Provider
+from kubedrill.providers.base import File, Node, Provider
 from kubedrill.spec import MAX_WORKERS, ClusterSpec
 from kubedrill.wait import until
 
@@ -48,15 +48,16 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
         whose = "control planes" if control_plane else "workers"
         raise InvalidSpec(f"{spec.name} has {there} {whose}, the most that there can be",
                           todo=[f"remove some first: invoke remove-node NODE --name {spec.name}"])  # fmt: skip
+    clusters.need_one_version(cluster)
     lifecycle.need_running(cluster)
     merge = spec.name in kubeconfig.entries(kubeconfig.path())
-    if len(cluster.nodes) < len(spec.node_keys()) + (spec.control_planes > 1):
+    if len(cluster.nodes) < spec.computers():
         return clusters.finish(place, spec, console, source="auto", keep=True, merge=merge)  # begun before
     more = {"control_planes": spec.control_planes + 1} if control_plane else {"workers": spec.workers + 1}
     grown = spec.model_copy(update=more)
     if control_plane and spec.control_planes == 1:
         _with_balancer(place, cluster, grown, console)
-    _record(place.provider, grown)
+    kept.record(place.provider, grown)
     if grown.control_planes > 1:
         _balance(clusters.attach(place.provider, spec.name), grown, place.provider)
     return clusters.finish(place, grown, console, source="auto", keep=True, merge=merge)
@@ -82,6 +83,7 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
     spec = cluster.spec
     key = node.name.removeprefix(f"{spec.name}-")
     last = _removable(spec, key)
+    clusters.need_one_version(cluster)
     first = cluster.node("control-plane-1")
     lifecycle.need_running(cluster, [each for each in cluster.nodes if each.name != node.name])
     alive = node.state() == "running"
@@ -96,8 +98,9 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
             _balance(cluster, last, provider)
         if alive:
             _end_api_server(first, node, console)
-        with console.step(f"{node.name}: no member of etcd any more"):
-            forget_member(first, node.address)
+        if spec.etcd == "stacked":
+            with console.step(f"{node.name}: no member of etcd any more"):
+                forget_member(first, node.address)
     with console.step(f"{node.name}: gone"):
         first.run(["kubectl", "delete", "node", node.name, "--ignore-not-found"], timeout=60)
         node.remove()
@@ -107,7 +110,7 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
     if node.role == "control-plane" and last.control_planes == 1:
         entrance.wait_until_left(first, console)
         cluster.node("load-balancer").remove()
-    _record(provider, last)
+    kept.record(provider, last)
     left = clusters.attach(provider, spec.name)
     if spec.name in kubeconfig.entries(kubeconfig.path()) and left.api_port != cluster.api_port:
         kubeconfig.merge_into(kubeconfig.path(), spec.name, left.admin_conf(), left.server)
@@ -160,10 +163,10 @@ def _with_balancer(place: Lab, cluster: Cluster, grown: ClusterSpec, console: Re
     """A balancer in front of the only control plane, and the API's address moved to it."""
     provider, name = place.provider, grown.name
     addresses = clusters.addresses(provider, name)
-    before = _metadata(provider, name)
+    before = kept.metadata(provider, name)
     ports = {FIRST_PORT: before["api-port"], BALANCER_PORT: str(host.free_port())}
     known = {**ports, **before}  # where it was begun before, those of then
-    _change(provider, name, known)
+    kept.change(provider, name, known)
     there = {node.name: node for node in cluster.nodes if node.role == "load-balancer"}
     ahead = Cluster(grown, cluster.nodes, int(known[BALANCER_PORT]))
     balancer = clusters.bring_up(place, ahead, clusters.what_of(place, grown, console), console, there).balancer()
@@ -172,13 +175,13 @@ def _with_balancer(place: Lab, cluster: Cluster, grown: ClusterSpec, console: Re
     planes = [node for node in cluster.nodes if node.role == "control-plane"]
     workers = [node for node in cluster.nodes if node.role == "worker"]
     entrance.move(planes, workers, addresses.endpoint(cluster.spec), addresses.endpoint(grown), console)
-    _change(provider, name, {**known, "api-port": known[BALANCER_PORT]})
+    kept.change(provider, name, {**known, "api-port": known[BALANCER_PORT]})
 
 
 def _without_balancer(provider: Provider, cluster: Cluster, leaving: Node, console: Reporter) -> None:
     """The API's address moved to the control plane that stays; the balancer serves until it is removed."""
     addresses = clusters.addresses(provider, cluster.spec.name)
-    metadata = dict(_metadata(provider, cluster.spec.name))
+    metadata = dict(kept.metadata(provider, cluster.spec.name))
     if FIRST_PORT not in metadata:
         raise InvalidSpec(
             f"{cluster.spec.name} was made with several control planes: its API is published at the balancer alone",
@@ -190,7 +193,7 @@ def _without_balancer(provider: Provider, cluster: Cluster, leaving: Node, conso
     entrance.move(stays, workers, addresses.endpoint(cluster.spec), addresses.endpoint(alone), console)
     metadata["api-port"] = metadata.pop(FIRST_PORT)
     metadata.pop(BALANCER_PORT, None)
-    _change(provider, cluster.spec.name, metadata)
+    kept.change(provider, cluster.spec.name, metadata)
 
 
 def _balance(cluster: Cluster, spec: ClusterSpec, provider: Provider) -> None:
@@ -204,20 +207,3 @@ def _configure(balancer: Node, planes: Mapping[str, str]) -> None:
     balancer.write([File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(planes))])
     # Connections that are open stay with the process before, until they end.
     balancer.run(["systemctl", "reload-or-restart", "haproxy"], timeout=60)
-
-
-def _record(provider: Provider, spec: ClusterSpec) -> None:
-    _change(provider, spec.name, {**_metadata(provider, spec.name), "spec": spec.to_json()})
-
-
-def _metadata(provider: Provider, name: str) -> Mapping[str, str]:
-    found = provider.network(name)
-    if found is None:
-        raise KubedrillError(f"the network of {name} is gone", todo=[f"run: invoke down --name {name}"])
-    return found.metadata
-
-
-def _change(provider: Provider, name: str, metadata: Mapping[str, str]) -> None:
-    if not isinstance(provider, Changeable):
-        raise KubedrillError("clusters of this provider keep their size", todo=["use --provider docker"])
-    provider.change(name, metadata)

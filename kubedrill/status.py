@@ -9,7 +9,7 @@ from kubedrill import kube
 from kubedrill.cluster import Cluster
 from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.kube import Kube, NodeSnapshot
-from kubedrill.providers.base import Node
+from kubedrill.providers.base import KUBERNETES, Node
 
 # How long the API may take to answer; where nodes are slow, up to six times as long.
 _SECONDS = 5
@@ -57,15 +57,24 @@ def of(cluster: Cluster) -> ClusterStatus:
         NodeStatus(node.name, node.role, states[node.name], node.address, _seen(node.role, known.get(node.name)))
         for node in cluster.nodes
     )
-    wanted = len(cluster.spec.node_keys()) + (cluster.spec.control_planes > 1)
+    wanted = cluster.spec.computers()
     healthy = (
         api == "answers"
+        and not cluster.upgrading
         and len(nodes) == wanted
         and all(node.state == "running" for node in nodes)
         and all(known[node.name].ready for node in nodes if node.name in known)
         and len(known) == len(cluster.spec.node_keys())
     )
-    return ClusterStatus(cluster.spec.name, cluster.spec.version(), cluster.server, api, healthy, nodes)
+    return ClusterStatus(cluster.spec.name, _version(cluster), cluster.server, api, healthy, nodes)
+
+
+def _version(cluster: Cluster) -> str:
+    version = cluster.spec.version()
+    if not cluster.upgrading:
+        return version
+    there = f"--to {cluster.upgrading} --name {cluster.spec.name}"
+    return f"{version} on its way to {cluster.upgrading} (go on: invoke upgrade {there})"
 
 
 def _state(node: Node) -> str:
@@ -87,7 +96,7 @@ def _off(cluster: Cluster, states: Mapping[str, str]) -> str:
 
 
 def _seen(role: str, node: NodeSnapshot | None) -> str:
-    if role == "load-balancer":
+    if role not in KUBERNETES:
         return "-"
     if node is None:
         return "unknown"

@@ -40,7 +40,7 @@ STATE = (
 )
 
 
-@scenario(control_planes=1, workers=1)
+@scenario(control_planes=1, workers=1, etcd="stacked")
 def certificates(lab: Lab) -> None:
     """Let a control plane's certificates end, renew all of them one control plane after another, refuse a false CA."""
     run(lab)

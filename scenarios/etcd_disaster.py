@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from kubedrill import checks
+from kubedrill import checks, etcd_members
 from kubedrill.availability import Restored
 from kubedrill.etcd_members import ETCDCTL
 from kubedrill.faults import EtcdSnapshot, LoseMember, LoseQuorum
@@ -72,7 +72,7 @@ def run(lab: Lab, *, stale: bool = False) -> None:
 
 def _member_lost(lab: Lab, victim: Node) -> None:
     lab.say(f"the disk of etcd on {victim.name} is lost; two of three go on")
-    with lab.fault(LoseMember(victim.name), role="the control plane that joined last"):
+    with lab.fault(LoseMember(victim.name), role="the member that joined last"):
         lab.expect("two members are healthy, and writes succeed",
                    lambda: (len(etcd.healthy(lab.cluster)), lab.monitor.silent_for("api-write")),
                    lambda seen: (seen[0] == 2 and seen[1] < 1, f"{seen[0]} healthy, silent for {seen[1]:.1f} s"),
@@ -109,7 +109,8 @@ def _quorum_lost(lab: Lab, planes: Sequence[Node], stale: bool) -> Restored:
                         "--mark-compacted")  # fmt: skip
             lab.command(f"mv /var/lib/etcd/new/member /var/lib/etcd/     (on {survivor.name}, with etcd stopped)")
             restored = Restored(revision, lab.from_now())
-            mend(lab.cluster, restore(lab.cluster, survivor.name, names(others)))
+            for action in restore(lab.cluster, survivor.name, names(others)):
+                mend(lab.cluster, action)
             lab.expect("writes succeed, with one member that is a cluster of its own", _silent(lab, "api-write"),
                        _below(1), within=90, predicted=len(others) * GONE + API_SERVER + 2)  # fmt: skip
             for node in others:
@@ -125,9 +126,9 @@ def _quorum_lost(lab: Lab, planes: Sequence[Node], stale: bool) -> Restored:
 
 
 def _whole(lab: Lab, predicted: float) -> None:
-    planes = lab.control_planes()
+    planes, members = lab.control_planes(), etcd_members.of(lab.cluster.nodes)
     lab.expect("all members of etcd are healthy", lambda: etcd.healthy(lab.cluster),
-               lambda healthy: (len(healthy) == len(planes), f"healthy: {', '.join(healthy) or 'none'}"),
+               lambda healthy: (len(healthy) == len(members), f"healthy: {', '.join(healthy) or 'none'}"),
                within=90, predicted=predicted)  # fmt: skip
     lanes = [name for name in lab.monitor.names() if name.startswith("cp-")]
     lab.expect("the API of every control plane answers", lambda: max(map(lab.monitor.silent_for, lanes)), _below(1),
@@ -137,9 +138,10 @@ def _whole(lab: Lab, predicted: float) -> None:
 
 
 def _in_order_of_joining(lab: Lab) -> list[Node]:
-    """The control planes, each with those in its manifest that were there before it."""
-    members = {node.name: members_in(node.run(["cat", MANIFEST], show=False).stdout) for node in lab.control_planes()}
-    ordered = sorted(lab.control_planes(), key=lambda node: len(members[node.name]))
+    """The nodes with a member, each with those in its manifest that were there before it."""
+    nodes = etcd_members.of(lab.cluster.nodes)
+    members = {node.name: members_in(node.run(["cat", MANIFEST], show=False).stdout) for node in nodes}
+    ordered = sorted(nodes, key=lambda node: len(members[node.name]))
     fits = all(members[node.name] == set(names(ordered[: number + 1])) for number, node in enumerate(ordered))
     lab.assume_true("each manifest of etcd names those that joined before, and itself", fits, ", ".join(names(ordered)))
     return ordered

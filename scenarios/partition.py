@@ -49,7 +49,7 @@ class Try:
         return not self.acknowledged and not _UNKNOWN.search(self.said)
 
 
-@scenario(control_planes=3, workers=1)
+@scenario(control_planes=3, workers=1, etcd="stacked")
 def partition(lab: Lab) -> None:
     """Cut etcd's leader off from the other two, in three ways; the minority must acknowledge nothing.
 

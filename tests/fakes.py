@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
-from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, Saved, State
+from kubedrill.providers.base import ROLES, File, NetworkSpec, Node, NodeSpec, Role, Saved, State
 from kubedrill.shell import Result, pasteable
 
-_ORDER = {"load-balancer": 0, "control-plane": 1, "worker": 2}
 # What a node that goes down forgets.
 _VOLATILE = ("/run/", "/tmp/")
 
@@ -372,7 +371,7 @@ class FakeProvider:
         """Balancer, control planes, workers."""
         with self._lock:
             found = [node for node in self._nodes.values() if node.cluster == cluster]
-        return sorted(found, key=lambda node: (_ORDER[node.role], _number(node.name)))
+        return sorted(found, key=lambda node: (ROLES.index(node.role), _number(node.name)))
 
     def save(self, cluster: str, checkpoint: str) -> Saved:
         """Keep the disks of a cluster that stands still."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubedrill.anatomy import describe, find, gather
-from kubedrill.anatomy.known import KINDS, NAMES
+from kubedrill.anatomy.known import NAMES, kinds
 from kubedrill.anatomy.model import Check, Component, File, Flag, Gate, Source, Start
 from kubedrill.anatomy.table import as_data, blocks
 from kubedrill.cluster import Cluster
@@ -29,8 +29,12 @@ def of(cluster: Cluster, node: str | None = None) -> tuple[Component, ...]:
     if not looked_at:
         raise NotFound(f"no component of Kubernetes runs on {nodes[0].name}" if nodes else "the cluster has no nodes")
     facts, api = gather.gather(looked_at, [one for one in cluster.nodes if one.role == "control-plane"])
+    looked_for = kinds(external=any(one.role == "etcd" for one in cluster.nodes))
     found = [
-        describe.component(each, one, api) for one in facts for kind in KINDS for each in find.on_node(kind, one, api)
+        describe.component(each, one, api)
+        for one in facts
+        for kind in looked_for
+        for each in find.on_node(kind, one, api)
     ]
     if node:
         return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 SYSTEM_NAMESPACES = ("kube-system", "kube-flannel")
@@ -15,7 +15,8 @@ class Kind:
     Args:
         name: as the field calls it.
         program: file name of its program.
-        place: where it must run: on every node, on control planes, or on any node that the scheduler chooses.
+        place: where it must run: on every node, on control planes, on nodes that have etcd to themselves, or on any
+            node that the scheduler chooses.
         container: name of its container where it runs in a pod.
         unit: its systemd unit where it runs in none.
         health: pages that answer 200 when it is well.
@@ -24,7 +25,7 @@ class Kind:
 
     name: str
     program: str
-    place: Literal["every node", "control planes", "some node"]
+    place: Literal["every node", "control planes", "etcd nodes", "some node"]
     container: str = ""
     unit: str = ""
     health: tuple[str, ...] = ()
@@ -32,6 +33,8 @@ class Kind:
 
     def expected_on(self, role: str) -> bool:
         """Whether a node of that role must have it."""
+        if role == "etcd":  # no node of Kubernetes: what runs there is started by systemd, or is etcd
+            return self.place == "etcd nodes" or (self.place == "every node" and bool(self.unit))
         return self.place == "every node" or (self.place == "control planes" and role == "control-plane")
 
 
@@ -61,4 +64,11 @@ KINDS = (
     Kind("flannel", "flanneld", "every node", "kube-flannel"),
     Kind("coredns", "coredns", "some node", "coredns", health=("health", "ready")),
 )  # fmt: skip
+
+
+def kinds(*, external: bool) -> tuple[Kind, ...]:
+    """The components of a cluster; with an external etcd, that is on nodes of its own."""
+    return tuple(replace(kind, place="etcd nodes") if external and kind.name == "etcd" else kind for kind in KINDS)
+
+
 NAMES = tuple(kind.name for kind in KINDS)

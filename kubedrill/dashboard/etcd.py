@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from kubedrill import etcd_members
 from kubedrill.dashboard.state import Member
 from kubedrill.errors import KubedrillError
 from kubedrill.etcd_members import ETCDCTL
@@ -16,21 +17,21 @@ _LIMIT = 10
 
 
 def ask(nodes: Sequence[Node]) -> tuple[tuple[Member, ...], str]:
-    """Ask all members, by one command on the first control plane that can run it.
+    """Ask all members, by one command on the first node that can run it.
 
     Args:
         nodes: of the cluster.
 
     Returns:
-        (the members in the order of the control planes, why nothing is known).
+        (the members in the order of their nodes, why nothing is known).
     """
-    planes = [node for node in nodes if node.role == "control-plane"]
+    holders = etcd_members.of(nodes)
     # By address, not --cluster: without a majority etcd would not even say who its members are.
-    endpoints = ",".join(f"https://{node.address}:2379" for node in planes)
+    endpoints = ",".join(f"https://{node.address}:2379" for node in holders)
     limits = "--dial-timeout=1s --command-timeout=2s"
-    why = "no control plane runs"
+    why = "no node with a member runs"
     off: set[str] = set()
-    for node in planes:
+    for node in holders:
         try:
             if node.state() != "running":
                 off.add(node.name)
@@ -41,12 +42,12 @@ def ask(nodes: Sequence[Node]) -> tuple[tuple[Member, ...], str]:
         except KubedrillError as error:
             why = f"{node.name}: {error.what}"
             continue
-        found = members(result.stdout, {node.address: node.name for node in planes})
+        found = members(result.stdout, {node.address: node.name for node in holders})
         if found:
             return found, ""
         why = f"{node.name}: {' '.join(result.output.split())[-160:] or 'etcdctl says nothing'}"
     # That nobody could be asked says nothing of a member whose computer runs.
-    return tuple(Member(node.name, "no answer" if node.name in off else "not known") for node in planes), why
+    return tuple(Member(node.name, "no answer" if node.name in off else "not known") for node in holders), why
 
 
 def members(status: str, names: dict[str, str]) -> tuple[Member, ...]:
@@ -54,7 +55,7 @@ def members(status: str, names: dict[str, str]) -> tuple[Member, ...]:
 
     Args:
         status: what it printed.
-        names: the control planes by their addresses; one that has not answered is a member all the same.
+        names: the nodes by their addresses; one that has not answered is a member all the same.
     """
     try:
         said: list[Any] = json.loads(status or "[]") or []

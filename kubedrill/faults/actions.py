@@ -11,6 +11,10 @@ from kubedrill.providers.base import State
 Doing = Literal["kill", "stop", "start", "pause", "resume"]
 # A command for whichever control plane answers; node names are DNS labels, so none is called that.
 ANY_CONTROL_PLANE = "@control-plane"
+# The same for whichever node with a member of etcd answers: a control plane, or a computer for etcd alone.
+ANY_MEMBER = "@etcd"
+# A command for every control plane that runs.
+CONTROL_PLANES = "@control-planes"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Command:
     """Run a command in a node.
 
     Args:
-        node: its host name, or ANY_CONTROL_PLANE.
+        node: its host name, or ANY_CONTROL_PLANE, ANY_MEMBER or CONTROL_PLANES.
         argv: the program and its arguments.
         stdin: text for its standard input; none where it is empty.
         timeout: seconds it may take.

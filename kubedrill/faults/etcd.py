@@ -13,8 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kubedrill import etcd_members
 from kubedrill.etcd_members import ETCDCTL
-from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Map, Place, Plan, StateIs, named, node_name
+from kubedrill.faults.actions import (
+    ANY_MEMBER,
+    CONTROL_PLANES,
+    Command,
+    Map,
+    Place,
+    Plan,
+    StateIs,
+    named,
+    node_name,
+)
 from kubedrill.faults.computers import MANIFESTS, REMOVED
 
 DATA = "/var/lib/etcd"
@@ -145,7 +156,10 @@ class LoseQuorum:
                     Command(survivor, ("test", "-s", SNAPSHOT)),
                 ),
                 inject=(_shell(survivor, f"touch {_LOST}"), *(_shell(node, _DESTROY) for node in lost)),
-                undo=(restore(cluster, survivor, lost), *(action for node in lost for action in rejoin(cluster, node))),
+                undo=(
+                    *restore(cluster, survivor, lost),
+                    *(action for node in lost for action in rejoin(cluster, node)),
+                ),
                 healed=(
                     *(_shell(node, _HEALTHY) for node in (survivor, *lost)),
                     *(Command(node, ("test", "!", "-e", _AWAY)) for node in lost),
@@ -155,8 +169,8 @@ class LoseQuorum:
         )
 
 
-def restore(cluster: Map, survivor: str, lost: Sequence[str]) -> Command:
-    """The command that makes a member a cluster of its own from its snapshot, after LoseQuorum.
+def restore(cluster: Map, survivor: str, lost: Sequence[str]) -> tuple[Command, ...]:
+    """The commands that make a member a cluster of its own from its snapshot, after LoseQuorum.
 
     Nothing is done where it was done already, or where another member answers: that makes a majority.
 
@@ -188,7 +202,9 @@ if [ -e {_RESTORING}/new/member ]; then rm -rf {DATA}/member; mv {_RESTORING}/ne
 rm {_LOST}
 rm -rf {_RESTORING}
 {_END_API_SERVER}"""
-    return _shell(survivor, script)
+    # Where etcd has computers of its own, all API servers are elsewhere.
+    elsewhere = (_shell(CONTROL_PLANES, _END_API_SERVER),) if etcd_members.alone(survivor) else ()
+    return (_shell(survivor, script), *elsewhere)
 
 
 def rejoin(cluster: Map, node: str) -> tuple[Command, ...]:
@@ -214,7 +230,7 @@ def rejoin(cluster: Map, node: str) -> tuple[Command, ...]:
         _shell(
             node, f"[ -e {_AWAY} ] || exit 0; if [ -e {_HERE} ] && {ETCDCTL} {_STATUS}; then exit 0; fi; {_DESTROY}"
         ),
-        _shell(ANY_CONTROL_PLANE, replace),
+        _shell(ANY_MEMBER, replace),
         _shell(
             node,
             f"if [ -e {_AWAY} ] && [ ! -e {_HERE} ]; then cp -p {_AWAY} {_AWAY}.new && mv {_AWAY}.new {_HERE}; "

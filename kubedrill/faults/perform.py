@@ -7,8 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+from kubedrill import etcd_members
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
-from kubedrill.faults.actions import ANY_CONTROL_PLANE, Action, Check, Command, StateIs, Together
+from kubedrill.faults.actions import (
+    ANY_CONTROL_PLANE,
+    ANY_MEMBER,
+    CONTROL_PLANES,
+    Action,
+    Check,
+    Command,
+    StateIs,
+    Together,
+)
 from kubedrill.providers.base import Node
 from kubedrill.shell import Result
 from kubedrill.wait import Verdict, until
@@ -127,6 +137,18 @@ def running_control_planes(cluster: Computers) -> list[Node]:
     return found
 
 
+def running_members(cluster: Computers) -> list[Node]:
+    """The nodes with a member of etcd whose computers run.
+
+    Raises:
+        NoControlPlane: none does.
+    """
+    found = [node for node in etcd_members.of(cluster.nodes) if _state(node) == "running"]
+    if not found:
+        raise NoControlPlane("no node with a member of etcd runs")
+    return found
+
+
 def on_a_control_plane(cluster: Computers, command: Command) -> Result:
     """Run a command on the first control plane on which it works.
 
@@ -134,7 +156,11 @@ def on_a_control_plane(cluster: Computers, command: Command) -> Result:
         CommandFailed: it works on none of those that run; tells what the last one said.
         NoControlPlane: none runs.
     """
-    *others, last = running_control_planes(cluster)
+    return _on_any(running_control_planes(cluster), command)
+
+
+def _on_any(nodes: Sequence[Node], command: Command) -> Result:
+    *others, last = nodes
     for node in others:
         try:
             return _on(node, command, check=True)
@@ -149,10 +175,13 @@ def _patience(cluster: Computers) -> float:
 
 def _run(cluster: Computers, command: Command, check: bool = True) -> Result:
     command = replace(command, timeout=command.timeout * min(cluster.slow, _MOST))
-    if command.node != ANY_CONTROL_PLANE:
+    if command.node == CONTROL_PLANES:
+        return [_on(node, command, check) for node in running_control_planes(cluster)][-1]
+    if command.node not in (ANY_CONTROL_PLANE, ANY_MEMBER):
         return _on(cluster.node(command.node), command, check)
     try:
-        return on_a_control_plane(cluster, command)
+        running = running_members if command.node == ANY_MEMBER else running_control_planes
+        return _on_any(running(cluster), command)
     except CommandFailed as error:
         if check or error.status is None:
             raise
@@ -165,7 +194,7 @@ def _on(node: Node, command: Command, check: bool) -> Result:
 
 def _needless(cluster: Computers, action: Action | Check) -> bool:
     """Whether a node has lost by itself what would be undone, by being gone or (some things) by being off."""
-    if action.node == ANY_CONTROL_PLANE:
+    if action.node in (ANY_CONTROL_PLANE, ANY_MEMBER, CONTROL_PLANES):
         return False
     try:
         state = _state(cluster.node(action.node))

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
 from kubedrill.etcd_members import ETCDCTL
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Target
-from kubedrill.faults.perform import Computers, on_a_control_plane, running_control_planes
+from kubedrill.faults.perform import Computers, on_a_control_plane, running_members
 
 _CSV = "http://127.0.0.1:8404/;csv"
 
@@ -19,13 +19,13 @@ class NoTarget(KubedrillError):
 
 
 def etcd_leader(cluster: Computers) -> Target:
-    """The control plane whose etcd member leads, as any member that answers tells.
+    """The node whose etcd member leads, as any member that answers tells.
 
     Raises:
         NoTarget: etcd has no leader, or none of its members answers.
     """
     said: list[str] = []
-    for node in running_control_planes(cluster):
+    for node in running_members(cluster):
         # A member that is dead costs the whole of its limit, which is 5 s without one.
         limit = "--dial-timeout=1s --command-timeout=2s"
         command = ["sh", "-c", f"{ETCDCTL} endpoint status --cluster {limit} -w json"]

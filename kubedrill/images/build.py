@@ -8,6 +8,7 @@ from typing import Protocol
 
 from kubedrill.errors import CommandFailed, KubedrillError, MissingPrerequisite
 from kubedrill.images import components, node, packages, rootfs, store
+from kubedrill.images.cargo import Cargo
 from kubedrill.providers.docker_engine import Engine
 
 AUTO, MODULES, PACKAGES = "auto", "modules", "packages"
@@ -37,6 +38,10 @@ class Source(Protocol):
         """The image store, filled unless it is there."""
         ...
 
+    def cargo(self) -> Cargo:
+        """The same for nodes that run already."""
+        ...
+
 
 @dataclass(frozen=True)
 class Modules:
@@ -63,6 +68,11 @@ class Modules:
     def image_store(self) -> store.Store:
         """The image store, built unless it is there."""
         return store.ensure(self.engine, self.kubernetes, self.suite, self.compiler, self.missing, self.say)
+
+    def cargo(self) -> Cargo:
+        """The programs as they were built, and images to be made of them."""
+        made, images, programs = store.contents(self.engine, self.kubernetes, self.suite, self.compiler, self.say)
+        return Cargo(made.kubernetes, programs, {image.name: image for image in images})
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,37 @@ def ensure(
         MissingPrerequisite: modules without a Go toolchain.
         BuildFailed: with the end of the output of what failed.
     """
+    chosen = _chosen(engine, kubernetes, missing, say, source, reachable)
+    return Built(chosen.node_image(), chosen.image_store())
+
+
+def cargo(
+    engine: Engine, kubernetes: str, missing: frozenset[str], say: Callable[[str], None],
+    *, reachable: Callable[[], bool] = packages.reachable,
+) -> tuple[Built, Cargo]:  # fmt: skip
+    """Build or fetch what is not there yet of a version that nodes which run already are to get.
+
+    Args:
+        engine: Docker's engine.
+        kubernetes: '1.37'.
+        missing: capabilities that the engine lacks.
+        say: told of each thing built.
+        reachable: as for `ensure`.
+
+    Returns:
+        What new nodes are made of, and what those get that are there.
+
+    Raises:
+        BuildFailed: with the end of the output of what failed.
+    """
+    chosen = _chosen(engine, kubernetes, missing, say, AUTO, reachable)
+    return Built(chosen.node_image(), chosen.image_store()), chosen.cargo()
+
+
+def _chosen(
+    engine: Engine, kubernetes: str, missing: frozenset[str], say: Callable[[str], None], source: str,
+    reachable: Callable[[], bool],
+) -> Source:  # fmt: skip
     if source != AUTO:
         choose(source, False, ())  # an unknown name is an error before anything is looked at
     compiler = components.go_version() if source == MODULES else compiler_or_none()
@@ -138,8 +179,7 @@ def ensure(
     say(f"nodes are made from {choice.name}: {choice.why}")
     if choice.name not in sources:
         components.go_version()  # raises, with what to do about it
-    chosen = sources[choice.name]
-    return Built(chosen.node_image(), chosen.image_store())
+    return sources[choice.name]
 
 
 def _sources(

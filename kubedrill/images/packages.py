@@ -24,6 +24,7 @@ from filelock import FileLock
 from kubedrill import paths, versions
 from kubedrill.errors import BuildFailed
 from kubedrill.images import address, components, node, oci, rootfs, store
+from kubedrill.images.cargo import Cargo
 from kubedrill.providers.archive import tar_of
 from kubedrill.providers.docker_engine import Engine
 
@@ -131,6 +132,19 @@ class Packages:
         )
         binaries = {name: fetched / "bin" / name for name in store.NODE_BINARIES}
         return store.fill(self.engine, record, own, binaries, node_image, self.missing, self.say, pull)
+
+    def cargo(self) -> Cargo:
+        """The programs as they were fetched; of the images nodes pull those that this machine does not make itself.
+
+        Raises:
+            BuildFailed: something could not be fetched or built.
+        """
+        stored = self.image_store()
+        base = node.ensure_rootfs(self.engine, self.suite, self.say)
+        fetched = self._programs(base, stored.kubernetes)
+        own = {image.name: image for image in self._own_images(base, fetched / "bin" / "kubectl")}
+        pulled = tuple(image for image in stored.images if image not in own)
+        return Cargo(stored.kubernetes, {name: fetched / "bin" / name for name in store.NODE_BINARIES}, own, pulled)
 
     def _own_images(self, base: str, kubectl: Path) -> list[oci.Image]:
         if self.compiler is None:

@@ -106,14 +106,32 @@ def ensure(
         if found:
             return found
         node_image = node.ensure(engine, suite, compiler, say)
-        built = {part: components.build(part, compiler, say) for part in _parts(kubernetes)}
-        bases = {
-            "firewall": collect(engine, node.ensure_rootfs(engine, suite, say), FIREWALL),
-            "diagnosis": collect(engine, node.ensure_rootfs(engine, suite, say), DIAGNOSIS),
-        }
-        store, images = _plan(volume, kubernetes, built, bases)
-        binaries = {name: built[_kubernetes_part(kubernetes)] / name for name in NODE_BINARIES}
+        store, images, binaries = contents(engine, kubernetes, suite, compiler, say)
         return fill(engine, store, images, binaries, node_image, missing, say)
+
+
+def contents(
+    engine: Engine, kubernetes: str, suite: rootfs.Suite, compiler: str, say: Callable[[str], None]
+) -> tuple[Store, list[oci.Image], dict[str, Path]]:
+    """What a store that is built from modules holds: its images, and kubeadm, kubelet and kubectl.
+
+    Args:
+        engine: Docker's engine.
+        kubernetes: '1.37'.
+        suite: what nodes are made of.
+        compiler: the answer of components.go_version.
+        say: told of each thing built.
+
+    Raises:
+        BuildFailed: with the end of the output of what failed.
+    """
+    built = {part: components.build(part, compiler, say) for part in _parts(kubernetes)}
+    bases = {
+        "firewall": collect(engine, node.ensure_rootfs(engine, suite, say), FIREWALL),
+        "diagnosis": collect(engine, node.ensure_rootfs(engine, suite, say), DIAGNOSIS),
+    }
+    store, images = _plan(name(kubernetes, suite, compiler), kubernetes, built, bases)
+    return store, images, {program: built[_kubernetes_part(kubernetes)] / program for program in NODE_BINARIES}
 
 
 def fill(

@@ -9,7 +9,11 @@ from typing import Literal, Protocol, runtime_checkable
 
 from kubedrill.shell import Result
 
-Role = Literal["control-plane", "worker", "load-balancer"]
+Role = Literal["control-plane", "worker", "etcd", "load-balancer"]
+# The roles of nodes of Kubernetes; others are computers that it knows nothing of.
+KUBERNETES: tuple[Role, ...] = ("control-plane", "worker")
+# The order in which computers are listed; the entrance of the API is the first.
+ROLES: tuple[Role, ...] = ("load-balancer", "control-plane", "etcd", "worker")
 State = Literal["running", "paused", "stopped"]
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
 from kubedrill.providers import docker_flags, docker_metadata, docker_names
 from kubedrill.providers.archive import tar_of, tar_stream
-from kubedrill.providers.base import File, NetworkSpec, Node, NodeSpec, Role, Saved, State
+from kubedrill.providers.base import ROLES, File, NetworkSpec, Node, NodeSpec, Role, Saved, State
 from kubedrill.providers.docker_checkpoint import DockerCheckpoints
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.providers.docker_names import ADDRESS, CLUSTER, META, ROLE
@@ -22,7 +22,6 @@ from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
 
 STORES = "/opt/kubedrill/stores"
-_ORDER = {"load-balancer": 0, "control-plane": 1, "worker": 2}
 # What `timeout` (coreutils) answers when it ended the command, and after it had to kill it.
 _TIMED_OUT = (124, 137)
 # A node in which much runs needs a while to shut down in order; after that it is killed.
@@ -267,7 +266,7 @@ class DockerProvider:
             name = container["Names"][0].lstrip("/")
             role = cast(Role, labels[ROLE])
             found.append(DockerNode(self._engine, name, role, labels[ADDRESS], self._observer))
-        return sorted(found, key=lambda node: (_ORDER[node.role], _number(node.name)))
+        return sorted(found, key=lambda node: (ROLES.index(node.role), _number(node.name)))
 
     def remove_cluster(self, cluster: str) -> Sequence[str]:
         """Remove containers, volumes, checkpoints and network, all that carry the cluster's label.

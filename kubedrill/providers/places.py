@@ -68,7 +68,9 @@ class Places:
         """
         of = self._of(cluster)
         if not isinstance(of, Changeable):
-            raise KubedrillError(f"{cluster} is made of VMs, and keeps its size", todo=["use --provider docker"])
+            raise KubedrillError(
+                f"{cluster} is made of VMs, and keeps its size and version", todo=["use --provider docker"]
+            )
         of.change(cluster, metadata)
 
     def save(self, cluster: str, checkpoint: str) -> Saved:

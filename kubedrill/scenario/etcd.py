@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from kubedrill import etcd_members
 from kubedrill.cluster import Cluster
 from kubedrill.errors import NotFound
 from kubedrill.etcd_members import ETCDCTL
@@ -14,11 +15,11 @@ def healthy(cluster: Cluster) -> list[str]:
     """The addresses of the members that can take part in a decision now.
 
     Raises:
-        NotFound: no control plane runs.
+        NotFound: no node that has a member runs.
     """
-    node = next((one for one in cluster.nodes if one.role == "control-plane" and one.state() == "running"), None)
+    node = next((one for one in etcd_members.of(cluster.nodes) if one.state() == "running"), None)
     if node is None:
-        raise NotFound("no control plane runs")
+        raise NotFound("no node with a member of etcd runs")
     # Its status is 1 as soon as one member is unhealthy; the answer tells which.
     answer = node.run(
         ["sh", "-c", f"{ETCDCTL} endpoint health --cluster --command-timeout=2s -w json"],

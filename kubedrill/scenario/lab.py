@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from kubedrill import cputime, kube
+from kubedrill import cputime, kube, slowness
 from kubedrill.availability import Restored
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
@@ -123,9 +123,8 @@ class Lab:
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Apply objects in the drill's namespace, which is removed at the end."""
-        self.kubectl(
-            "apply", "-f", "-", stdin=workload.manifest(*(workload.patient(one, self.cluster.slow) for one in objects))
-        )
+        manifest = workload.manifest(*(workload.patient(one, self.cluster.slow) for one in objects))
+        self.kubectl(*slowness.apply(self.cluster.slow), "-f", "-", stdin=manifest)
 
     def in_pod(self, pod: str, command: str, *, check: bool = True) -> Result:
         """A command line in a pod of the drill's namespace."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kubedrill import availability, linearizability, porcupine
+from kubedrill import availability, linearizability, porcupine, slowness
 from kubedrill.availability import Restored, WritesCheck
 from kubedrill.cluster import Cluster
 from kubedrill.errors import KubedrillError
@@ -89,7 +89,7 @@ class Monitor:
         self._inside = inside
         lanes = self._pod_lanes()
         self._kubectl(
-            "apply",
+            *slowness.apply(self._cluster.slow),
             "-f",
             "-",
             stdin=manifest.manifest() + "---\n" + inpod.pod_manifest(POD, inside, lanes, timeout=self._timeout),

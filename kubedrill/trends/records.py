@@ -99,7 +99,8 @@ def of_bring_up(spec: ClusterSpec, seconds: float, machine: str) -> Record:
 
 def kind_of_cluster(spec: ClusterSpec) -> str:
     """Of clusters of one kind, figures can be compared: '3+2 docker iptables'."""
-    return f"{spec.control_planes}+{spec.workers} {spec.provider} {spec.proxy_mode}"
+    apart = " external-etcd" if spec.etcd == "external" else ""
+    return f"{spec.control_planes}+{spec.workers} {spec.provider} {spec.proxy_mode}{apart}"
 
 
 def kind_of_machine(text: str) -> str:

@@ -22,6 +22,7 @@ def measured(records: Sequence[Record], machine: str) -> Callable[[str, Mapping[
     """
 
     def of(drill: str, cell: Mapping[str, Any]) -> float | None:
+        apart = ["external-etcd"] if cell.get("etcd") == "external" else []
         took = [
             record.figures["took"]
             for record in records
@@ -29,7 +30,7 @@ def measured(records: Sequence[Record], machine: str) -> Callable[[str, Mapping[
             and record.machine == machine
             and record.verdict == "passed"
             and minor_of(record.kubernetes) == cell.get("kubernetes")
-            and record.cluster.split()[1:] == [cell.get("provider"), cell.get("proxyMode")]
+            and record.cluster.split()[1:] == [cell.get("provider"), cell.get("proxyMode"), *apart]
             and record.cluster.startswith(f"{cell.get('controlPlanes')}+")
         ]
         return statistics.median(took[-NEWEST:]) / 60 if len(took) >= FEWEST else None

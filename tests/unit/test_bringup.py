@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import yaml
 from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, kube, kubeadm
+from kubedrill import bringup, kube, kubeadm, node_specs
 from kubedrill.bringup import BringUp, Made
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
@@ -310,14 +311,11 @@ class TestNodes:
         assert run.node("lab-control-plane-1").spec.publish == {(6443, "tcp"): 16443}
         assert run.node("lab-worker-1").spec.publish == {}
 
-    def test_vms_have_addresses_and_publish_nothing(self, run: Run) -> None:
-        bring = BringUp(
-            spec_of(vm={"controlPlaneMemory": 4000}), Addresses(SUBNET), run.provider, MADE, API_PORT, run.console,
-            api_host="127.0.0.1",
-        )  # fmt: skip
-        assert bring._node_spec("control-plane-1", "x", "control-plane").publish == {(6443, "tcp"): API_PORT}
-        bring.api_host = "172.28.7.11"
-        made = bring._node_spec("control-plane-1", "x", "control-plane")
+    def test_vms_have_addresses_and_publish_nothing(self) -> None:
+        spec, addresses = spec_of(vm={"controlPlaneMemory": 4000}), Addresses(SUBNET)
+        made = node_specs.node_spec(spec, "control-plane-1", addresses, MADE, API_PORT)
+        assert made.publish == {(6443, "tcp"): API_PORT}
+        made = node_specs.node_spec(spec, "control-plane-1", addresses, MADE, None)
         assert (made.publish, made.memory, made.cpus) == ({}, 4000, 0)
 
     def test_slow_nodes_get_settings_and_limits_that_follow(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,10 +335,16 @@ class TestNodes:
         assert f"{kubeadm.PATCHES}/kube-apiserver+strategic.yaml" in leader.disk
         assert "timeouts" in run.node("lab-worker-1").text(kubeadm.JOIN_CONFIG)
         assert min(waits) >= 6 * 60
-        limits = [call.timeout for call in leader.calls if call.argv[:2] == ("kubeadm", "init")]
-        assert limits == [3600]
-        init = f"kubeadm init --config {kubeadm.INIT_CONFIG}"
-        assert run.at("ran", leader.name, init) < run.at("create", "lab-worker-1"), "it has the processors to itself"
+        begin, whole = [call for call in leader.calls if call.argv[:2] == ("kubeadm", "init")]
+        assert [begin.timeout, whole.timeout] == [3600, 3600]
+        assert "control-plane/scheduler" in begin.argv[-1]
+        assert "control-plane/scheduler" not in whole.argv[-1]
+        init = shlex.join(whole.argv)
+        assert run.at("create", "lab-worker-1") < run.at("ran", leader.name, shlex.join(begin.argv)), (
+            "nothing boots then"
+        )
+        assert run.at("ran", leader.name, init) < run.at("write", leader.name, JOINED), "half an init is none"
+        assert all(f"/var/log/kubedrill/kubeadm-init{part}.log" in leader.disk for part in ("-begin", ""))
 
     def test_files_with_secrets_are_for_root_alone(self, run: Run) -> None:
         run.up(spec_of(3, 1))

@@ -140,7 +140,7 @@ def test_etcd_is_asked_where_a_control_plane_runs_and_for_every_one_by_its_addre
     found, why = etcd.ask(made)
     assert (found, why) == ((Member("cp-1", "no answer"), Member("cp-2", "leads", 4)), "")
     made[1].kill()
-    assert etcd.ask(made) == ((Member("cp-1", "no answer"), Member("cp-2", "no answer")), "no control plane runs")
+    assert etcd.ask(made) == ((Member("cp-1", "no answer"), Member("cp-2", "no answer")), "no node with a member runs")
 
 
 def test_that_nobody_could_be_asked_says_nothing_of_the_members() -> None:

@@ -12,7 +12,7 @@ from fakes import FakeProvider
 from kubedrill import shell
 from kubedrill.cluster import Cluster
 from kubedrill.faults import EtcdSnapshot, Fault, LoseMember, LoseQuorum
-from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Plan, from_data, to_data
+from kubedrill.faults.actions import ANY_MEMBER, Command, Plan, from_data, to_data
 from kubedrill.faults.etcd import rejoin, restore
 from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.spec import ClusterSpec
@@ -154,7 +154,7 @@ class TestRejoin:
         node.do(*plan(cluster, LoseMember(THREE)).inject)
         (node.root / "healthy").unlink()
         _, replace, *_ = rejoin(cluster, THREE)
-        assert replace.node == ANY_CONTROL_PLANE
+        assert replace.node == ANY_MEMBER
         assert node.do(replace) != [0]
         assert node.text("changes") == "-"
 
@@ -168,7 +168,7 @@ class TestRestore:
         return node
 
     def test_it_becomes_a_cluster_of_its_own(self, lost: Node, cluster: Cluster) -> None:
-        command = restore(cluster, ONE, (TWO, THREE))
+        command = restore(cluster, ONE, (TWO, THREE))[0]
         assert lost.do(command) == [0]
         assert lost.text("etcd/member/db") == "restored\n"
         (line,) = [line for line in lost.text("crictl.log").splitlines() if "snapshot restore" in line]
@@ -181,25 +181,25 @@ class TestRestore:
 
     def test_where_another_member_answers_there_is_a_majority(self, lost: Node, cluster: Cluster) -> None:
         lost.put("answers-172.28.0.13")
-        assert lost.do(restore(cluster, ONE, (TWO, THREE))) == [0]
+        assert lost.do(restore(cluster, ONE, (TWO, THREE))[0]) == [0]
         assert lost.text("etcd/member/db") == "old"
         (lost.root / "answers-172.28.0.13").unlink()
-        assert lost.do(restore(cluster, ONE, (TWO, THREE))) == [0]
+        assert lost.do(restore(cluster, ONE, (TWO, THREE))[0]) == [0]
         assert lost.text("etcd/member/db") == "old"
 
     def test_without_the_fault_nothing_is_restored(self, node: Node, cluster: Cluster) -> None:
         (node.root / "healthy").unlink()
-        assert node.do(restore(cluster, ONE, (TWO, THREE))) == [0]
+        assert node.do(restore(cluster, ONE, (TWO, THREE))[0]) == [0]
         assert node.text("etcd/member/db") == "old"
 
     def test_it_waits_for_its_container(self, lost: Node, cluster: Cluster) -> None:
         (lost.root / "runs").unlink()
-        assert lost.do(restore(cluster, ONE, (TWO, THREE))) != [0]
+        assert lost.do(restore(cluster, ONE, (TWO, THREE))[0]) != [0]
         assert lost.text("etcd/member/db") == "old"
 
     def test_one_that_was_cut_off_goes_on_with_what_it_had_restored(self, lost: Node, cluster: Cluster) -> None:
         lost.put("bin/pgrep", "#!/bin/sh\nkill -KILL $PPID\n")
-        command = restore(cluster, ONE, (TWO, THREE))
+        command = restore(cluster, ONE, (TWO, THREE))[0]
         assert lost.do(command) != [0]
         lost.put("bin/pgrep", "#!/bin/sh\nexit 1\n")
         assert lost.do(command) == [0]
@@ -207,7 +207,7 @@ class TestRestore:
         assert lost.text("crictl.log").count("snapshot restore") == 1
 
     def test_the_process_is_stopped_before_its_data_is_changed(self, cluster: Cluster) -> None:
-        script = restore(cluster, ONE, (TWO, THREE)).argv[-1]
+        script = restore(cluster, ONE, (TWO, THREE))[0].argv[-1]
         assert script.index("kill -STOP") < script.index("rm -rf /var/lib/etcd/member") < script.index("kill -KILL")
 
 

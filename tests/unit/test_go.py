@@ -32,3 +32,9 @@ def test_there_are_tests(component: str, program: str, test: str) -> None:
     """`go test` is content with none."""
     result = go(component, "test", "-list", "Test", f"./cmd/{program}")
     assert test in result.stdout, result.output
+
+
+def test_pause_ends_when_asked_who_it_is() -> None:
+    """`kubeadm upgrade` runs it so in a Job, and waits for its end."""
+    result = go("kubedrill", "run", "./cmd/pause", "-v")
+    assert (result.status, result.stdout) == (0, "pause of kubedrill\n"), result.output

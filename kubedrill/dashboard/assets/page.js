@@ -6,6 +6,9 @@ const connection = { open: false, lost: 0 };
 const badge = (text, kind, title) => make("span", { text, kind: `badge ${kind}`, title });
 const short = (name) => (known.cluster && name.startsWith(`${known.cluster.name}-`) ? name.slice(known.cluster.name.length + 1) : name);
 
+// Computers that Kubernetes knows nothing of.
+const outside = (role) => role === "load-balancer" || role === "etcd";
+
 const drawNodes = () => {
   // What was true before the API fell silent is shown, but not as true now.
   const silent = known.control?.api?.answers === false;
@@ -14,7 +17,7 @@ const drawNodes = () => {
     const lease = leases.get(name);
     const computer = badge(state, { running: "good", paused: "doubt" }[state] ?? "bad");
     const kubernetes = make("td", {});
-    if (role === "load-balancer") kubernetes.append(make("span", { text: "not part of it", kind: "dim" }));
+    if (outside(role)) kubernetes.append(make("span", { text: "not part of it", kind: "dim" }));
     else if (!node) kubernetes.append(make("span", { text: "not registered", kind: "dim" }));
     else {
       const said = { true: ["Ready", "good"], false: ["NotReady", "bad"], null: ["Unknown", "bad"] }[node.ready];
@@ -34,12 +37,15 @@ const drawNodes = () => {
 const drawControl = () => {
   const { servers, members, api, etcd } = known.control ?? { servers: [], members: [], api: null, etcd: "" };
   const roles = { leads: "good", follows: "plain", learner: "doubt", "not known": "doubt" };
-  fill(byId("control"), servers, (server) => server.node, (server) => {
+  // Where etcd has computers of its own, they have no API server.
+  const apart = members.filter((member) => !servers.some((server) => server.node === member.node));
+  const rows = [...servers, ...apart.map(({ node }) => ({ node, apart: true }))];
+  fill(byId("control"), rows, (server) => server.node, (server) => {
     const member = members.find((one) => one.node === server.node);
     const held = known.leases.leaders.filter((lease) => lease.holder === server.node);
-    const answers = make("td", {}, badge(server.answers ? "answers" : "silent", server.answers ? "good" : "bad"));
-    answers.append(make("small", {}, "for ", make("span", { at: server.since })));
-    if (!server.answers) answers.append(make("small", { text: server.why, kind: "wrong" }));
+    const answers = make("td", {}, server.apart ? make("span", { text: "none here", kind: "dim" }) : badge(server.answers ? "answers" : "silent", server.answers ? "good" : "bad"));
+    if (!server.apart) answers.append(make("small", {}, "for ", make("span", { at: server.since })));
+    if (!server.apart && !server.answers) answers.append(make("small", { text: server.why, kind: "wrong" }));
     const store = make("td", {});
     if (member) {
       store.append(badge(member.role, roles[member.role] ?? "bad"));
@@ -75,7 +81,7 @@ const drawPod = (pod) => {
 };
 
 const drawPods = () => {
-  const names = known.nodes.filter((node) => node.role !== "load-balancer").map((node) => node.name);
+  const names = known.nodes.filter((node) => !outside(node.role)).map((node) => node.name);
   const elsewhere = [...new Set(known.pods.map((pod) => pod.node))].filter((name) => name && !names.includes(name));
   const places = [...names, ...elsewhere].map((name) => ({ name, pods: known.pods.filter((pod) => pod.node === name) }));
   const loose = known.pods.filter((pod) => !pod.node);
