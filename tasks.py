@@ -156,6 +156,7 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
         "name": "name of the cluster (default: lab)",
         "control_planes": "1, 3 or 5 (default: 1); more than one get a balancer",
         "workers": "0 to 99 (default: 2)",
+        "hollow": "0 to 3000 nodes without a computer, played by kwok (default: 0)",
         "kubernetes": "minor version, such as 1.37 (default: the newest)",
         "provider": "what nodes are: docker (containers, the default) or vagrant (VMs)",
         "etcd": "stacked (on control planes, the default) or external (on three computers of its own)",
@@ -168,15 +169,15 @@ def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: 
 @_friendly
 def up(
     c: Context, name: str | None = None, control_planes: str | None = None, workers: str | None = None,
-    kubernetes: str | None = None, provider: str | None = None, etcd: str | None = None, config: str | None = None,
-    source: str = "auto", keep: bool = False, show_commands: bool = False,
+    kubernetes: str | None = None, provider: str | None = None, config: str | None = None, source: str = "auto",
+    keep: bool = False, show_commands: bool = False, hollow: str | None = None, etcd: str | None = None,
 ) -> None:  # fmt: skip
     """Bring up a cluster: all nodes Ready, CoreDNS available, kubeconfig merged. Builds first if needed."""
     from kubedrill import commands
 
     flags = {
-        "name": name, "control_planes": control_planes, "workers": workers, "kubernetes": kubernetes,
-        "provider": provider, "etcd": etcd,
+        "name": name, "control_planes": control_planes, "workers": workers, "hollow": hollow,
+        "kubernetes": kubernetes, "provider": provider, "etcd": etcd,
     }  # fmt: skip
     commands.up(_console(show_commands), config, flags, source=source, keep=keep)
 
@@ -226,13 +227,34 @@ def logs(c: Context, name: str = "lab", out: str | None = None) -> None:
     commands.logs(_console(), name, out)
 
 
-@task(help={"image": "an image of the local engine, or an OCI or Docker archive (a tar)", "name": NAME})
+@task(
+    help={
+        "image": "an image of the local engine, or an OCI or Docker archive (a tar)",
+        "name": NAME,
+        "registry": "bring it to the lab's registry instead: nodes pull it when they want it",
+    }
+)
 @_friendly
-def load(c: Context, image: str, name: str = "lab") -> None:
+def load(c: Context, image: str, name: str = "lab", registry: bool = False) -> None:
     """Bring an image into every node, at once."""
     from kubedrill import commands
 
-    commands.load(_console(), name, image)
+    commands.load(_console(), name, image, registry=registry)
+
+
+@task(
+    help={
+        "name": NAME,
+        "of": "be a pull-through cache of this registry, as images name it: docker.io",
+        "upstream": "where that one is asked (default: https:// and its name)",
+    }
+)
+@_friendly
+def registry(c: Context, name: str = "lab", of: str = "", upstream: str = "") -> None:
+    """Run a registry in the lab that all nodes ask first: for images brought to it, or a cache of another one."""
+    from kubedrill import commands
+
+    commands.run_registry(_console(), name, of, upstream)
 
 
 @task(help={"name": "which cluster (default: all)"})
@@ -425,14 +447,15 @@ def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = Fals
         "only": "one group: tasks, single, small, large, ten, scale, restart",
         "json": "write the figures, and the machine that they were taken on, to this file as well",
         "compare": "a file of --json to compare with; given twice, the two are compared and nothing is measured",
+        "peer": "kind: bring up its clusters in turn with ours, of the same binaries, and print ratios (1+2 and 3+2)",
     },
 )
 @_friendly
-def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: str = "") -> None:
+def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: str = "", peer: str = "") -> None:
     """Measure bring-up, down, memory, disk and builds; each figure several times; compare two revisions."""
     from kubedrill.bench import command
 
-    command.bench(_console(), runs=runs, only=only, json_file=json, against=compare)
+    command.bench(_console(), runs=runs, only=only, json_file=json, against=compare, beside=peer)
 
 
 @task(

@@ -9,20 +9,23 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from kubedrill import checks, external_etcd, kube, kubeadm, kubeconfig, network, node_specs
+from kubedrill import checks, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
 from kubedrill.console import Reporter
-from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
+from kubedrill.errors import KubedrillError, StepFailed
 from kubedrill.etcd_members import ETCDCTL, forget_member
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.node_specs import BALANCER, Made
 from kubedrill.providers.base import File, Node, Provider
-from kubedrill.shell import Result, pasteable
+from kubedrill.run_kubeadm import run_kubeadm
+from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 from kubedrill.wait import Verdict, until
 
 T = TypeVar("T")
 
+# admin.conf is without rights until init has bound them; this one is not.
+_RIGHTS = "/etc/kubernetes/super-admin.conf"
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
 _KUBEADM = 600
@@ -89,17 +92,18 @@ class BringUp:
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
         early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
         nodes = self._boot(pool, (*self.spec.etcd_keys(), *early))
-        for made in nodes.values():
+        for made in list(nodes.values()):
             made.result()
+        # The others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
+        # that: it needs all of the processors, and so does what starts after it.
+        nodes |= self._boot(pool, (*others, *workers))
         slow = self._slow()
         if slow > 1:
             self.console.say(
                 f"nodes are {slow:g} times slower than real hardware: settings and limits follow from that"
             )
-        # The others boot while the first one, which everything waits for, is initialised; unless they would take its
-        # processors away from it.
-        if slow == 1:
-            nodes |= self._boot(pool, (*others, *workers))
+            for made in nodes.values():
+                made.result()
         leader = nodes[first].result()
         preload.result()
         self._external_etcd({key: nodes[key].result() for key in self.spec.etcd_keys()}, leader)
@@ -109,8 +113,6 @@ class BringUp:
             flannel = pool.submit(self._flannel, leader)
             self._init(leader)
             self._controllers_work(flannel.result())
-        if slow > 1:
-            nodes |= self._boot(pool, (*others, *workers))
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
@@ -177,8 +179,14 @@ class BringUp:
         node.write([File(kubeadm.INIT_CONFIG, config, 0o600), *patches])
         self.console.wrote(node.name, kubeadm.INIT_CONFIG, config)
         upload = ["--upload-certs"] if self.spec.control_planes > 1 else []
+        *begin, whole = kubeadm.init_commands(self._slow())
+        for argv in begin:
+            with self._step(f"{node.name}: kubeadm init, etcd and the API server alone"):
+                self._kubeadm(node, argv, part="-begin")
+                self._api_answers(node, _RIGHTS)
         with self._step(f"{node.name}: kubeadm init"):
-            self._kubeadm(node, ["kubeadm", "init", "--config", kubeadm.INIT_CONFIG, *upload])
+            self._kubeadm(node, [*whole, *upload])
+        node.write([File(JOINED, "")])
 
     def _join(self, made: Future[Node], key: str, discovery: str) -> None:
         node = made.result()
@@ -192,6 +200,7 @@ class BringUp:
         self.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
         with self._step(f"{node.name}: kubeadm join"):
             self._kubeadm(node, ["kubeadm", "join", "--config", kubeadm.JOIN_CONFIG])
+        node.write([File(JOINED, "")])
 
     def _spread_dns(self, api: Kube, leader: Node, joins: list[Future[None]]) -> None:
         """Move CoreDNS off the first control plane, as kubeadm's documentation advises once other nodes are there.
@@ -252,17 +261,8 @@ class BringUp:
         if not join.done():
             node.run(["systemctl", "restart", "kubelet"])
 
-    def _kubeadm(self, node: Node, argv: list[str]) -> None:
-        """Run kubeadm, keep what it printed in the node, and mark the node as joined at the end."""
-        result = node.run(argv, check=False, timeout=_KUBEADM * min(self._slow(), _PATIENCE))
-        log = f"/var/log/kubedrill/{argv[0]}-{argv[1]}.log"
-        node.write([File(log, self.console.redacted(result.output))])
-        if result.status != 0:
-            raise CommandFailed(
-                pasteable(node.shell_argv(argv)), result.status, self.console.redacted(result.output),
-                node.name, todo=[f"all of its output is in {log} of the node"],
-            )  # fmt: skip
-        node.write([File(JOINED, "")])
+    def _kubeadm(self, node: Node, argv: list[str], part: str = "") -> None:
+        run_kubeadm(node, argv, self.console, timeout=_KUBEADM * min(self._slow(), _PATIENCE), part=part)
 
     def _machine(self) -> kubeadm.Machine:
         return replace(self.made.machine, slow=self._slow())
@@ -292,12 +292,10 @@ class BringUp:
 
     def _flannel(self, leader: Node) -> Kube:
         """Apply flannel as soon as the API answers; nothing forces it to wait for the end of init."""
-        # admin.conf is without rights until init has bound them; this one is not.
-        rights = "/etc/kubernetes/super-admin.conf"
-        api = self._api_answers(leader, rights)
+        api = self._api_answers(leader, _RIGHTS)
         manifest = network.flannel_manifest(self.spec, self.made.flannel_image, self.addresses.endpoint(self.spec))
         with self._step("flannel applied"):
-            leader.run(["kubectl", "--kubeconfig", rights, "apply", "-f", "-"], stdin=manifest)
+            leader.run(["kubectl", "--kubeconfig", _RIGHTS, *slowness.apply(self._slow()), "-f", "-"], stdin=manifest)
         return api
 
     def _controllers_work(self, api: Kube) -> None:

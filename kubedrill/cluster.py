@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kubedrill import (
     doctor,
+    hollow,
     host,
     ingredients,
     journal,
@@ -28,6 +29,7 @@ from kubedrill.capabilities import engine_missing_capabilities
 from kubedrill.console import Reporter
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build
+from kubedrill.kube import Kube
 from kubedrill.locks import only_one as only_one
 from kubedrill.marks import UPGRADING
 from kubedrill.node_specs import Made
@@ -196,7 +198,10 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
         raise
     if not existing:
         records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
-    return attach(place.provider, spec.name)
+    cluster = attach(place.provider, spec.name)
+    if spec.hollow:
+        hollow.add(spec, cluster.nodes, Kube(cluster.admin_conf()), console)
+    return cluster
 
 
 def need_one_version(cluster: Cluster) -> None:

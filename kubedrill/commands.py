@@ -7,6 +7,7 @@ import sys
 import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from kubedrill import (
     journal,
     lifecycle,
     paths,
+    porcupine,
+    registries,
     shell,
     spec,
     vm_setup,
@@ -77,6 +80,9 @@ def build(console: Console, kubernetes: str | None, source: str, *, box: bool) -
     with console.step(f"what nodes of Kubernetes {asked.version()} are made of is there"):
         built = building.ensure(place.engine, asked.kubernetes, place.missing, console.say, source=source)
     console.say(f"node image {built.node_image}, image store {built.store.volume}")
+    if building.compiler_or_none() is not None:
+        with console.step("what judges the histories of drills is there"):
+            porcupine.ensure(console.say)
     if box:
         with console.step("what VMs are made of is there"):
             made = ingredients.of_vms(place.engine, built, console)
@@ -161,13 +167,32 @@ def logs(console: Console, name: str, out: str | None) -> None:
     console.say(f"the logs are in {folder}")
 
 
-def load(console: Console, name: str, image: str) -> None:
-    """Bring an image into every node."""
+def load(console: Console, name: str, image: str, *, registry: bool) -> None:
+    """Bring an image into every node, or into the lab's registry, where nodes find it when they want it."""
     place = cluster.lab(console)
     there = cluster.attach(place.provider, name)
     lifecycle.need_running(there)
+    if registry:
+        with console.step(f"{image} is in the registry of {name}, and its nodes look there first"):
+            loading.load(place.engine, image, there.nodes, partial(registries.bring, say=console.say))
+        return
     with console.step(f"{image} is in every node of {name}"):
         loading.load(place.engine, image, there.nodes)
+
+
+def run_registry(console: Console, name: str, source: str, upstream: str) -> None:
+    """Run a registry in the lab: one that images are brought to, or a cache of another one."""
+    place = cluster.lab(console)
+    there = cluster.attach(place.provider, name)
+    lifecycle.need_running(there)
+    if not source:
+        with console.step(f"the registry of {name} answers"):
+            found = registries.lab_registry(there.nodes, console.say)
+        console.say(f"it is at {found.url}; bring images to it with: invoke load IMAGE --registry --name {name}")
+        return
+    with console.step(f"a cache of {source} answers, and the nodes of {name} ask it first"):
+        found = registries.mirror(there.nodes, source, upstream, console.say)
+    console.say(f"it is at {found.url}, and gets what it lacks from {found.upstream}")
 
 
 def heal(console: Console, name: str) -> None:
@@ -313,7 +338,7 @@ def _typed(flags: Mapping[str, str | None]) -> dict[str, Any]:
     problems = []
     for key, value in flags.items():
         typed[key] = value
-        if value is not None and key in ("control_planes", "workers"):
+        if value is not None and key in ("control_planes", "workers", "hollow"):
             try:
                 typed[key] = int(value)
             except ValueError:

@@ -20,6 +20,8 @@ from kubedrill.wait import until
 CONFIG = "/etc/kubernetes/kubeadm-entrance.yaml"
 # The API server reads its certificate again as soon as the file changes; with a margin for a slow machine.
 _SERVES = 90
+# One node after another, each in a second or two.
+_ROLLED = 180
 
 
 def move(planes: Sequence[Node], workers: Sequence[Node], old: str, new: str, console: Steps) -> None:
@@ -67,6 +69,24 @@ def move(planes: Sequence[Node], workers: Sequence[Node], old: str, new: str, co
         first.run(["kubectl", "--namespace", "kube-system", "rollout", "restart", "daemonset", "kube-proxy"])
         first.run(["kubectl", "--namespace", FLANNEL_NAMESPACE, "set", "env", "daemonset", "kube-flannel-ds",
                    f"KUBERNETES_SERVICE_HOST={new}"])  # fmt: skip
+
+
+def wait_until_left(first: Node, console: Steps) -> None:
+    """Wait until kube-proxy and flannel have been started anew on every node: nobody needs the old address any more.
+
+    One that still goes to an address where nobody is any more waits for minutes, and does nothing for a new Service.
+
+    Args:
+        first: a control plane that stays.
+        console: told of the step.
+
+    Raises:
+        CommandFailed: they were not in time.
+    """
+    with console.step("kube-proxy and flannel of all nodes have been started anew"):
+        for namespace, name in (("kube-system", "kube-proxy"), (FLANNEL_NAMESPACE, "kube-flannel-ds")):
+            first.run(["kubectl", "--namespace", namespace, "rollout", "status", "daemonset", name,
+                       f"--timeout={_ROLLED}s"], timeout=_ROLLED + 30)  # fmt: skip
 
 
 def with_endpoint(configuration: str, address: str) -> str:

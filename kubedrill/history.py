@@ -122,7 +122,8 @@ class Requirement:
         measured: what was measured.
         ok: whether it holds.
         rule: how it follows from the samples, so that it can be judged again (scenario/rules.py): {'kind': 'gap',
-            'lane', 'at_most', 'between'}, {'kind': 'no-failure', 'lane'}, {'kind': 'writes'}; empty where it does not.
+            'lane', 'at_most', 'between'}, {'kind': 'no-failure', 'lane'}, {'kind': 'writes'}, {'kind':
+            'linearizable'}; empty where it does not.
     """
 
     text: str

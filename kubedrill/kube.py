@@ -11,6 +11,8 @@ import yaml
 
 from kubedrill.errors import KubedrillError
 
+# The label of nodes without a computer.
+HOLLOW = "kubedrill.io/hollow"
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
@@ -151,14 +153,25 @@ class Kube:
         return bool(items)
 
     def nodes(self) -> tuple[NodeSnapshot, ...]:
-        """All nodes, in the order of their names.
+        """All nodes that are computers, in the order of their names.
 
         Raises:
             ApiUnavailable: the API does not answer.
         """
         with _translated():
-            items = self._core.list_node(_request_timeout=self._timeout).items
+            items = self._core.list_node(label_selector=f"!{HOLLOW}", _request_timeout=self._timeout).items
         return tuple(sorted((_node(item) for item in items), key=lambda node: node.name))
+
+    def hollow(self) -> Mapping[str, bool]:
+        """The nodes without a computer (hollow.py), and whether each is Ready.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        with _translated():
+            # All at once they take a while to be written and read.
+            items = self._core.list_node(label_selector=HOLLOW, _request_timeout=10 * self._timeout).items
+        return {item.metadata.name: _node(item).ready for item in items}
 
     def heartbeats(self) -> Mapping[str, float]:
         """When the kubelet of each node last said that it lives, in seconds since 1970.

@@ -41,6 +41,13 @@ IGNORED_CHECKS = (
 # What kubeadm knows of CoreDNS's configurations ends with the CoreDNS that it would bring.
 _DNS_CHECKS = ("CoreDNSUnsupportedPlugins", "CoreDNSMigration")
 
+# The phases of `kubeadm init`, without those that both halves may do (kubeadm init phase --help).
+_FIRST = ("preflight", "certs", "kubeconfig", "etcd", "control-plane/apiserver", "kubelet-start")
+_LATER = (
+    "control-plane/controller-manager", "control-plane/scheduler", "wait-control-plane", "upload-config",
+    "upload-certs", "mark-control-plane", "bootstrap-token", "kubelet-finalize", "addon", "show-join-command",
+)  # fmt: skip
+
 # At its start the controller manager asks for a token for each of its controllers, more than 100 requests; with the
 # default burst of 30 and 20 requests a second it takes 5.5 s until the first controller works. The rate stays.
 _CONTROLLER_MANAGER = {"kube-api-burst": "200"}
@@ -235,6 +242,23 @@ def patches(slow: float = 1.0) -> Mapping[str, str]:
     return {"corednsdeployment+strategic.yaml": to_yaml([coredns]), **static}
 
 
+def init_commands(slow: float) -> list[list[str]]:
+    """The commands of `kubeadm init`: one, and where nodes are slow, one for etcd and the API server alone before it.
+
+    The API server ends itself where it has not looked through all addresses of Services a minute after it began to
+    serve (pkg/registry/core/rest/storage_core.go), or has not made its roles in 30 s (storage_rbac.go); no flag changes
+    that. A controller manager that ends and is started again until then, and a scheduler that asks for what is not
+    there yet, take the processor from it.
+
+    Args:
+        slow: how many times slower than real hardware nodes are.
+    """
+    init = ["kubeadm", "init", "--config", INIT_CONFIG]
+    if slow == 1:
+        return [init]
+    return [[*init, f"--skip-phases={','.join(_LATER)}"], [*init, f"--skip-phases={','.join(_FIRST)}"]]
+
+
 def _timeouts(machine: Machine) -> dict[str, Any]:
     return {} if machine.slow == 1 else {"timeouts": slowness.kubeadm_timeouts(machine.slow)}
 
@@ -315,7 +339,8 @@ def _kube_proxy(spec: ClusterSpec) -> dict[str, Any]:
 
 def _registration(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine) -> dict[str, Any]:
     settings = spec.settings(key)
-    kubelet = {"node-ip": addresses.node(key), **spec.extra_args.get("kubelet", {})}
+    patience = slowness.kubelet_flags(machine.slow)
+    kubelet = {"node-ip": addresses.node(key), **patience, **spec.extra_args.get("kubelet", {})}
     if settings.labels:
         labels = [f"{name}={value}" for name, value in settings.labels.items()]
         kubelet["node-labels"] = ",".join([*filter(None, [kubelet.get("node-labels")]), *labels])

@@ -6,7 +6,7 @@ import contextlib
 import tarfile
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,13 +16,16 @@ from kubedrill.providers.base import KUBERNETES, Node
 from kubedrill.providers.docker_engine import Engine
 
 
-def load(engine: Engine, image: str, nodes: Sequence[Node]) -> None:
+def load(
+    engine: Engine, image: str, nodes: Sequence[Node], into: Callable[[Sequence[Node], Path], object] | None = None
+) -> None:
     """Import an image into the container runtime of nodes.
 
     Args:
         engine: where an image that is no file is looked for.
         image: a tar (OCI or Docker archive), or the name of an image of the local engine.
         nodes: the nodes; computers that are none of Kubernetes' are passed over.
+        into: takes its archive to another place for them.
 
     Raises:
         NotFound: there is no such file or image.
@@ -31,7 +34,8 @@ def load(engine: Engine, image: str, nodes: Sequence[Node]) -> None:
     """
     file = Path(image)
     if file.is_file():
-        archive(file, nodes)
+        _check(file)
+        (into or _into)(nodes, file)
         return
     if "/" in image and file.suffix in (".tar", ".oci"):
         raise NotFound(f"there is no file {image}")
@@ -46,7 +50,7 @@ def load(engine: Engine, image: str, nodes: Sequence[Node]) -> None:
         with saved.open("wb") as sink:
             for piece in engine.export_image(image):
                 sink.write(piece)
-        _into(nodes, saved)
+        (into or _into)(nodes, saved)
 
 
 def archive(file: Path, nodes: Sequence[Node]) -> None:

@@ -104,7 +104,11 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
     with console.step(f"{node.name}: gone"):
         first.run(["kubectl", "delete", "node", node.name, "--ignore-not-found"], timeout=60)
         node.remove()
+        # Its kubelet cannot say that they ended any more, and the cluster would wait for that for a minute.
+        first.run(["kubectl", "delete", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={node.name}",
+                   "--force", "--grace-period=0"], timeout=60)  # fmt: skip
     if node.role == "control-plane" and last.control_planes == 1:
+        entrance.wait_until_left(first, console)
         cluster.node("load-balancer").remove()
     kept.record(provider, last)
     left = clusters.attach(provider, spec.name)

@@ -26,6 +26,10 @@ from kubedrill.node_settings import Frozen, Mount, NodeSettings, PortMapping, Vm
 
 # Static addresses come from one /24 (network.py); and a single computer runs out of cores long before.
 MAX_WORKERS = 99
+# What a subnet for pods of the private 10.0.0.0/8 has room for, a /24 each, with the real ones.
+MAX_HOLLOW = 3000
+# flannel's own; and where hundreds of hollow nodes are asked for, and no subnet is.
+PODS, MANY_PODS = "10.244.0.0/16", "10.240.0.0/12"
 CONTROL_PLANE_COUNTS = (1, 3, 5)
 # External etcd: as many as bear the loss of one.
 ETCD_MEMBERS = 3
@@ -74,6 +78,16 @@ def _workers(count: int) -> int:
     raise ValueError(f"{count} workers: from 0 to {MAX_WORKERS} fit into a cluster's network")
 
 
+def _hollow(count: int) -> int:
+    if 0 <= count <= MAX_HOLLOW:
+        return count
+    raise ValueError(f"{count} hollow nodes: from 0 to {MAX_HOLLOW} are possible")
+
+
+def _count(data: Mapping[str, Any]) -> int:
+    return sum(int(data.get(key, 0)) for key in ("control_planes", "workers", "hollow"))
+
+
 def _kubernetes(version: str) -> str:
     known = versions.kubernetes_minors()
     minor = version.removeprefix("v")
@@ -100,11 +114,12 @@ class ClusterSpec(Frozen):
     name: Annotated[str, AfterValidator(valid_name)] = "lab"
     control_planes: Annotated[int, AfterValidator(_control_planes)] = Field(default=1, alias="controlPlanes")
     workers: Annotated[int, AfterValidator(_workers)] = 2
+    hollow: Annotated[int, AfterValidator(_hollow)] = 0
     kubernetes: Annotated[str, AfterValidator(_kubernetes)] = Field(default_factory=versions.newest_minor)
     provider: Literal["docker", "vagrant"] = "docker"
     vm: VmSettings = Field(default_factory=VmSettings)
     etcd: Literal["stacked", "external"] = "stacked"
-    pod_subnet: Annotated[str, AfterValidator(_subnet)] = Field(default="10.244.0.0/16", alias="podSubnet")
+    pod_subnet: Annotated[str, AfterValidator(_subnet)] = Field(default=PODS, alias="podSubnet")
     service_subnet: Annotated[str, AfterValidator(_subnet)] = Field(default="10.96.0.0/16", alias="serviceSubnet")
     proxy_mode: Literal["iptables", "nftables"] = Field(default="iptables", alias="proxyMode")
     flannel_backend: Literal["vxlan", "host-gw"] = Field(default="vxlan", alias="flannelBackend")
@@ -124,7 +139,7 @@ class ClusterSpec(Frozen):
     @field_validator("pod_subnet")
     @classmethod
     def _room(cls, pods: str, info: ValidationInfo) -> str:
-        nodes = info.data.get("control_planes", 0) + info.data.get("workers", 0)
+        nodes = _count(info.data)
         room = 2 ** (24 - ipaddress.IPv4Network(pods).prefixlen)
         if room < nodes:
             raise ValueError(f"{pods} has room for {room} nodes (a /24 each), not {nodes}")
@@ -241,6 +256,9 @@ def load_mapping(given: Mapping[str, Any], *, source: str, context: str = "") ->
     Raises:
         InvalidSpec: with every reason at once.
     """
+    hollow = given.get("hollow")
+    if isinstance(hollow, int) and hollow > 100:
+        given = {"podSubnet": MANY_PODS, **given}
     try:
         return ClusterSpec.model_validate(dict(given), context=context)
     except ValidationError as error:

@@ -67,6 +67,7 @@ def run(lab: Lab, *, stale: bool = False) -> None:
     lab.require_downtime("api-write", 6, between=one_lost, when="one member lost")
     lab.require_downtime("service", 2)
     lab.require_writes(restored)
+    lab.require_linearizable(restored)
 
 
 def _member_lost(lab: Lab, victim: Node) -> None:

@@ -85,6 +85,7 @@ def run(lab: Lab, *, balanced: bool = True) -> None:
     lab.require_downtime("service", 2, between=one_down)
     lab.require("without a majority no write is acknowledged", silent > 5, f"none for {silent:.1f} s")
     lab.require_writes()
+    lab.require_linearizable()
 
 
 def _leader_with_the_lease(lab: Lab, holder: str) -> Target:

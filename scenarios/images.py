@@ -1,4 +1,4 @@
-"""A new version whose image nobody can pull: what users feel of it (nothing), how it is found, how it is mended."""
+"""A version whose image nobody can pull: what users feel (nothing), how it is found, how it is mended; then a cache."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubedrill import checks, load
-from kubedrill.faults import VisitingImage
+from kubedrill import checks, load, registries
+from kubedrill.faults import VisitingImage, VisitingRegistry
 from kubedrill.faults.images import listed
-from kubedrill.images import oci
+from kubedrill.images import oci, push
 from kubedrill.images.store import HELLO
 from kubedrill.providers.base import Node
+from kubedrill.registries import Registry
 from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab, names
 from kubedrill.wait import Verdict
@@ -31,6 +32,10 @@ PULL = 3
 # looks for the image before it thinks of pulling: loading it shortens the wait to that.
 LOOK = 15
 START = 2
+# Of a registry that a registry of the lab plays (RFC 6761 keeps .test for such), and another one is the cache of.
+SOURCE = "kubedrill.test"
+PULLED = f"{SOURCE}/hello:3"
+UPSTREAM, CACHE = ("upstream", 5010), ("cache", 5011)
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,19 @@ class Pod:
 
 @scenario(workers=2)
 def images(lab: Lab) -> None:
-    """Roll out a version whose image no node can pull; the old one must go on serving until the image is loaded."""
+    """Roll out a version whose image no node can pull; the old one must go on serving until the image is loaded.
+
+    Then one that no node has, and all get from a registry in the lab, which gets it from another one.
+    """
     run(lab)
 
 
-def run(lab: Lab, *, loaded: bool = True) -> None:
-    """The drill; in its negative control nobody loads the image."""
+def run(lab: Lab, *, loaded: bool = True, pointed: bool = True) -> None:
+    """The drill; in its negative controls nobody loads the image, or no node is pointed at the lab's registry."""
     lab.apply(workload.deployment("hello", 2), workload.service("hello", workload.NODE_PORT))
     lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60)
     nodes = [*lab.control_planes(), *lab.workers()]
+    registries.program(lab.say)  # built now, where it must be: not while anything is measured
     lab.baseline(5)
 
     with lab.fault(VisitingImage(tuple(names(nodes)), NEW)):
@@ -93,13 +102,55 @@ def run(lab: Lab, *, loaded: bool = True) -> None:
         _set(lab, HELLO)
         lab.expect("the old version is back", lambda: _pods(lab), _all_ready(HELLO, 2), within=90,
                    predicted=2 * START + 4)  # fmt: skip
+    _pulled_through(lab, nodes, pointed=pointed)
     lab.hold(3)
 
     lab.verify()
     lab.require_no_failure("service")
     lab.require_no_failure("pod-service")
-    left = [node.name for node in nodes if _has(node)]
-    lab.require("no node has the image any more", not left, ", ".join(left) or "none")
+    left = [f"{image} on {node.name}" for node in nodes for image in (NEW, PULLED) if _has(node, image)]
+    lab.require("no node has the images any more", not left, ", ".join(left) or "none")
+
+
+def _pulled_through(lab: Lab, nodes: Sequence[Node], *, pointed: bool) -> None:
+    """Two registries: one that has the image, and one that has nothing, and gets from it what it is asked for."""
+    place = registries.host(lab.cluster.nodes)
+    upstream = Registry(UPSTREAM[0], place.address, UPSTREAM[1])
+    cache = Registry(CACHE[0], place.address, CACHE[1], upstream.url)
+    asking = tuple(names(nodes))
+    with lab.fault(VisitingRegistry(place.name, (upstream.name, cache.name), asking, SOURCE),
+                   VisitingImage(asking, PULLED)):  # fmt: skip
+        for one in (upstream, cache):
+            lab.command(f"systemctl start {one.unit}     (on {place.name}, port {one.port})")
+            registries.serve(place, one, lab.say)
+        with tempfile.TemporaryDirectory(prefix="kubedrill-") as folder:
+            push.push(push.Archive(_made(lab, _pods(lab)[0], PULLED, Path(folder))), upstream.url, "hello", "3")
+        if pointed:
+            lab.command(f"cat {registries.CERTS}/{SOURCE}/hosts.toml: {cache.url}     (on every node)")
+            registries.point(nodes, SOURCE, None, cache)
+        having = [*(node.name for node in nodes if _has(node, PULLED)), *push.catalog(cache.url)]
+        lab.require("the image is upstream alone: in no node, and not in the cache",
+                    not having and push.catalog(upstream.url) == ["hello"], ", ".join(having) or "none")  # fmt: skip
+        lab.command(f"kubectl set image deployment/hello hello={PULLED}")
+        began = lab.from_now()
+        _set(lab, PULLED)
+        lab.expect("the version that no node had is rolled out", lambda: _pods(lab), _all_ready(PULLED, 2), within=60,
+                   predicted=2 * (1 + START))  # fmt: skip
+        lab.fact("pulled through the lab's registry and rolled out", f"after {lab.now() - began:.1f} s")
+        kept = push.catalog(cache.url)
+        lab.require("the cache has the image now", kept == ["hello"], ", ".join(kept) or "nothing")
+        without = next(node for node in nodes if not _has(node, PULLED))
+        lab.command(f"systemctl stop {upstream.unit}     (on {place.name})")
+        place.run(["systemctl", "stop", upstream.unit])
+        lab.command(f"crictl pull {PULLED}     (on {without.name})")
+        pulled = without.run(["crictl", "pull", PULLED], check=False, timeout=90)
+        lab.require(f"{without.name} gets it from the cache, with nothing behind it",
+                    pulled.status == 0 and _has(without, PULLED), " ".join(pulled.output.split())[-160:])  # fmt: skip
+        lab.command("kubectl rollout undo deployment/hello")
+        lab.from_now()
+        _set(lab, HELLO)
+        lab.expect("the old version is back once more", lambda: _pods(lab), _all_ready(HELLO, 2), within=90,
+                   predicted=2 * START + 4)  # fmt: skip
 
 
 def _diagnosed(lab: Lab, pod: Pod) -> None:
@@ -120,25 +171,31 @@ def _diagnosed(lab: Lab, pod: Pod) -> None:
 
 def _load(lab: Lab, pod: Pod) -> None:
     """Make the image of the program that runs, and load it as `invoke load` does."""
+    with tempfile.TemporaryDirectory(prefix="kubedrill-") as folder:
+        load.archive(_made(lab, pod, NEW, Path(folder)), lab.cluster.nodes)
+
+
+def _made(lab: Lab, pod: Pod, image: str, folder: Path) -> Path:
+    """An archive of an image of the program that runs in a pod, other than all images that are there."""
     node = lab.node(pod.node)
     find = (
         f"id=$(crictl ps --quiet --label io.kubernetes.pod.name={pod.name} --name hello) && "
         "pid=$(crictl inspect --output go-template --template '{{.info.pid}}' $id) && base64 -w 0 /proc/$pid/exe"
     )
     program = base64.b64decode(node.run(["sh", "-c", find], show=False, timeout=60).stdout)
-    with tempfile.TemporaryDirectory(prefix="kubedrill-") as folder:
-        binary, archive = Path(folder) / "hello", Path(folder) / "hello-2.tar"
-        binary.write_bytes(program)
-        oci.archive(oci.Image(NEW, {PROGRAM: binary}, [PROGRAM]), platform.machine(), archive)
-        load.archive(archive, lab.cluster.nodes)
+    binary, label, archive = folder / "hello", folder / "label", folder / "hello.tar"
+    binary.write_bytes(program)
+    label.write_text(f"{image}\n")
+    oci.archive(oci.Image(image, {PROGRAM: binary, "/label": label}, [PROGRAM]), platform.machine(), archive)
+    return archive
 
 
 def _set(lab: Lab, image: str) -> None:
     lab.kubectl("set", "image", "--namespace", workload.NAMESPACE, "deployment/hello", f"hello={image}")
 
 
-def _has(node: Node) -> bool:
-    return bool(node.run(listed(NEW).split(), show=False).stdout.strip())
+def _has(node: Node, image: str = NEW) -> bool:
+    return bool(node.run(listed(image).split(), show=False).stdout.strip())
 
 
 def _failed(lab: Lab, pod: Pod) -> str:

@@ -92,6 +92,7 @@ def run(lab: Lab, *, healed: bool = True) -> None:
         lab.require_downtime("api-write", 8, between=between, when=words)
     lab.require_downtime("service", 1)
     lab.require_writes()
+    lab.require_linearizable()
 
 
 def _cut(lab: Lab, leader: Target, direction: Direction, words: str, *, healed: bool) -> list[Try]:

@@ -14,6 +14,7 @@ from kubedrill.scenario.lab import Lab, names
 from kubedrill.wait import Verdict
 
 MOST = 3
+LATE = workload.NODE_PORT + 1
 # Seconds: a worker boots and joins; a control plane waits for its member of etcd, too; the first further one brings the
 # balancer. A node that leaves is drained: its pods take their time to end.
 WORKER, PLANE, BALANCER, LEAVES = 6, 25, 15, 10
@@ -80,6 +81,7 @@ def run(lab: Lab, *, drained: bool = True) -> None:
                    lambda pods: checks.pods_running(pods, 2 * MOST), within=120, predicted=20)  # fmt: skip
         shrinking = lab.now()
     lab.fact("shrunk back in", f"{lab.now() - shrinking:.0f} s")
+    _late(lab)
     lab.hold(3)
     lab.verify()
     after = {node.name: node.address for node in lab.cluster.nodes}
@@ -90,6 +92,20 @@ def run(lab: Lab, *, drained: bool = True) -> None:
     lab.require_downtime("api-read", 3)
     lab.require_downtime("api-write", 6)
     lab.require_writes()
+
+
+def _late(lab: Lab) -> None:
+    """A Service that is made now must work at once: whoever has lost the API goes on with what there was."""
+    late = workload.service("hello", LATE)
+    late["metadata"]["name"] = "late"
+    lab.apply(late)
+    url = f"http://{lab.workers()[-1].address}:{LATE}/"
+    lab.command(f"curl {url}     (a Service that is new)")
+    lab.from_now()
+    plane = lab.control_planes()[0]
+    ask = ["curl", "--silent", "--show-error", "--fail", "--max-time", "2", url]
+    lab.expect("a Service that is new answers", lambda: plane.run(ask, check=False, show=False),
+               lambda answer: (answer.status == 0, answer.output.strip()[-160:]), within=30, predicted=1)  # fmt: skip
 
 
 def _has(name: str, nodes: Sequence[NodeSnapshot]) -> Verdict:

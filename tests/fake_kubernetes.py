@@ -64,7 +64,7 @@ class FakeKubernetes:
                 members = [f"8e9e05c52164694d, started, {name}, https://a:2380, https://a:2379, false"
                            for name in sorted(self.members)]  # fmt: skip
                 return Result(0, "".join(f"{member}\n" for member in members), "")
-            case ("kubectl", _, _, "apply", "-f", "-"):
+            case ("kubectl", _, _, "apply", *_, "-f", "-"):
                 self.applied.append(call.stdin or "")
                 self.flannel.set()
                 return OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kubedrill import checkpoints, cluster, lifecycle, paths, shell, spec
@@ -15,9 +15,35 @@ from kubedrill.errors import InvalidSpec
 from kubedrill.images import build
 from kubedrill.providers.base import Node
 
-GROUPS = ("tasks", "single", "small", "large", "ten", "scale", "restart")
+# The sizes of clusters that are brought up: control planes, workers, and the goal for the time that it takes.
+SIZES = {
+    "single": (1, 0, ""),
+    "small": (1, 2, "at most 15 s"),
+    "large": (3, 2, "at most 45 s"),
+    "ten": (1, 10, ""),
+}
+GROUPS = ("tasks", *SIZES, "scale", "restart")
+# MiB that a node's processes hold: what its cgroup is charged for, without file cache that can be dropped.
+MEMORY = (
+    "sh",
+    "-c",
+    "cd /sys/fs/cgroup; "
+    "if [ -e memory.current ]; then used=$(cat memory.current); file=inactive_file; stat=memory.stat; "
+    "else cd memory; used=$(cat memory.usage_in_bytes); file=total_inactive_file; stat=memory.stat; fi; "
+    'echo $(( (used - $(grep "^$file " $stat | cut -d" " -f2)) / 1048576 ))',
+)
+# MiB on a node's own disk (/var), without what it mounts from elsewhere.
+DISK = ("sh", "-c", "du -xsm /var | cut -f1")
 # How many workers the figure 'each further worker' is taken over.
 _FURTHER = 4
+
+
+@dataclass(frozen=True)
+class Used:
+    """What all nodes of a cluster hold, in MiB."""
+
+    memory: float
+    disk: float
 
 
 @dataclass(frozen=True)
@@ -64,20 +90,15 @@ def measure(place: Lab, console: Console, *, runs: int, only: str) -> list[Figur
     build.ensure(place.engine, newest, place.missing, console.say)
     figures: list[Figure] = []
     if "tasks" in wanted:
-        listed = _several(runs, lambda: _seconds(_list_tasks))
+        listed = _several(runs, lambda: seconds(_list_tasks))
         figures.append(Figure("invoke --list", "s", listed, "at most 0.5 s"))
         nothing = _several(
-            runs, lambda: _seconds(lambda: build.ensure(place.engine, newest, place.missing, console.say))
+            runs, lambda: seconds(lambda: build.ensure(place.engine, newest, place.missing, console.say))
         )
         figures.append(Figure("build with nothing to do", "s", nothing, "at most 5 s"))
-    if "single" in wanted:
-        figures += _bring_up(place, console, runs, "1+0", 1, 0, "")
-    if "small" in wanted:
-        figures += _bring_up(place, console, runs, "1+2", 1, 2, "at most 15 s")
-    if "large" in wanted:
-        figures += _bring_up(place, console, runs, "3+2", 3, 2, "at most 45 s")
-    if "ten" in wanted:
-        figures += _bring_up(place, console, runs, "1+10", 1, 10, "")
+    for group, (control_planes, workers, goal) in SIZES.items():
+        if group in wanted:
+            figures += _bring_up(place, console, runs, control_planes, workers, goal)
     if "scale" in wanted:
         figures += _further_workers(place, console, runs)
     if "restart" in wanted:
@@ -85,59 +106,75 @@ def measure(place: Lab, console: Console, *, runs: int, only: str) -> list[Figur
     return figures
 
 
-def _bring_up(
-    place: Lab, console: Console, runs: int, label: str, control_planes: int, workers: int, goal: str
+def used(nodes: Sequence[Node]) -> Used:
+    """What nodes of ours hold."""
+    return Used(sum(_memory(node) for node in nodes), sum(_disk(node) for node in nodes))
+
+
+def figures_of(
+    label: str, ups: Sequence[float], downs: Sequence[float], held: Sequence[Used], goal: str
 ) -> list[Figure]:
-    ups, downs, memory, disk = [], [], [], []
-    for _ in range(runs):
-        asked = _spec(control_planes, workers)
-        ups.append(_seconds(lambda asked=asked: cluster.up(place, asked, console, merge=False)))  # type: ignore[misc]
-        try:
-            nodes = place.provider.nodes(asked.name)
-            memory.append(sum(_memory(node) for node in nodes))
-            disk.append(sum(_disk(node) for node in nodes))
-        finally:
-            down = _seconds(lambda asked=asked: cluster.down(place.provider, asked.name, console))  # type: ignore[misc]
-        downs.append(down)
+    """The four figures of a size of cluster.
+
+    Args:
+        label: '1+2'.
+        ups: seconds of each bring-up.
+        downs: seconds of each removal.
+        held: what each cluster's nodes held.
+        goal: for the time of bring-up.
+    """
     return [
         Figure(f"up {label}, all Ready, CoreDNS available", "s", tuple(ups), goal),
-        Figure(f"memory of {label}", "MiB", tuple(memory), ""),
-        Figure(f"disk of {label}", "MiB", tuple(disk), ""),
+        Figure(f"memory of {label}", "MiB", tuple(one.memory for one in held), ""),
+        Figure(f"disk of {label}", "MiB", tuple(one.disk for one in held), ""),
         Figure(f"down {label}", "s", tuple(downs), "at most 8 s"),
     ]
 
 
-def _further_workers(place: Lab, console: Console, runs: int) -> list[Figure]:
-    seconds, memory, disk = [], [], []
+def _bring_up(place: Lab, console: Console, runs: int, control_planes: int, workers: int, goal: str) -> list[Figure]:
+    ups, downs, held = [], [], []
     for _ in range(runs):
-        few, many = _spec(1, 2), _spec(1, 2 + _FURTHER)
-        short = _seconds(lambda few=few: cluster.up(place, few, console, merge=False))  # type: ignore[misc]
+        asked = spec_of(control_planes, workers)
+        ups.append(seconds(lambda asked=asked: cluster.up(place, asked, console, merge=False)))  # type: ignore[misc]
+        try:
+            held.append(used(place.provider.nodes(asked.name)))
+        finally:
+            down = seconds(lambda asked=asked: cluster.down(place.provider, asked.name, console))  # type: ignore[misc]
+        downs.append(down)
+    return figures_of(f"{control_planes}+{workers}", ups, downs, held, goal)
+
+
+def _further_workers(place: Lab, console: Console, runs: int) -> list[Figure]:
+    each, memory, disk = [], [], []
+    for _ in range(runs):
+        few, many = spec_of(1, 2), spec_of(1, 2 + _FURTHER)
+        short = seconds(lambda few=few: cluster.up(place, few, console, merge=False))  # type: ignore[misc]
         cluster.down(place.provider, few.name, console)
-        long = _seconds(lambda many=many: cluster.up(place, many, console, merge=False))  # type: ignore[misc]
-        seconds.append((long - short) / _FURTHER)
+        long = seconds(lambda many=many: cluster.up(place, many, console, merge=False))  # type: ignore[misc]
+        each.append((long - short) / _FURTHER)
         workers = [node for node in place.provider.nodes(many.name) if node.role == "worker"]
         memory.append(statistics.median(_memory(node) for node in workers))
         disk.append(statistics.median(_disk(node) for node in workers))
         cluster.down(place.provider, many.name, console)
     return [
-        Figure("each further worker", "s", tuple(seconds), "at most 2.5 s"),
+        Figure("each further worker", "s", tuple(each), "at most 2.5 s"),
         Figure("memory of a worker", "MiB", tuple(memory), "at most 120 MiB"),
         Figure("disk of a worker", "MiB", tuple(disk), "at most 50 MiB"),
     ]
 
 
 def _off_and_on(place: Lab, console: Console, runs: int) -> list[Figure]:
-    asked = _spec(1, 2)
+    asked = spec_of(1, 2)
     stops, starts, kept, restored = [], [], [], []
     there = cluster.up(place, asked, console, merge=False)
     try:
         for number in range(runs):
             name = f"bench-{number}"
-            stops.append(_seconds(lambda: lifecycle.stop(there, console)))
-            starts.append(_seconds(lambda: lifecycle.whole(there, console)))
-            kept.append(_seconds(lambda name=name: checkpoints.take(place.provider, there, name, console)))  # type: ignore[misc]
+            stops.append(seconds(lambda: lifecycle.stop(there, console)))
+            starts.append(seconds(lambda: lifecycle.whole(there, console)))
+            kept.append(seconds(lambda name=name: checkpoints.take(place.provider, there, name, console)))  # type: ignore[misc]
             restored.append(
-                _seconds(lambda name=name: checkpoints.restore(place.provider, asked.name, name, console))  # type: ignore[misc]
+                seconds(lambda name=name: checkpoints.restore(place.provider, asked.name, name, console))  # type: ignore[misc]
             )
     finally:
         cluster.down(place.provider, asked.name, console)
@@ -149,24 +186,17 @@ def _off_and_on(place: Lab, console: Console, runs: int) -> list[Figure]:
     ]
 
 
-def _spec(control_planes: int, workers: int) -> spec.ClusterSpec:
+def spec_of(control_planes: int, workers: int) -> spec.ClusterSpec:
+    """The cluster that is measured."""
     return spec.load(None, {"name": "bench", "control_planes": control_planes, "workers": workers})
 
 
 def _memory(node: Node) -> float:
-    """MiB that the node's processes hold: what its cgroup is charged for, without file cache that can be dropped."""
-    script = (
-        "cd /sys/fs/cgroup; "
-        "if [ -e memory.current ]; then used=$(cat memory.current); file=inactive_file; stat=memory.stat; "
-        "else cd memory; used=$(cat memory.usage_in_bytes); file=total_inactive_file; stat=memory.stat; fi; "
-        'echo $(( (used - $(grep "^$file " $stat | cut -d" " -f2)) / 1048576 ))'
-    )
-    return float(node.run(["sh", "-c", script], show=False).stdout)
+    return float(node.run(MEMORY, show=False).stdout)
 
 
 def _disk(node: Node) -> float:
-    """MiB on the node's own disk (/var), without what it mounts from elsewhere."""
-    return float(node.run(["sh", "-c", "du -xsm /var | cut -f1"], show=False).stdout)
+    return float(node.run(DISK, show=False).stdout)
 
 
 def _list_tasks() -> None:
@@ -177,7 +207,8 @@ def _several(runs: int, take: Callable[[], float]) -> tuple[float, ...]:
     return tuple(take() for _ in range(runs))
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
     began = time.monotonic()
     work()
     return time.monotonic() - began

@@ -11,11 +11,13 @@ from kubedrill.faults.computers import KillNode, KillProcess, LeftOut, PauseNode
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.etcd import EtcdSnapshot, LoseMember, LoseQuorum
 from kubedrill.faults.files import PutFolder
+from kubedrill.faults.hollow import SilenceHollowNodes
 from kubedrill.faults.images import VisitingImage
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.machines import FillDisk, KernelPanic, PowerCut, SkewClock
 from kubedrill.faults.pods import KillPod, StaticPod
 from kubedrill.faults.power import DisableUnit, PowerOff
+from kubedrill.faults.registries import VisitingRegistry
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
 from kubedrill.faults.selfhosted import SelfHosted
 from kubedrill.faults.settings import ChangeConfigMap, Reconfigure, Scale
@@ -26,6 +28,6 @@ __all__ = [
     "Fault", "FaultRefused", "FillDisk", "HealFailed", "JoinToken", "KernelPanic", "KillNode", "KillPod",
     "KillProcess", "LeftOut", "LoseMember", "LoseQuorum", "ManageAddOns", "PacketLoss", "Partition",
     "PauseNode", "Plan", "PowerCut", "PowerOff", "PutFolder", "Reconfigure", "RemoveStaticPod",
-    "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "SkewClock", "StaticPod", "StopNode",
-    "StopUnit", "Taint", "Target", "VisitingImage", "heal", "inject",
+    "RenewCertificates", "Scale", "SelfHosted", "ShortKubeletCertificate", "SilenceHollowNodes", "SkewClock",
+    "StaticPod", "StopNode", "StopUnit", "Taint", "Target", "VisitingImage", "VisitingRegistry", "heal", "inject",
 ]  # fmt: skip

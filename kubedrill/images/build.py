@@ -115,7 +115,7 @@ def is_built(engine: Engine, kubernetes: str, source: str = AUTO) -> bool:
         kubernetes: '1.37'.
         source: as for `ensure`.
     """
-    sources = _sources(engine, kubernetes, frozenset(), lambda _: None, _compiler_or_none())
+    sources = _sources(engine, kubernetes, frozenset(), lambda _: None, compiler_or_none())
     return any(found.ready() for name, found in sources.items() if source in (AUTO, name))
 
 
@@ -172,7 +172,7 @@ def _chosen(
 ) -> Source:  # fmt: skip
     if source != AUTO:
         choose(source, False, ())  # an unknown name is an error before anything is looked at
-    compiler = components.go_version() if source == MODULES else _compiler_or_none()
+    compiler = components.go_version() if source == MODULES else compiler_or_none()
     sources = _sources(engine, kubernetes, missing, say, compiler)
     built = [name for name, found in sources.items() if found.ready()] if source == AUTO else []
     choice = choose(source, source == AUTO and not built and reachable(), built)
@@ -193,7 +193,8 @@ def _sources(
     return found
 
 
-def _compiler_or_none() -> str | None:
+def compiler_or_none() -> str | None:
+    """The answer of components.go_version; None where there is no Go toolchain."""
     try:
         return components.go_version()
     except (MissingPrerequisite, CommandFailed):

@@ -12,6 +12,7 @@ from kubedrill.history import Lane
 from kubedrill.probes.base import Answered, brief, unanswered_read
 from kubedrill.probes.http1 import Answer
 from kubedrill.probes.manifest import CONFIG_MAPS, READ
+from kubedrill.probes.operations import Operations, content
 from kubedrill.probes.wire import Endpoint, Link, Unanswered, ask_once
 
 
@@ -25,29 +26,38 @@ class ApiRead:
     Args:
         lane: name, interval, connection.
         endpoint: the API through the balancer, or one control plane's.
-        path: what to get.
+        names: the ConfigMaps to get, in turn.
+        history: where they are the lists of an ApiWrite, told of what is in them; one that is not there yet is well.
     """
 
-    def __init__(self, lane: Lane, endpoint: Endpoint, path: str = f"{CONFIG_MAPS}/{READ}") -> None:
+    def __init__(
+        self, lane: Lane, endpoint: Endpoint, names: Sequence[str] = (READ,), history: Operations | None = None
+    ) -> None:
         self.lane = lane
         self._endpoint = endpoint
-        self._path = path
+        self._names = itertools.cycle(names)
+        self._history = history
+        self._next = threading.Lock()
         self._turn = threading.Lock()
         self._link: Link | None = None
 
     def ask(self, timeout: float) -> Answered:
         """Read once; see Probe."""
+        with self._next:
+            name = next(self._names)
+        start = self._history.now() if self._history else 0.0
         try:
             if self.lane.connection == "kept":
-                answer = self._over_the_kept(time.monotonic() + timeout)
+                answer = self._over_the_kept(f"{CONFIG_MAPS}/{name}", time.monotonic() + timeout)
             else:
-                answer = ask_once(self._endpoint, "GET", self._path, timeout)
+                answer = ask_once(self._endpoint, "GET", f"{CONFIG_MAPS}/{name}", timeout)
+            if answer.status != 200 and not (answer.status == 404 and self._history):
+                return "failed", f"answered {answer.status}: {brief(answer.body)}"
+            seen = content(answer)
         except Unanswered as error:
             return unanswered_read(error)
-        if answer.status != 200:
-            return "failed", f"answered {answer.status}: {brief(answer.body)}"
-        if b'"ConfigMap"' not in answer.body:
-            return "failed", f"a wrong answer: {brief(answer.body)}"
+        if self._history:
+            self._history.read(name, self.lane.name, start, seen)
         return "ok", ""
 
     def own_cpu(self) -> float:
@@ -60,13 +70,13 @@ class ApiRead:
             if self._link is not None:
                 self._link.close()
 
-    def _over_the_kept(self, deadline: float) -> Answer:
+    def _over_the_kept(self, path: str, deadline: float) -> Answer:
         if not self._turn.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise Unanswered("the connection was busy with the question before", sent=False)
         try:
             if self._link is None or not self._link.usable:
                 self._link = Link(self._endpoint, deadline)
-            return self._link.ask("GET", self._path, deadline)
+            return self._link.ask("GET", path, deadline)
         finally:
             self._turn.release()
 

@@ -21,8 +21,9 @@ from kubedrill.history import Lane
 from kubedrill.probes.base import Answered, brief
 from kubedrill.probes.http1 import dechunk, parse_head
 from kubedrill.probes.manifest import CONFIG_MAPS, RUN_LABEL
+from kubedrill.probes.operations import numbers_of
 from kubedrill.probes.wire import Endpoint, Link, Unanswered
-from kubedrill.probes.write import Ack, numbers_of
+from kubedrill.probes.write import Ack
 
 _PAUSE = 0.1
 _CONNECT = 1.0

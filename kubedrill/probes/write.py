@@ -30,11 +30,12 @@ from typing import Any
 
 from kubedrill.availability import Write
 from kubedrill.errors import KubedrillError
-from kubedrill.history import Lane, Sample
+from kubedrill.history import Lane, Outcome, Sample
 from kubedrill.probes.base import Answered, brief
 from kubedrill.probes.http1 import Answer
 from kubedrill.probes.manifest import CONFIG_MAPS, NAMESPACE, RUN_LABEL
-from kubedrill.probes.wire import Endpoint, Link, Unanswered, WrongAnswer
+from kubedrill.probes.operations import Content, Operations, content
+from kubedrill.probes.wire import Endpoint, Link, Unanswered
 
 # After so many conflicts in a row somebody else writes too.
 _TRIES = 3
@@ -73,12 +74,16 @@ class ApiWrite:
         endpoint: the API.
         run: names the run's objects, and is used once: lower-case letters, digits, dashes.
         timeout: seconds that the sampler gives each write; decides how many lists there are.
+        history: told of each question put to a list, and of its answer.
     """
 
-    def __init__(self, lane: Lane, endpoint: Endpoint, run: str, *, timeout: float = 1.0) -> None:
+    def __init__(
+        self, lane: Lane, endpoint: Endpoint, run: str, *, timeout: float = 1.0, history: Operations | None = None
+    ) -> None:
         self.lane = lane
         self._endpoint = endpoint
         self._run = run
+        self._history = history or Operations(time.monotonic)
         self._lock = threading.Lock()
         self._last = 0
         self._newest: Ack | None = None
@@ -108,6 +113,10 @@ class ApiWrite:
                 self._newest = Ack(number, time.monotonic())
         return "ok", f"#{number} @{detail}"
 
+    def lists(self) -> tuple[str, ...]:
+        """The names of all lists, whether they are there yet or not."""
+        return tuple(slot.name for slot in self._slots)
+
     def newest(self) -> Ack | None:
         """The acknowledged write with the highest number."""
         with self._lock:
@@ -128,13 +137,13 @@ class ApiWrite:
         found = {}
         try:
             for slot in self._slots:
-                answer = link.ask("GET", f"{CONFIG_MAPS}/{slot.name}", deadline)
-                if answer.status not in (200, 404):
+                answer, seen = self._get(link, slot, deadline)
+                if seen is None:
                     raise KubedrillError(
                         "the writes of the drill could not be read back",
                         evidence=[f"GET {slot.name} answered {answer.status}: {brief(answer.body)}"],
                     )
-                found[slot.name] = _content(answer)[1] if answer.status == 200 else ()
+                found[slot.name] = seen[1]
         finally:
             link.close()
         return found
@@ -160,8 +169,7 @@ class ApiWrite:
                     return "ok", slot.version or "0"
                 answer = self._put(link, slot, number, deadline)
                 if answer.status in (200, 201):
-                    slot.version, slot.numbers = _content(answer)
-                    return "ok", slot.version
+                    return "ok", slot.version or "0"
                 if answer.status >= 500:
                     slot.version = None
                     return "unknown", f"answered {answer.status}: {brief(answer.body)}"
@@ -180,23 +188,48 @@ class ApiWrite:
     def _read(self, link: Link, slot: _Slot, deadline: float) -> str:
         """Learn what is in a slot; says what kept it from that. What is read here was never written: not unknown."""
         try:
-            answer = link.ask("GET", f"{CONFIG_MAPS}/{slot.name}", deadline)
-            if answer.status == 404:
-                slot.version, slot.numbers = "", ()
-            elif answer.status == 200:
-                if not slot.begun:
-                    raise KubedrillError(
-                        f"the ConfigMap {slot.name} is there before this run wrote it",
-                        todo=["give each run a name of its own", f"kubectl delete namespace {NAMESPACE}"],
-                    )
-                slot.version, slot.numbers = _content(answer)
-            else:
+            answer, seen = self._get(link, slot, deadline)
+            if seen is None:
                 return f"reading it before: answered {answer.status}: {brief(answer.body)}"
+            if seen[0] and not slot.begun:
+                raise KubedrillError(
+                    f"the ConfigMap {slot.name} is there before this run wrote it",
+                    todo=["give each run a name of its own", f"kubectl delete namespace {NAMESPACE}"],
+                )
+            slot.version, slot.numbers = seen
         except Unanswered as error:
             return f"reading it before: {error.what}"
         return ""
 
+    def _get(self, link: Link, slot: _Slot, deadline: float) -> tuple[Answer, Content | None]:
+        """The answer to a read, and what it holds; None where it says neither that nor that nothing is there."""
+        start = self._history.now()
+        answer = link.ask("GET", f"{CONFIG_MAPS}/{slot.name}", deadline)
+        if answer.status not in (200, 404):
+            return answer, None
+        seen = content(answer)
+        self._history.read(slot.name, self.lane.name, start, seen)
+        return answer, seen
+
     def _put(self, link: Link, slot: _Slot, number: int, deadline: float) -> Answer:
+        """Try to write. What came of it is put on record, and where it was done the slot is as it says."""
+        start, before = self._history.now(), slot.numbers
+        outcome: Outcome = "unknown"
+        version = ""
+        try:
+            answer = self._send(link, slot, number, deadline)
+            if answer.status in (200, 201):
+                slot.version, slot.numbers = content(answer)
+                version = slot.version
+            outcome = _outcome(answer.status)
+        except Unanswered as error:
+            outcome = "unknown" if error.sent else "failed"
+            raise
+        finally:
+            self._history.write(slot.name, self.lane.name, start, outcome, before, number, version)
+        return answer
+
+    def _send(self, link: Link, slot: _Slot, number: int, deadline: float) -> Answer:
         metadata: dict[str, Any] = {"name": slot.name, "namespace": NAMESPACE, "labels": {RUN_LABEL: self._run}}
         if slot.version:
             metadata["resourceVersion"] = slot.version
@@ -213,9 +246,14 @@ class ApiWrite:
         return link.ask(method, path, deadline, body, {"Content-Type": "application/json"})
 
 
-def numbers_of(config_map: Mapping[str, Any]) -> tuple[int, ...]:
-    """The numbers in a list of writes, in its order."""
-    return tuple(int(number) for number in (config_map.get("data") or {}).get("numbers", "").split())
+def _outcome(status: int) -> Outcome:
+    """What an answer's status says of a write.
+
+    A conflict is not certain: with something on the way that asks twice it may be with this very write.
+    """
+    if status in (200, 201):
+        return "ok"
+    return "unknown" if status >= 500 or status == 409 else "failed"
 
 
 def ledger(samples: Iterable[Sample]) -> tuple[Write, ...]:
@@ -242,12 +280,3 @@ def save_found(found: Mapping[str, Sequence[int]], file: Path) -> None:
 def load_found(file: Path) -> dict[str, tuple[int, ...]]:
     """What `save_found` kept."""
     return {name: tuple(numbers) for name, numbers in json.loads(file.read_text()).items()}
-
-
-def _content(answer: Answer) -> tuple[str, tuple[int, ...]]:
-    """The version of a ConfigMap, and the numbers in it."""
-    try:
-        content = json.loads(answer.body)
-        return str(int(content["metadata"]["resourceVersion"])), numbers_of(content)
-    except (ValueError, KeyError, TypeError) as error:
-        raise WrongAnswer(brief(answer.body)) from error

@@ -78,8 +78,8 @@ class Engine:
         with _translated():
             self._api.import_image(src=str(tar), repository=repository, tag=version)
 
-    def build_image(self, context: bytes, tag: str, arguments: Mapping[str, str]) -> None:
-        """Build an image from a context (a tar with a Dockerfile).
+    def build_image(self, context: bytes | IO[bytes], tag: str, arguments: Mapping[str, str]) -> None:
+        """Build an image from a context (a tar with a Dockerfile, or an open file that holds one).
 
         Raises:
             BuildFailed: with the end of the build's output.
@@ -87,8 +87,8 @@ class Engine:
         lines: list[str] = []
         with _translated():
             stream = self._api.build(
-                fileobj=io.BytesIO(context), custom_context=True, tag=tag, rm=True, forcerm=True, decode=True,
-                buildargs=dict(arguments), network_mode="none",
+                fileobj=io.BytesIO(context) if isinstance(context, bytes) else context, custom_context=True, tag=tag,
+                rm=True, forcerm=True, decode=True, buildargs=dict(arguments), network_mode="none",
             )  # fmt: skip
             for message in stream:
                 lines += re.sub(r"\x1b\[[0-9;]*m", "", str(message.get("stream", ""))).splitlines()
@@ -99,8 +99,14 @@ class Engine:
                         todo=["see images/Dockerfile and images/files/"],
                     )
 
+    def tag_image(self, tag: str, another: str) -> None:
+        """Give an image another name."""
+        repository, _, version = another.rpartition(":")
+        with _translated():
+            self._api.tag(tag, repository, version)
+
     def remove_image(self, tag: str) -> None:
-        """Remove an image; harmless when it is gone."""
+        """Remove an image, or one of its names; harmless when it is gone."""
         with _translated(), contextlib.suppress(docker.errors.NotFound):
             self._api.remove_image(tag, force=True)
 
@@ -130,6 +136,11 @@ class Engine:
         """The networks that carry a label ('key' or 'key=value')."""
         with _translated():
             return list(self._api.networks(filters={"label": label}))
+
+    def has_network(self, name: str) -> bool:
+        """Whether there is a network of that name."""
+        with _translated():
+            return any(network["Name"] == name for network in self._api.networks())
 
     def all_subnets(self) -> Sequence[str]:
         """Every IPv4 subnet that any network of the engine has."""

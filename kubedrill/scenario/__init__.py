@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kubedrill.scenario.lab import Lab
 
 # Of these a drill needs at least so many; of all other settings, what it says.
-COUNTS = ("controlPlanes", "workers")
+COUNTS = ("controlPlanes", "workers", "hollow")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from kubedrill import cputime, kube
+from kubedrill import cputime, kube, slowness
 from kubedrill.availability import Restored
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
@@ -123,9 +123,8 @@ class Lab:
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Apply objects in the drill's namespace, which is removed at the end."""
-        self.kubectl(
-            "apply", "-f", "-", stdin=workload.manifest(*(workload.patient(one, self.cluster.slow) for one in objects))
-        )
+        manifest = workload.manifest(*(workload.patient(one, self.cluster.slow) for one in objects))
+        self.kubectl(*slowness.apply(self.cluster.slow), "-f", "-", stdin=manifest)
 
     def in_pod(self, pod: str, command: str, *, check: bool = True) -> Result:
         """A command line in a pod of the drill's namespace."""
@@ -345,6 +344,10 @@ class Lab:
         """
         self._add(rules.writes(self.monitor.writes_check(restored), restored))
 
+    def require_linearizable(self, restored: Restored | None = None) -> None:
+        """Require that one order explains all reads and writes; `restored` as above. The last thing: it may build."""
+        self._add(rules.linearizable(self.monitor.linearizable(self.say, restored), restored))
+
     def _ended(self, began: Sequence[tuple[Fault, Entry, float]], role: str) -> None:
         """Keep the faults of a block; one whose undo failed, or was left out, is still in the journal."""
         self._reference = self.now()
@@ -370,6 +373,7 @@ class Lab:
     def _add(self, one: Requirement) -> None:
         if not one.ok and one.rule.get("kind") in rules.TIMED and self._excuse():
             self.doubts.append(self._doubtful(f"{one.text}: {one.measured}"))
+        self.doubts += rules.undecided([one])
         self.requirements.append(one)
         self._narrator.step(
             f"{'met' if one.ok else 'NOT MET'}: {one.text} ({one.measured})", "say" if one.ok else "fail"

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kubedrill import availability
+from kubedrill import availability, linearizability, porcupine, slowness
 from kubedrill.availability import Restored, WritesCheck
 from kubedrill.cluster import Cluster
 from kubedrill.errors import KubedrillError
 from kubedrill.history import Lane, LaneFigures, Sample, write_samples
+from kubedrill.linearizability import Judgement
 from kubedrill.probes import inpod, manifest
 from kubedrill.probes.access import access
 from kubedrill.probes.base import Probe
+from kubedrill.probes.operations import Operations
 from kubedrill.probes.read import ApiRead, HttpService
 from kubedrill.probes.sampler import Recording, RunPace, Sampler, stop_all
 from kubedrill.probes.watch import Watch
@@ -60,6 +62,8 @@ class Monitor:
         self._inside = ""
         self._end = 0.0
         self._writer: ApiWrite | None = None
+        # What was asked of the lists of writes, and answered.
+        self._history = Operations(now)
         self._found: dict[str, tuple[int, ...]] | None = None
         self._doubts: list[str] = []
         self._off: list[tuple[float, float]] = []
@@ -85,7 +89,7 @@ class Monitor:
         self._inside = inside
         lanes = self._pod_lanes()
         self._kubectl(
-            "apply",
+            *slowness.apply(self._cluster.slow),
             "-f",
             "-",
             stdin=manifest.manifest() + "---\n" + inpod.pod_manifest(POD, inside, lanes, timeout=self._timeout),
@@ -112,6 +116,7 @@ class Monitor:
                 self._found = until(self._writer.read_back, lambda _: (True, "read"), within=READ_BACK,
                                     what="what was written", transient=(KubedrillError,))  # fmt: skip
                 save_found(self._found, self._folder / "writes-found.json")
+                linearizability.save(self._history.all(), self._folder)
             except KubedrillError as error:
                 self._doubts.append(
                     f"what was written could not be read back: {'; '.join([error.what, *error.evidence])}"
@@ -168,6 +173,18 @@ class Monitor:
             raise KubedrillError("what was written could not be read back")
         return availability.lost_writes(ledger(self._recordings["api-write"].samples), self._found, restored)
 
+    def linearizable(self, say: Callable[[str], None], restored: Restored | None = None) -> Judgement:
+        """Whether one order explains all that was read and written of each list.
+
+        Args:
+            say: told of what must be built for that.
+            restored: where the store was put back to a snapshot.
+
+        Raises:
+            KubedrillError: it cannot be told.
+        """
+        return porcupine.check(self._history.all(), restored, self._folder, say)
+
     def doubts(self) -> list[str]:
         """Why what was measured cannot carry a verdict."""
         if not self._recordings:
@@ -195,13 +212,17 @@ class Monitor:
         def api(name: str, title: str, kind: str = "read", connection: str = "new") -> Lane:
             return Lane(name, title, self._interval, kind, connection)  # type: ignore[arg-type]
 
-        self._writer = ApiWrite(api("api-write", "API write through the entrance", "write"), way.endpoint(), self._run)
+        self._writer = ApiWrite(api("api-write", "API write through the entrance", "write"), way.endpoint(), self._run,
+                                history=self._history)  # fmt: skip
+        lists = self._writer.lists()
         control_planes = [node for node in self._cluster.nodes if node.role == "control-plane"]
         workers = [node for node in self._cluster.nodes if node.role == "worker"] or control_planes
         urls = [f"http://{node.address}:{workload.NODE_PORT}/" for node in workers]
         probes: list[Probe] = [
-            ApiRead(api("api-read", "API read through the entrance, each on a new connection"), way.endpoint()),
-            ApiRead(api("api-read-kept", "API read, one kept connection", connection="kept"), way.endpoint()),
+            ApiRead(api("api-read", "API read through the entrance, each on a new connection"), way.endpoint(), lists,
+                    self._history),
+            ApiRead(api("api-read-kept", "API read, one kept connection", connection="kept"), way.endpoint(), lists,
+                    self._history),
             self._writer,
             Watch(api("watch", "Watch: events of acknowledged writes", "watch", "kept"), way.endpoint(), self._run,
                   self._writer.newest),
@@ -211,7 +232,7 @@ class Monitor:
             for node in control_planes:
                 short = node.name.removeprefix(f"{self._cluster.spec.name}-control-plane-")
                 lane = api(f"cp-{short}", f"API of {node.name} itself")
-                probes.append(ApiRead(lane, way.endpoint(f"https://{node.address}:6443")))
+                probes.append(ApiRead(lane, way.endpoint(f"https://{node.address}:6443"), lists, self._history))
         return probes
 
     def _pod_lanes(self) -> list[inpod.PodLane]:

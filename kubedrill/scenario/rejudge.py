@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from kubedrill import availability, history, report
+from kubedrill import availability, history, linearizability, porcupine, report
 from kubedrill.availability import Restored, WritesCheck
 from kubedrill.errors import KubedrillError
 from kubedrill.history import Run
+from kubedrill.linearizability import Judgement
 from kubedrill.probes.write import ledger, load_found
 from kubedrill.scenario import rules
 from kubedrill.scenario.judge import Ending, verdict
@@ -41,12 +42,15 @@ def rejudge(folder: Path) -> tuple[Run, Run]:
         found = load_found(folder / "writes-found.json")
         return availability.lost_writes(ledger(samples["api-write"]), found, restored)
 
+    def judge(restored: Restored | None) -> Judgement:
+        return porcupine.check(linearizability.load(folder), restored, folder, lambda _: None)
+
     titles = {lane.name: lane.title for lane in saved.lanes}
-    requirements = tuple(rules.again(one, titles, figures, check) for one in saved.requirements)
+    requirements = tuple(rules.again(one, titles, figures, check, judge) for one in saved.requirements)
     judged, reason = saved.verdict, saved.reason
     # A run that broke off, or whose probes did, is not mended by adding up again.
     if saved.verdict != "inconclusive":
-        judged, reason = verdict(Ending(saved.ended), requirements, ())
+        judged, reason = verdict(Ending(saved.ended), requirements, rules.undecided(requirements))
     now = replace(saved, verdict=judged, reason=reason, requirements=requirements, figures=tuple(figures.values()))
     history.save(now, folder)
     report.write(now, samples, folder)

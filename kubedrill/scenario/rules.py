@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from kubedrill.availability import Restored, WritesCheck, error_share
 from kubedrill.history import LaneFigures, Requirement
+from kubedrill.linearizability import Judgement
 
 # Kinds of requirements whose limits were made for real hardware: not met on slow nodes, they say nothing.
 TIMED = ("gap", "no-failure")
@@ -63,9 +64,28 @@ def writes(check: WritesCheck, restored: Restored | None = None) -> Requirement:
     return Requirement(text, measured, ok, rule)
 
 
+def linearizable(judged: Judgement, restored: Restored | None = None) -> Requirement:
+    """One order explains all that was read and written; where that was not decided in time nothing follows.
+
+    Args:
+        judged: what the checker says.
+        restored: where the store was put back to a snapshot on the way.
+    """
+    which = ", the restore of the snapshot one of them" if restored else ""
+    ok = judged.result == "linearizable" and judged.reads > 0 and judged.writes > 0
+    rule = {"kind": "linearizable", "decided": judged.result != "unknown",
+            **({"restored": asdict(restored)} if restored else {})}  # fmt: skip
+    return Requirement(f"one order explains all reads and writes of each object{which}", judged.measured, ok, rule)
+
+
+def undecided(requirements: Iterable[Requirement]) -> list[str]:
+    """Requirements of which nobody knows whether they hold: why the run cannot carry a verdict."""
+    return [f"{one.text}: {one.measured}" for one in requirements if one.rule.get("decided") is False]
+
+
 def again(
     one: Requirement, titles: Mapping[str, str], figures: Mapping[str, LaneFigures],
-    check: Callable[[Restored | None], WritesCheck],
+    check: Callable[[Restored | None], WritesCheck], judge: Callable[[Restored | None], Judgement],
 ) -> Requirement:  # fmt: skip
     """The requirement, judged anew; as it was, where it does not follow from samples.
 
@@ -74,6 +94,7 @@ def again(
         titles: of each lane.
         figures: of each lane, added up anew.
         check: holds the saved writes against what was read back.
+        judge: asks the checker of linearizability about the saved operations.
     """
     rule: Mapping[str, Any] = one.rule
     match rule.get("kind"):
@@ -85,4 +106,7 @@ def again(
         case "writes":
             restored = Restored(**rule["restored"]) if "restored" in rule else None
             return writes(check(restored), restored)
+        case "linearizable":
+            restored = Restored(**rule["restored"]) if "restored" in rule else None
+            return linearizable(judge(restored), restored)
     return one

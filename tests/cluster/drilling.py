@@ -19,6 +19,7 @@ _ON_DISK = """
 cd /etc/kubernetes && find . -path ./pki -prune -o -type f ! -name '*.conf' -exec sha256sum {} + | sort -k 2
 find . pki -type f | sort; ls manifests 2>&1; crictl images --quiet | sort; find /var/lib/etcd -maxdepth 1 2>&1 | sort
 nft list tables | grep kubedrill
+ls /etc/containerd/certs.d/* /etc/kubedrill/registry/* /etc/systemd/system/kubedrill-registry* 2>/dev/null
 """
 _CONFIGS = "cd /etc/kubernetes && find . -path ./pki -prune -o -type f -name '*.conf' -exec sha256sum {} + | sort -k 2"
 _OBJECTS = (

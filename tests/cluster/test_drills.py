@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from verdicts import demand
 
-from kubedrill import history, paths
+from kubedrill import history, linearizability, paths
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.faults import DropForward, LeftOut
@@ -107,14 +108,21 @@ def test_a_saved_run_is_judged_again_the_same(drilled: Drilled) -> None:
     assert [one.measured for one in again.requirements] == [one.measured for one in saved.requirements]
 
 
-def test_a_lost_write_in_a_saved_run_is_noticed(tmp_path: Path, drilled: Drilled) -> None:
-    """The same run, with one acknowledged write taken out of what the store held at the end."""
+def copied(folder: Path) -> Path:
+    """A copy of the newest run of ha-failover, to be doctored."""
     source = sorted(runner.runs().glob("*-ha-failover"))[-1]
     demand(history.load(source), "passed")
-    copy = tmp_path / "run"
+    copy = folder / "run"
     (copy / "samples").mkdir(parents=True)
-    for file in [source / "report.json", source / "writes-found.json", *(source / "samples").iterdir()]:
+    kept = [source / name for name in ("report.json", "writes-found.json", linearizability.FILE)]
+    for file in [*kept, *(source / "samples").iterdir()]:
         (copy / file.relative_to(source)).write_bytes(file.read_bytes())
+    return copy
+
+
+def test_a_lost_write_in_a_saved_run_is_noticed(tmp_path: Path, drilled: Drilled) -> None:
+    """The same run, with one acknowledged write taken out of what the store held at the end."""
+    copy = copied(tmp_path)
     found = json.loads((copy / "writes-found.json").read_text())
     acknowledged = {
         int(sample.detail.split()[0].removeprefix("#"))
@@ -127,6 +135,24 @@ def test_a_lost_write_in_a_saved_run_is_noticed(tmp_path: Path, drilled: Drilled
     _, again = rejudge(copy)
     assert again.verdict == "failed"
     assert "1 lost" in again.reason
+
+
+def test_a_stale_read_in_a_saved_run_is_noticed(tmp_path: Path, drilled: Drilled) -> None:
+    """The same run, with the last read of a control plane's own API answered from the past: no write is lost."""
+    copy = copied(tmp_path)
+    operations = list(linearizability.load(copy))
+    reads = [
+        number for number, one in enumerate(operations) if one.kind == "read" and one.client == "cp-1" and one.revision
+    ]
+    stale = operations[reads[-1]]
+    past = next(operations[number] for number in reads if operations[number].key == stale.key)
+    assert past.end < stale.start
+    assert past.seen != stale.seen
+    operations[reads[-1]] = replace(stale, seen=past.seen)
+    linearizability.save(operations, copy)
+    _, again = rejudge(copy)
+    assert again.verdict == "failed"
+    assert f"a read that saw '{past.seen}' (cp-1," in again.reason
 
 
 @pytest.mark.minutes(40)

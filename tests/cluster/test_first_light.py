@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import platform
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from workload import in_pod, kubectl, manifest, running
 
-from kubedrill import checks, cluster, kube, kubeconfig, load, logs, shell, spec
+from kubedrill import checks, cluster, kube, kubeconfig, load, logs, registries, shell, spec
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, NotFound
-from kubedrill.images import components, oci, store
+from kubedrill.faults.images import listed
+from kubedrill.images import components, oci, push, store
 from kubedrill.kube import Kube
 from kubedrill.providers.archive import tar_of
 from kubedrill.wait import until
@@ -167,6 +169,31 @@ def test_an_archive_is_loaded_into_every_node(lab: Cluster, place: Lab, api: Kub
     oci.archive(image, platform.machine(), tmp_path / "image.tar")
     load.load(place.engine, str(tmp_path / "image.tar"), lab.nodes)
     _runs_on_both_workers(lab, api, "archived", image.name)
+
+
+def test_an_image_in_the_registry_of_the_lab_is_pulled_by_the_nodes_that_want_it(
+    lab: Cluster, place: Lab, api: Kube, tmp_path: Path, console: Console
+) -> None:
+    """And again from a cache whose upstream is that registry, under the name that this gives it."""
+    image = oci.Image("docker.io/kubedrill/brought:1", {"/hello": _programs() / "hello"}, ["/hello"])
+    oci.archive(image, platform.machine(), tmp_path / "image.tar")
+    load.load(place.engine, str(tmp_path / "image.tar"), lab.nodes, partial(registries.bring, say=console.say))
+    assert _having(lab, image.name) == []
+    pulls = manifest(image.name, "brought").replace("imagePullPolicy: Never", "imagePullPolicy: IfNotPresent")
+    kubectl(lab, "apply", "-f", "-", stdin=pulls)
+    running(api, 2, "brought")
+    assert _having(lab, image.name) == ["worker-1", "worker-2"]
+    there = registries.lab_registry(lab.nodes, console.say)
+    cache = registries.mirror(lab.nodes, "kubedrill.test", there.url, console.say)
+    lab.node("worker-1").run(["crictl", "pull", f"kubedrill.test/{image.name}"])
+    assert push.catalog(cache.url) == ["docker.io/kubedrill/brought"]
+
+
+def _having(lab: Cluster, image: str) -> list[str]:
+    nodes = [
+        node for node in lab.nodes if node.run(["sh", "-c", f'test -n "$({listed(image)})"'], check=False).status == 0
+    ]
+    return [node.name.removeprefix(f"{lab.spec.name}-") for node in nodes]
 
 
 def test_what_cannot_be_loaded_is_said(lab: Cluster, place: Lab, tmp_path: Path) -> None:

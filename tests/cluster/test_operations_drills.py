@@ -33,6 +33,10 @@ def test_the_drill_passes(lab: Cluster, console: Console, name: str) -> None:
             "the new version is rolled out", id="images: nobody loads it",
         ),
         pytest.param(
+            "images", lambda lab: function("images")(lab, pointed=False),
+            "the version that no node had is rolled out", id="images: no node asks the lab's registry",
+        ),
+        pytest.param(
             "certificates", lambda lab: function("certificates")(lab, renewed=False),
             "is trusted", id="certificates: nobody renews them",
         ),

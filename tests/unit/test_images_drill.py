@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import loading
 import pytest
-from fakes import FakeProvider
+from fakes import Call, FakeNode, FakeProvider
 
 from kubedrill import shell
 from kubedrill.cluster import Cluster
 from kubedrill.faults import VisitingImage
 from kubedrill.faults.actions import Command, Plan, from_data, to_data
 from kubedrill.providers.base import NetworkSpec, NodeSpec
+from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 
 NEW = "kubedrill.local/hello:2"
@@ -62,6 +65,125 @@ def test_pods_are_read(drill: ModuleType) -> None:
         ("b", NEW, "ImagePullBackOff", False),
         ("d", NEW, "", False),
     ]
+
+
+class CacheLab:
+    """A lab whose nodes pull from the cache, if they are pointed at it, and the cache from upstream, while it runs."""
+
+    def __init__(self, drill: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[str] = []
+        self.required: dict[str, bool] = {}
+        self.held: dict[str, list[str]] = {"upstream": [], "cache": []}
+        self.pointed = False
+        self.image = "old"
+        provider = FakeProvider(script=self.answer)
+        provider.create_network("lab", NetworkSpec("172.28.0.0/24", {}))
+        for role, name, last in (("control-plane", "control-plane-1", 11), ("worker", "worker-1", 101)):
+            provider.create_node("lab", NodeSpec(f"lab-{name}", role, f"172.28.0.{last}", "an image"))  # type: ignore[arg-type]
+        self.cluster = Cluster(ClusterSpec(workers=1), tuple(provider.nodes("lab")), 1)
+        self.having: set[str] = set()
+        self.upstream_runs = True
+        monkeypatch.setattr(
+            drill.registries, "serve", lambda node, one, _: self.told.append(f"serve {one.name} {one.url}")
+        )
+        monkeypatch.setattr(drill.registries, "point", lambda nodes, source, lab, cache: self.point(cache.url))
+        monkeypatch.setattr(
+            drill.push, "catalog", lambda url: self.held["cache" if url.endswith("5011") else "upstream"]
+        )
+        monkeypatch.setattr(drill.push, "push", lambda archive, url, path, tag: self.held["upstream"].append(path))
+        monkeypatch.setattr(drill.push, "Archive", str)
+        monkeypatch.setattr(drill, "_made", lambda *_: "archive")
+        monkeypatch.setattr(
+            drill, "_pods", lambda _: [drill.Pod(f"p{n}", "lab-worker-1", self.image, "", True) for n in "12"]
+        )
+        monkeypatch.setattr(drill, "_set", lambda _, image: self.set(image))
+
+    def point(self, url: str) -> None:
+        """Nodes ask the cache."""
+        self.told.append(f"point {url}")
+        self.pointed = True
+
+    def set(self, image: str) -> None:
+        """Roll out an image; only what can be pulled is."""
+        if image.startswith("kubedrill.test/") and not self.pull("lab-worker-1"):
+            return
+        self.image = image
+
+    def pull(self, node: str) -> bool:
+        """Pull the image into a node."""
+        if not self.pointed or not (self.upstream_runs or self.held["cache"]):
+            return False
+        self.held["cache"] = list(self.held["upstream"])
+        self.having.add(node)
+        return True
+
+    def answer(self, node: FakeNode, call: Call) -> Result:
+        """ctr, crictl and systemctl."""
+        if call.argv[0] == "ctr":
+            return Result(0, "it\n" if node.name in self.having else "", "")
+        if call.argv[:2] == ("systemctl", "stop"):
+            self.upstream_runs = False
+        if call.argv[:2] == ("crictl", "pull"):
+            return Result(0 if self.pull(node.name) else 1, "", "")
+        return Result(0, "", "")
+
+    def fault(self, *faults: object) -> contextlib.AbstractContextManager[None]:
+        """Keep what visits."""
+        self.told += map(str, faults)
+        return contextlib.nullcontext()
+
+    def expect(self, what: str, read: Callable[[], Any], check: Callable[[Any], tuple[bool, str]], **_: Any) -> None:
+        """Look once."""
+        self.required[what] = check(read())[0]
+
+    def require(self, text: str, ok: bool, measured: object) -> None:
+        """Keep it."""
+        self.required[text] = ok
+
+    def now(self) -> float:
+        """No time passes."""
+        return 0.0
+
+    from_now = now
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name in ("say", "command", "fact"):
+            return lambda *_: None
+        raise AttributeError(name)
+
+
+class TestPullThrough:
+    def drilled(
+        self, drill: ModuleType, monkeypatch: pytest.MonkeyPatch, *, pointed: bool, keeps: bool = True
+    ) -> CacheLab:
+        lab = CacheLab(drill, monkeypatch)
+        if not keeps:
+            monkeypatch.setattr(lab, "pull", lambda node: lab.upstream_runs and not lab.having.add(node))
+        drill._pulled_through(lab, lab.cluster.nodes, pointed=pointed)
+        return lab
+
+    def test_the_cache_gets_it_and_keeps_it(self, drill: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        lab = self.drilled(drill, monkeypatch, pointed=True)
+        assert [line for line in lab.told if not line.startswith("let ")] == [
+            "serve upstream http://172.28.0.11:5010", "serve cache http://172.28.0.11:5011", "point http://172.28.0.11:5011"
+        ]  # fmt: skip
+        assert lab.told[0] == "let lab-control-plane-1 run the registries upstream, cache for a while"
+        assert len(lab.required) == 5
+        assert [text for text, ok in lab.required.items() if not ok] == []
+        assert lab.having == {"lab-worker-1", "lab-control-plane-1"}
+
+    def test_nodes_that_are_not_pointed_at_it_get_nothing(
+        self, drill: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lab = self.drilled(drill, monkeypatch, pointed=False)
+        assert not lab.required["the version that no node had is rolled out"]
+
+    def test_a_cache_that_keeps_nothing_is_noticed(self, drill: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        lab = self.drilled(drill, monkeypatch, pointed=True, keeps=False)
+        assert lab.required["the version that no node had is rolled out"]
+        assert [text for text, ok in lab.required.items() if not ok] == [
+            "the cache has the image now", "lab-control-plane-1 gets it from the cache, with nothing behind it"
+        ]  # fmt: skip
 
 
 class TestVisitingImage:

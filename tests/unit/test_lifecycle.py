@@ -243,7 +243,7 @@ class TestTasks:
         for task in (
             lambda: commands.execute(Console(), "lab", "worker-1", "true"),
             lambda: commands.open_shell(Console(), "lab", "worker-1"),
-            lambda: commands.load(Console(), "lab", "an-image"),
+            lambda: commands.load(Console(), "lab", "an-image", registry=False),
             lambda: insights.addons(Console(), "lab", remove=False),
         ):
             with pytest.raises(KubedrillError, match=f"invoke {back} --name lab"):

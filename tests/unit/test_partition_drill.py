@@ -137,7 +137,7 @@ class FakeLab:
         self.facts[name] = value
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        if name in ("say", "command", "apply", "baseline", "hold", "verify", "require_writes"):
+        if name in ("say", "command", "apply", "baseline", "hold", "verify", "require_writes", "require_linearizable"):
             return lambda *_, **__: None
         raise AttributeError(name)
 

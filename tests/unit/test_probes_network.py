@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 import yaml
 
-from kubedrill import availability, shell
+from kubedrill import availability, linearizability, porcupine, shell
 from kubedrill.errors import BrokenKubeconfig, KubedrillError
 from kubedrill.history import Lane, Outcome
 from kubedrill.probes import write
 from kubedrill.probes.access import Access, access
 from kubedrill.probes.base import Answered, Probe
-from kubedrill.probes.manifest import CONFIG_MAPS, READ
+from kubedrill.probes.manifest import READ
+from kubedrill.probes.operations import Operations, numbers_of
 from kubedrill.probes.read import ApiRead, HttpService
 from kubedrill.probes.sampler import RunPace, Sampler
 from kubedrill.probes.watch import Watch
@@ -140,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.rpartition("/")[2]
         with self.place.lock:
             found = self.place.maps.get(name)
-        self.say(200 if found else 404, found or {"kind": "Status"})
+        self.say(200 if found else 404, found or {"kind": "Status", "reason": "NotFound"})
 
     def watch(self) -> None:
         self.send_response(200)
@@ -352,7 +353,7 @@ def test_writes_are_classified(
     assert (outcome, why in detail, detail[:2]) == (expected, True, "#5"), detail
     server.before = late
     assert probe.ask(PLENTY)[0] == "ok"
-    assert set(write.numbers_of(server.maps["probe-r-02"])) | {6} >= {2, 6}
+    assert set(numbers_of(server.maps["probe-r-02"])) | {6} >= {2, 6}
     assert 5 not in {n for numbers in probe.read_back().values() for n in numbers}
 
 
@@ -392,6 +393,111 @@ def test_a_first_write_whose_answer_is_lost_is_taken_up(server: Server, way: Acc
     server.after_put = lambda handler: True
     assert [probe.ask(PLENTY)[0] for _ in range(4)] == ["ok"] * 4
     assert probe.read_back()["probe-r-01"] == (1, 5)
+
+
+class TestHistory:
+    """What probes put on record, as Porcupine judges it."""
+
+    @pytest.fixture
+    def record(self) -> Operations:
+        return Operations(time.monotonic)
+
+    def probes(self, way: Access, record: Operations) -> tuple[ApiWrite, ApiRead]:
+        writer = ApiWrite(lane("write", interval=10), way.endpoint(), "r", history=record)
+        return writer, ApiRead(lane(), way.endpoint(), writer.lists(), record)
+
+    def test_each_question_that_was_answered_is_in_it(
+        self, server: Server, way: Access, record: Operations, tmp_path: Path
+    ) -> None:
+        writer, reader = self.probes(way, record)
+        assert writer.lists() == ("probe-r-00", "probe-r-01", "probe-r-02", "probe-r-03")
+        assert reader.ask(PLENTY) == ("ok", "")  # it is not there yet
+        for _ in range(5):
+            assert writer.ask(PLENTY)[0] == "ok"
+        assert [reader.ask(PLENTY) for _ in range(4)] == [("ok", "")] * 4
+        writer.read_back()
+        found = [one for one in record.all() if one.key == "probe-r-01"]
+        one, two = linearizability.value((1,)), linearizability.value((1, 5))
+        assert [(op.client, op.kind, op.before, op.after, op.seen, op.revision) for op in found] == [
+            ("write", "read", "", "", "", None), ("write", "cas", "", one, "", 101),
+            ("write", "cas", one, two, "", 105), ("read", "read", "", "", two, 105),
+            ("write", "read", "", "", two, 105),
+        ]  # fmt: skip
+        assert all(op.outcome == "ok" and op.start <= op.end for op in found)
+        assert porcupine.check(record.all(), None, tmp_path, lambda _: None).result == "linearizable"
+
+    def test_what_had_no_answer_may_have_been_done(
+        self, server: Server, way: Access, record: Operations, tmp_path: Path
+    ) -> None:
+        writer, reader = self.probes(way, record)
+        for _ in range(4):
+            writer.ask(PLENTY)
+        server.after_put = cut
+        assert writer.ask(PLENTY)[0] == "unknown"
+        server.after_put, server.before = lambda handler: True, fail
+        assert (writer.ask(PLENTY)[0], reader.ask(PLENTY)[0]) == ("unknown", "failed")
+        server.before = lambda handler: True
+        server.refuse()
+        assert (writer.ask(PLENTY)[0], reader.ask(PLENTY)[0]) == ("failed", "failed")
+        server.accept()
+        assert [writer.ask(PLENTY)[0] for _ in range(4)] == ["ok"] * 4
+        writer.read_back()
+        writes = [op for op in record.all() if op.kind == "cas"]
+        assert [op.outcome for op in writes] == ["ok"] * 4 + ["unknown"] * 2 + ["ok"] * 4
+        assert porcupine.check(record.all(), None, tmp_path, lambda _: None).result == "linearizable"
+
+    def test_a_conflict_is_not_certain(self, server: Server, way: Access, record: Operations, tmp_path: Path) -> None:
+        """A server between asks twice: the second time there is a conflict with the first, which is then found."""
+        writer, _ = self.probes(way, record)
+        for _ in range(4):
+            writer.ask(PLENTY)
+
+        def twice(handler: Handler) -> bool:
+            server.after_put = lambda handler: True
+            handler.say(409, {"kind": "Status", "reason": "Conflict"})
+            return False
+
+        server.after_put = twice
+        assert writer.ask(PLENTY)[0] == "ok"
+        assert [op.outcome for op in record.all() if op.kind == "cas"] == ["ok"] * 4 + ["unknown"]
+        assert porcupine.check(record.all(), None, tmp_path, lambda _: None).result == "linearizable"
+
+    def test_a_store_that_answers_from_its_past_is_found_out(
+        self, server: Server, way: Access, record: Operations, tmp_path: Path
+    ) -> None:
+        """The writes are all there in the end: only a read can tell."""
+        writer, reader = self.probes(way, record)
+        for _ in range(4):
+            writer.ask(PLENTY)
+        past = dict(server.maps)
+        for _ in range(4):
+            writer.ask(PLENTY)
+        now, server.maps = server.maps, past
+        assert [reader.ask(PLENTY)[0] for _ in range(4)] == ["ok"] * 4
+        server.maps = now
+        assert sorted(n for numbers in writer.read_back().values() for n in numbers) == list(range(1, 9))
+        judged = porcupine.check(record.all(), None, tmp_path, lambda _: None)
+        assert judged.result == "not linearizable"
+        assert f"a read that saw '{linearizability.value((4,))}' (read," in judged.measured
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"kind": "Status", "reason": "Forbidden"}, {"kind": "ConfigMap"}, ["ConfigMap"], "404 page not found",
+            {"kind": "Secret", "metadata": {"resourceVersion": "7"}},
+        ],
+    )  # fmt: skip
+    def test_only_an_api_can_say_that_there_is_nothing(
+        self, server: Server, way: Access, record: Operations, said: object
+    ) -> None:
+        def answer(handler: Handler) -> bool:
+            handler.say(404, said)
+            return False
+
+        writer, reader = self.probes(way, record)
+        server.before = answer
+        assert (reader.ask(PLENTY)[0], writer.ask(PLENTY)[0]) == ("failed", "failed")
+        assert record.all() == ()
 
 
 def sampled(probe: Probe, seconds: float, during: Callable[[], None], timeout: float = 1.0) -> Any:
@@ -540,5 +646,5 @@ def test_a_host_that_takes_no_connection_is_failed_after_the_timeout() -> None:
 
 
 def test_a_probe_reaches_what_until_waits_for(server: Server, way: Access) -> None:
-    probe = ApiRead(lane(), way.endpoint(f"https://127.0.0.1:{server.port}"), f"{CONFIG_MAPS}/{READ}")
+    probe = ApiRead(lane(), way.endpoint(f"https://127.0.0.1:{server.port}"), (READ,))
     assert until(lambda: probe.ask(PLENTY), lambda answer: (answer[0] == "ok", answer[1]), within=PLENTY, what="it")

@@ -17,6 +17,7 @@ from kubedrill.errors import KubedrillError
 from kubedrill.kube import NodeSnapshot, PodSnapshot
 from kubedrill.providers.base import NetworkSpec, Node, NodeSpec, Role
 from kubedrill.scenario import etcd
+from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 
 
@@ -24,7 +25,8 @@ class World:
     """Nodes as scaling adds and removes them, and a lab that looks at each expectation once."""
 
     def __init__(self) -> None:
-        self.provider = FakeProvider()
+        self.provider = FakeProvider(script=lambda _node, _call: Result(0 if self.proxies else 7, "", ""))
+        self.proxies = True
         self.provider.create_network("lab", NetworkSpec("172.28.0.0/24", {}))
         self.spec = ClusterSpec(name="lab", control_planes=1, workers=1)
         self.make("control-plane", 1)
@@ -147,6 +149,12 @@ def test_it_grows_to_three_and_three_and_shrinks_back(drill: ModuleType, world: 
 def test_its_control_drains_nothing(drill: ModuleType, world: World) -> None:
     drill.run(world, drained=False)
     assert world.drained == {False}
+
+
+def test_a_kube_proxy_that_was_left_behind_is_noticed(drill: ModuleType, world: World) -> None:
+    world.proxies = False
+    drill.run(world)
+    assert world.unmet == ["a Service that is new answers"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from kubedrill.faults.targets import NoTarget
 from kubedrill.history import FaultSpan, Lane, LaneFigures, Requirement
 from kubedrill.journal import Journal
 from kubedrill.kube import ApiUnavailable
+from kubedrill.linearizability import Judgement
 from kubedrill.providers.base import NetworkSpec, NodeSpec, Role
 from kubedrill.scenario import lab as module
 from kubedrill.scenario import resolving, rules, workload
@@ -68,6 +69,8 @@ class FakeMonitor:
         self.bad = (0, 0)
         self.samples = 200
         self.check = WritesCheck(9, (), (), 2, 1)
+        self.judgement = Judgement("linearizable", "all of it", 20, 9)
+        self.restored: list[Restored | None] = []
         self.faults: Sequence[tuple[float, float]] = ()
 
     def start(self, inside: str) -> None:
@@ -104,6 +107,16 @@ class FakeMonitor:
     def writes_check(self, restored: Restored | None = None) -> WritesCheck:
         """What the test says."""
         return self.check
+
+    def linearizable(self, say: Callable[[str], None], restored: Restored | None = None) -> Judgement:
+        """What the test says."""
+        say("building porcupine")
+        self.restored.append(restored)
+        return self.judgement
+
+    def judge(self, restored: Restored | None) -> Judgement:
+        """Nobody asks."""
+        raise AssertionError(restored)
 
 
 class FakeKube:
@@ -479,8 +492,24 @@ class TestRequire:
             asked.append(restored)
             return world.monitor.check
 
-        assert rules.again(one, {}, {}, check) == one
+        assert rules.again(one, {}, {}, check, world.monitor.judge) == one
         assert asked == [Restored(100, 5.0)]
+
+    def test_linearizable(self, world: World) -> None:
+        world.lab.require_linearizable(Restored(100, 5.0))
+        text = "one order explains all reads and writes of each object, the restore of the snapshot one of them"
+        assert world.required() == [(text, "all of it", True, "linearizable")]
+        assert world.monitor.restored == [Restored(100, 5.0)]
+        assert world.lab.doubts == []
+
+    def test_not_linearizable_is_a_failure_and_not_decided_is_none(self, world: World) -> None:
+        text = "one order explains all reads and writes of each object"
+        world.monitor.judgement = Judgement("not linearizable", "a stale read", 20, 9)
+        world.lab.require_linearizable()
+        assert (world.required(), world.lab.doubts) == ([(text, "a stale read", False, "linearizable")], [])
+        world.monitor.judgement = Judgement("unknown", "too long", 20, 9)
+        world.lab.require_linearizable()
+        assert world.lab.doubts == [f"{text}: too long"]
 
     def test_a_lane_without_samples_is_not_without_failure(self, world: World) -> None:
         world.monitor.samples = 0

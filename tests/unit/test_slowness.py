@@ -63,7 +63,9 @@ def test_a_slow_single_control_plane() -> None:
     found = documents(ClusterSpec())
     cluster = found["ClusterConfiguration"]
     assert found["InitConfiguration"]["timeouts"]["controlPlaneComponentHealthCheck"] == "1500s"  # type: ignore[index]
-    assert arguments(cluster["etcd"]["local"]) == {}, "a single member waits for nobody"  # type: ignore[index]
+    etcd = arguments(cluster["etcd"]["local"])  # type: ignore[index]
+    assert not {"heartbeat-interval", "election-timeout"} & set(etcd), "a single member waits for nobody"
+    assert etcd["warning-apply-duration"] == "1700ms"
     assert arguments(cluster["apiServer"])["etcd-readycheck-timeout"] == "30s"
     manager = arguments(cluster["controllerManager"])
     assert manager["leader-elect"] == "false"
@@ -100,6 +102,30 @@ def test_static_pods_are_not_killed_for_being_slow() -> None:
         startup = container["startupProbe"]
         # kubeadm's own period is 10 s.
         assert startup["failureThreshold"] * 10 >= 3600
+
+
+def test_a_slow_kubelet_looks_less_often() -> None:
+    registration = documents(ClusterSpec())["InitConfiguration"]["nodeRegistration"]
+    flags = {one["name"]: one["value"] for one in registration["kubeletExtraArgs"]}  # type: ignore[index]
+    assert flags["housekeeping-interval"] == "60s"
+    assert "housekeeping-interval" not in kubeadm.init_config(ClusterSpec(), ADDRESSES, V2, KEYS)
+
+
+def test_what_is_slow_begins_with_the_api_server_alone() -> None:
+    assert kubeadm.init_commands(1.0) == [["kubeadm", "init", "--config", kubeadm.INIT_CONFIG]]
+    begin, whole = [set(argv[-1].removeprefix("--skip-phases=").split(",")) for argv in kubeadm.init_commands(17.0)]
+    assert not begin & whole, "each phase is in one of them"
+    # `kubeadm init --help` of v1.37.2 lists these.
+    control_plane = {"control-plane/apiserver", "control-plane/controller-manager", "control-plane/scheduler"}
+    assert begin | whole == control_plane | {
+        "preflight", "certs", "kubeconfig", "etcd", "kubelet-start", "wait-control-plane", "upload-config",
+        "upload-certs", "mark-control-plane", "bootstrap-token", "kubelet-finalize", "addon", "show-join-command",
+    }  # fmt: skip
+
+
+def test_fields_are_not_checked_where_the_schema_would_take_long() -> None:
+    assert slowness.apply(1.0) == ["apply"]
+    assert slowness.apply(17.0) == ["apply", "--validate=false"]
 
 
 def test_a_join_has_the_timeouts_too() -> None:

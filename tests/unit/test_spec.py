@@ -48,6 +48,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "control planes a truth": ({"controlPlanes": True}, ["controlPlanes", "integer", "True"]),
     "-1 workers": ({"workers": -1}, ["-1 workers", "0 to 99"]),
     "500 workers": ({"workers": 500}, ["500 workers", "0 to 99"]),
+    "3001 hollow nodes": ({"hollow": 3001}, ["3001 hollow nodes", "0 to 3000"]),
     "half a worker": ({"workers": 1.5}, ["workers", "integer", "1.5"]),
     "subnets equal": (
         {"podSubnet": "10.0.0.0/16", "serviceSubnet": "10.0.0.0/16"},
@@ -302,6 +303,7 @@ FULL: dict[str, Any] = {
     "name": "school",
     "controlPlanes": 3,
     "workers": 1,
+    "hollow": 3,
     "kubernetes": "1.36",
     "etcd": "external",
     "podSubnet": "10.1.0.0/16",

@@ -76,7 +76,20 @@ def test_how_a_vm_is_run(driver: Driver, cpu: str) -> None:
 def test_features_are_whole_elements_as_vagrants_plug_in_writes_them() -> None:
     features = machine("qemu", 0)["libvirt"]["settings"]["features"]
     root = ElementTree.fromstring("<features>" + "".join(f"<{feature}/>" for feature in features) + "</features>")
-    assert root.findtext("tcg/tb-cache") == "1024"
+    assert root.findtext("tcg/tb-cache") == "2048"
+
+
+@pytest.mark.parametrize("driver", ["kvm", "qemu"])
+def test_an_emulated_processor_lacks_what_it_is_faster_without(driver: Driver) -> None:
+    words = machine(driver, 0)["libvirt"]["arguments"]
+    if driver == "kvm":
+        assert words == []
+        return
+    option, processor = words
+    model, *features = processor.split(",")
+    assert (option, model) == ("-cpu", "max")
+    assert {"-erms", "-la57", "-smap"} <= set(features)
+    assert all(feature.startswith("-") for feature in features)
 
 
 def test_the_stores_are_disks_that_all_vms_share_and_nobody_removes() -> None:

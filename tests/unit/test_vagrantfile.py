@@ -51,6 +51,7 @@ def test_libvirt_is_told_what_the_spec_says(tmp_path: Path) -> None:
     assert settings["cpu_mode="] == ["maximum"]
     assert settings["memory="] == [1536]
     assert settings["management_network_name="] == ["kubedrill-lab"]
+    assert next(named["value"] for _, name, _, named in found if name == "qemuargs") == "-cpu"
     (disk,) = [named for _, name, _, named in found if name == "storage"]
     assert (disk["path"], disk["shareable"]) == ("store.img", True)
     (serial,) = [named for _, name, _, named in found if name == "serial"]

@@ -1,0 +1,257 @@
+"""Registries inside a lab: one that images are brought to, and pull-through caches of others; and who asks them.
+
+Each is a systemd unit of a node (the balancer where there is one, else the first control plane) and listens on that
+node's address in the lab's network alone. containerd asks what /etc/containerd/certs.d says (its docs/hosts.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubedrill.errors import InvalidSpec, KubedrillError, TimedOut
+from kubedrill.images import components, push
+from kubedrill.network import to_yaml
+from kubedrill.providers.base import File, Node
+from kubedrill.wait import until
+
+COMPONENT = "registry"
+FOLDER = "/etc/kubedrill/registry"
+DATA = "/var/lib/kubedrill/registry"
+PROGRAMS = "/usr/local/lib/kubedrill"
+UNIT = "/etc/systemd/system/kubedrill-registry@.service"
+CERTS = "/etc/containerd/certs.d"
+# The one that images are brought to; mirrors are called after what they mirror, and their ports follow.
+LAB = "lab"
+PORT = 5000
+# An upstream is asked by another name than the one that images are called by.
+_DOCKER = {"docker.io": "https://registry-1.docker.io"}
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One of them.
+
+    Args:
+        name: its own, also of its unit; lower-case letters, digits, dots, dashes.
+        address: where it listens.
+        port: TCP port.
+        upstream: the URL of the registry that it is a pull-through cache of; '' where images are brought to it.
+    """
+
+    name: str
+    address: str
+    port: int
+    upstream: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InvalidSpec(f"'{self.name}' is no name of a registry", todo=["name it as images do: docker.io"])
+        if self.upstream and not re.fullmatch(r"https?://[A-Za-z0-9.:-]+", self.upstream):
+            raise InvalidSpec(f"'{self.upstream}' is no URL of a registry", todo=["such as https://registry.k8s.io"])
+
+    @property
+    def url(self) -> str:
+        """Where it is asked."""
+        return f"http://{self.address}:{self.port}"
+
+    @property
+    def unit(self) -> str:
+        """Its systemd unit."""
+        return f"kubedrill-registry@{self.name}.service"
+
+
+def config(registry: Registry) -> str:
+    """Its configuration (distribution's docs/content/about/configuration.md)."""
+    content: dict[str, object] = {
+        "version": "0.1",
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": f"{DATA}/{registry.name}"}},
+        "http": {"addr": f"{registry.address}:{registry.port}"},
+    }
+    if registry.upstream:
+        content["proxy"] = {"remoteurl": registry.upstream}
+    return to_yaml([content])
+
+
+def unit(path: str) -> str:
+    """The unit of all of them, whose program is at a path."""
+    return f"""\
+[Unit]
+Description=Registry %i of the lab
+After=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart={path} serve {FOLDER}/%i.yml
+Environment=OTEL_TRACES_EXPORTER=none
+Restart=always
+RestartSec=1
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def hosts(source: str, lab: Registry | None, mirror: Registry | None) -> str:
+    """Where a node asks for images of a registry, before it asks that registry itself.
+
+    Args:
+        source: the registry that images are called after: 'docker.io'.
+        lab: the lab's own; it keeps them below the name of their registry, so that no two are mixed up.
+        mirror: the cache of that registry.
+    """
+    blocks = []
+    if lab:
+        blocks.append(f'[host."{lab.url}/v2/{source}"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n')
+    if mirror:
+        blocks.append(f'[host."{mirror.url}"]\n  capabilities = ["pull", "resolve"]\n')
+    return "\n".join(blocks)
+
+
+def host(nodes: Sequence[Node]) -> Node:
+    """The node that registries run on: the balancer where there is one, else the first control plane."""
+    return next(node for role in ("load-balancer", "control-plane") for node in nodes if node.role == role)
+
+
+def found(node: Node) -> tuple[Registry, ...]:
+    """The registries of a node, by what is written there.
+
+    Raises:
+        CommandFailed: it cannot be read.
+    """
+    script = f"cd {FOLDER} 2>/dev/null || exit 0; for f in *.yml; do echo \"$f $(tr -d '\\n' <$f)\"; done"
+    registries = []
+    for line in node.run(["sh", "-c", script], show=False).stdout.splitlines():
+        name, _, text = line.partition(".yml ")
+        at = re.search(r"addr: ['\"]?([0-9.]+):(\d+)", text)
+        upstream = re.search(r"remoteurl: ['\"]?(https?://[A-Za-z0-9.:-]+)", text)
+        if at:
+            registries.append(Registry(name, at[1], int(at[2]), upstream[1] if upstream else ""))
+    return tuple(registries)
+
+
+def program(say: Callable[[str], None]) -> Path:
+    """The program of all of them, built unless it is there.
+
+    Raises:
+        MissingPrerequisite: there is no Go toolchain to build it with.
+        BuildFailed: it could not be built.
+    """
+    return components.build(COMPONENT, components.go_version(), say) / "registry"
+
+
+def serve(node: Node, registry: Registry, say: Callable[[str], None]) -> None:
+    """Run a registry on a node, and wait until it answers; twice is harmless.
+
+    Args:
+        node: where.
+        registry: which.
+        say: told of what is built.
+
+    Raises:
+        MissingPrerequisite: there is no Go toolchain to build it with.
+        BuildFailed: it could not be built.
+        KubedrillError: it does not answer; a cache whose upstream cannot be reached does not even start.
+    """
+    built = program(say)
+    path = f"{PROGRAMS}/{built.parent.name}"
+    if node.run(["test", "-x", path], check=False, show=False).status != 0:
+        node.run(["mkdir", "-p", PROGRAMS, FOLDER], show=False)
+        node.send(built, f"{path}.new")
+        node.run(["sh", "-c", f"chmod 755 {path}.new && mv {path}.new {path}"], show=False)
+    node.write([File(UNIT, unit(path)), File(f"{FOLDER}/{registry.name}.yml", config(registry))])
+    node.run(["systemctl", "daemon-reload"])
+    node.run(["systemctl", "enable", registry.unit])
+    node.run(["systemctl", "restart", registry.unit])
+    try:
+        until(lambda: push.catalog(registry.url), lambda _: (True, "answers"), within=30, every=0.2,
+              what=f"the registry at {registry.url}", transient=(KubedrillError,))  # fmt: skip
+    except TimedOut as error:
+        said = node.run(["journalctl", "--unit", registry.unit, "--lines", "40", "--output", "cat"], check=False)
+        why = [line for line in said.stdout.splitlines() if "panic" in line or "fatal" in line]
+        # It is not there: a later try begins anew, and nobody asks it.
+        node.run(["systemctl", "disable", "--now", registry.unit], check=False)
+        node.run(["rm", "-f", f"{FOLDER}/{registry.name}.yml"])
+        advice = f"a cache starts only while {registry.upstream} answers it: try `curl {registry.upstream}/v2/` there"
+        raise KubedrillError(
+            f"the registry {registry.name} on {node.name} does not answer",
+            evidence=[*error.evidence, *why[-1:]],
+            todo=[advice if registry.upstream else f"journalctl --unit {registry.unit}     (on {node.name})"],
+        ) from error
+
+
+def point(nodes: Sequence[Node], source: str, lab: Registry | None, mirror: Registry | None) -> None:
+    """Have nodes ask for images of a registry in the lab first; containerd reads it at each pull.
+
+    Args:
+        nodes: all nodes; the balancer is passed over.
+        source: the registry that images are called after.
+        lab: the lab's own.
+        mirror: the cache of that registry.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?", source):
+        raise InvalidSpec(f"'{source}' is no name of a registry", todo=["name it as images do: docker.io"])
+    for node in nodes:
+        if node.role != "load-balancer":
+            node.write([File(f"{CERTS}/{source}/hosts.toml", hosts(source, lab, mirror))])
+
+
+def lab_registry(nodes: Sequence[Node], say: Callable[[str], None]) -> Registry:
+    """The registry that images are brought to, started unless it is there.
+
+    Args:
+        nodes: of the cluster.
+        say: told of what is built.
+    """
+    node = host(nodes)
+    registry = Registry(LAB, node.address, PORT)
+    if registry not in found(node):
+        serve(node, registry, say)
+    return registry
+
+
+def mirror(nodes: Sequence[Node], source: str, upstream: str, say: Callable[[str], None]) -> Registry:
+    """A pull-through cache of a registry, started unless it is there; all nodes ask it first.
+
+    Args:
+        nodes: of the cluster.
+        source: the registry that images are called after: 'docker.io'.
+        upstream: where it is asked; '' for https:// and its name.
+        say: told of what is built.
+    """
+    node = host(nodes)
+    there = found(node)
+    url = upstream or _DOCKER.get(source, f"https://{source}")
+    port = next((one.port for one in there if one.name == source), max([PORT, *(one.port for one in there)]) + 1)
+    registry = Registry(source, node.address, port, url)
+    if registry not in there:
+        serve(node, registry, say)
+    point(nodes, source, next((one for one in there if one.name == LAB), None), registry)
+    return registry
+
+
+def bring(nodes: Sequence[Node], file: Path, say: Callable[[str], None]) -> push.Reference:
+    """Bring an image into the lab's registry, and have all nodes look for it there.
+
+    Args:
+        nodes: of the cluster.
+        file: an OCI or Docker archive.
+        say: told of what is built.
+
+    Returns:
+        The image's full name.
+
+    Raises:
+        InvalidSpec: it is no archive of an image.
+        KubedrillError: the registry cannot be had, or refuses it.
+    """
+    archive = push.Archive(file)
+    image = archive.reference
+    registry = lab_registry(nodes, say)
+    push.push(archive, registry.url, f"{image.host}/{image.path}", image.tag)
+    point(nodes, image.host, registry, next((one for one in found(host(nodes)) if one.name == image.host), None))
+    return image

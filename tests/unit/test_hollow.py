@@ -1,0 +1,167 @@
+"""Hollow nodes: what is made of them, where kwok runs, and what a second `up` leaves alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import loading
+import pytest
+import yaml
+from fakes import Call, FakeNode, FakeProvider
+
+from kubedrill import hollow, paths
+from kubedrill import hollow_parts as parts
+from kubedrill.console import Console
+from kubedrill.faults import SilenceHollowNodes
+from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, from_data, to_data
+from kubedrill.kube import PodSnapshot
+from kubedrill.providers.base import NetworkSpec, NodeSpec, Role
+from kubedrill.shell import Result
+from kubedrill.spec import load
+
+drill = loading.by_path("many_nodes", paths.repository() / "scenarios" / "many_nodes.py")
+
+
+class TestParts:
+    def test_a_node_is_told_from_real_ones_and_takes_no_strangers(self) -> None:
+        (node,) = json.loads(parts.nodes([7]))["items"]
+        assert node["metadata"]["name"] == "hollow-7"
+        assert node["metadata"]["labels"][parts.LABEL] == "true"
+        assert "kubernetes.io/os" not in node["metadata"]["labels"], "kube-proxy and flannel select by it"
+        assert node["spec"]["taints"] == [{"key": parts.LABEL, "value": "true", "effect": "NoSchedule"}]
+
+    def test_the_stages_are_of_nodes_and_pods(self) -> None:
+        stages = list(yaml.safe_load_all(parts.stages("v1.37.2")))
+        assert [stage["spec"]["resourceRef"]["kind"] for stage in stages] == ["Node", "Pod", "Pod"]
+        template = stages[0]["spec"]["next"]["statusTemplate"]
+        assert "kubeletVersion: v1.37.2" in template
+        assert yaml.safe_load(template.replace("{{ $now := Now }}", "").replace("{{ $now | Quote }}", "now")
+                              .replace("{{ NodeName | Quote }}", "a"))["allocatable"]["pods"] == "110"  # fmt: skip
+        assert stages[2]["spec"]["next"]["delete"] is True
+
+    def test_kwok_plays_those_that_are_not_silenced(self) -> None:
+        assert f"--manage-nodes-with-label-selector={parts.PLAYED}=runs" in parts.unit()
+
+    def test_kwok_may_not_read_secrets_or_delete_nodes(self) -> None:
+        objects = list(yaml.safe_load_all(parts.rights()))
+        rules = [rule for item in objects for rule in item.get("rules", [])]
+        assert {resource for rule in rules for resource in rule["resources"]} == {
+            "nodes", "nodes/status", "pods", "pods/status", "events", "leases",
+        }  # fmt: skip
+        assert all("delete" not in rule["verbs"] for rule in rules if "nodes" in rule["resources"])
+
+
+class FakeApi:
+    """An API that knows of hollow nodes; a created one is Ready the second time somebody looks."""
+
+    def __init__(self, there: int) -> None:
+        self.found = {parts.name(number): True for number in range(1, there + 1)}
+
+    def hollow(self) -> Mapping[str, bool]:
+        """As they are."""
+        now = dict(self.found)
+        self.found = dict.fromkeys(self.found, True)
+        return now
+
+
+@pytest.fixture
+def kwok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kwok that is built."""
+    (tmp_path / "kwok").write_text("#!/bin/sh\n")
+    monkeypatch.setattr(hollow.components, "build", lambda name, compiler, say: tmp_path)
+    monkeypatch.setattr(hollow.components, "go_version", lambda: "go version go1 linux/amd64")
+    return tmp_path
+
+
+def world(api: FakeApi, control_planes: int = 1) -> FakeProvider:
+    def answer(node: FakeNode, call: Call) -> Result | None:
+        if call.argv[:2] == ("kubectl", "create"):
+            api.found |= {item["metadata"]["name"]: False for item in json.loads(call.stdin or "")["items"]}
+        return Result(0, "", "")
+
+    provider = FakeProvider(script=answer)
+    provider.create_network("lab", NetworkSpec("172.28.0.0/24", {}))
+    roles: list[tuple[str, Role]] = [(f"control-plane-{n}", "control-plane") for n in range(1, control_planes + 1)]
+    roles += [("load-balancer", "load-balancer")] if control_planes > 1 else []
+    for last, (key, role) in enumerate([*roles, ("worker-1", "worker")], 10):
+        provider.create_node("lab", NodeSpec(f"lab-{key}", role, f"172.28.0.{last}", "an image"))
+    return provider
+
+
+def add(api: FakeApi, count: int, control_planes: int = 1) -> FakeProvider:
+    provider = world(api, control_planes)
+    asked = load(None, {"workers": 1, "controlPlanes": control_planes, "hollow": count})
+    hollow.add(asked, tuple(provider.nodes("lab")), api, Console())  # type: ignore[arg-type]
+    return provider
+
+
+def lines(provider: FakeProvider, name: str) -> list[str]:
+    return [call.line for call in provider.node(name).calls]
+
+
+class TestAdd:
+    def test_all_are_made_some_hundreds_at_a_time(self, kwok: Path) -> None:
+        api = FakeApi(0)
+        provider = add(api, 1200)
+        assert len(api.found) == 1200
+        assert lines(provider, "lab-control-plane-1").count("kubectl create -f -") == 3
+
+    def test_what_is_there_stays(self, kwok: Path) -> None:
+        api = FakeApi(20)
+        provider = add(api, 20)
+        assert "kubectl create -f -" not in lines(provider, "lab-control-plane-1")
+        assert f"systemctl restart {parts.UNIT}" in lines(provider, "lab-control-plane-1")
+
+    def test_behind_a_balancer_kwok_runs_on_it(self, kwok: Path) -> None:
+        provider = add(FakeApi(0), 3, control_planes=3)
+        assert f"systemctl restart {parts.UNIT}" in lines(provider, "lab-load-balancer")
+        assert f"systemctl restart {parts.UNIT}" not in lines(provider, "lab-control-plane-1")
+        assert parts.UNIT_PATH in provider.node("lab-load-balancer").disk
+
+
+class TestSpec:
+    def test_hundreds_get_a_larger_subnet(self) -> None:
+        assert load(None, {"hollow": 1000}).pod_subnet == "10.240.0.0/12"
+        assert load(None, {"hollow": 50}).pod_subnet == "10.244.0.0/16"
+
+    def test_a_subnet_that_is_asked_for_must_have_room(self) -> None:
+        with pytest.raises(Exception, match="room for 256 nodes"):
+            load(None, {"hollow": 1000, "podSubnet": "10.1.0.0/16"})
+
+
+class TestFault:
+    def test_the_undo_is_the_other_way_round(self) -> None:
+        fault = SilenceHollowNodes(("hollow-1", "hollow-2"))
+        (plan,) = fault.ways(None, "")  # type: ignore[arg-type]
+        (broken,), (mended,) = plan.inject, plan.undo
+        assert isinstance(broken, Command)
+        assert isinstance(mended, Command)
+        assert broken.node == mended.node == ANY_CONTROL_PLANE
+        assert broken.argv[-1] == f"{parts.PLAYED}-"
+        assert mended.argv[-1] == f"{parts.PLAYED}=runs"
+        assert from_data(to_data(mended)) == mended
+
+
+def pod(name: str, node: str, *, ready: bool = True, deleting: bool = False) -> PodSnapshot:
+    return PodSnapshot("drill", name, node, "10.0.0.1", "Running", ready, 0, deleting, {})
+
+
+class TestDrill:
+    def test_its_pods_are_for_hollow_nodes(self) -> None:
+        made: Any = drill.many(10, 5)
+        spec = made["spec"]["template"]["spec"]
+        assert spec["nodeSelector"] == {parts.LABEL: "true"}
+        assert {one["key"] for one in spec["tolerations"]} >= {parts.LABEL, "node.kubernetes.io/unreachable"}
+
+    def test_pods_on_dead_nodes_do_not_count(self) -> None:
+        pods = [pod("a", "hollow-1"), pod("b", "hollow-2"), pod("c", "hollow-3", deleting=True)]
+        assert drill._elsewhere(pods, ["hollow-1"], 1) == (True, "1 of 1 pods run on nodes that live")
+        assert not drill._elsewhere(pods, ["hollow-1"], 2)[0]
+
+    def test_others_must_stay_ready(self) -> None:
+        assert drill._unready({"a": False, "b": True}, ["a"])[0]
+        assert not drill._unready({"a": False, "b": False}, ["a"])[0]
+        assert not drill._unready({"a": True, "b": True}, ["a"])[0]
