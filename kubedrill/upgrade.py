@@ -284,7 +284,8 @@ class _Steps:
     def _settled(self, node: Node, before: Mapping[str, str]) -> None:
         """Wait until a new kubelet is done with static pods: one of another version starts all of them anew.
 
-        So the API server of a control plane goes away once more, up to half a minute after the kubelet's start.
+        Each has another hash to it ('Deleted mirror pod as it didn't match the static Pod'); it starts new ones beside
+        the old ones, and ends those 2 s later. So the API server of a control plane goes away once more.
         """
         if not before:
             return

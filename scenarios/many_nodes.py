@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from kubedrill import checks
 from kubedrill.faults import SilenceHollowNodes
 from kubedrill.kube import HOLLOW, PodSnapshot
 from kubedrill.scenario import scenario, workload
@@ -36,6 +37,8 @@ def run(lab: Lab, *, tolerate: int = TOLERATE) -> None:
     """
     count = len(lab.api.hollow())
     lab.assume_true("hollow nodes are there", count == lab.cluster.spec.hollow > 2 * DEAD, count)
+    lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
+    lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1), within=60)
     lab.baseline(5)
     lab.from_now()
     lab.command(f"kubectl --namespace {workload.NAMESPACE} create deployment many --replicas={count} ...")

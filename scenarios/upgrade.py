@@ -28,8 +28,10 @@ API_SERVER = 30 + 12.5 / 2 + 5
 OTHERS = 3 * (12.5 / 2 + 3)
 # A pod of CoreDNS lingers 5 s (lameduck), and the second one waits until the first has its successor.
 DRAIN, KUBELET = 12, 3
-# kubeadm changes one static pod after the other; then the new kubelet starts all of them anew at the same time.
-PLANE = OTHERS + API_SERVER + 10 + DRAIN + KUBELET + API_SERVER
+# kubeadm changes one static pod after the other; then the new kubelet starts all of them anew at the same time, ends
+# the old ones after 2 s, and asks the new ones after 10 s whether they are well (initialDelaySeconds of their probes).
+AGAIN = 2 + 5 + 10
+PLANE = OTHERS + API_SERVER + 10 + DRAIN + KUBELET + AGAIN
 WORKER = DRAIN + KUBELET
 # Seconds that the longest gap of reads and of writes may have: with one control plane, and with several.
 GAPS = {False: (75, 75), True: (3, 6)}

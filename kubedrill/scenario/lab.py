@@ -160,7 +160,9 @@ class Lab:
         self.hold(seconds)
         silent = [name for name in self.monitor.names() if not self.monitor.works(name)]
         if silent:
-            raise Untrustworthy(self._doubtful(f"before any fault nothing succeeded on: {', '.join(silent)}"))
+            why = f"before any fault nothing succeeded on: {', '.join(silent)}"
+            # What has never answered does not wait for a core.
+            raise Untrustworthy(self._doubtful(why) if all(map(self.monitor.has_worked, silent)) else why)
 
     def _names(self) -> resolving.Told:
         dns = self.api.pods("kube-system", "k8s-app=kube-dns")

@@ -127,6 +127,10 @@ class Monitor:
         newest = self._samplers[name].samples()[-5:]
         return any(sample.outcome == "ok" for sample in newest)
 
+    def has_worked(self, name: str) -> bool:
+        """Whether any sample of a lane succeeded."""
+        return any(sample.outcome == "ok" for sample in self._samplers[name].samples())
+
     def silent_for(self, name: str) -> float:
         """Seconds since a question of a lane was last answered well."""
         for sample in reversed(self._samplers[name].samples()):

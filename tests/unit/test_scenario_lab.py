@@ -65,6 +65,7 @@ class FakeMonitor:
         self.stops = 0
         self.downs: list[str] = []
         self.silent: set[str] = set()
+        self.dead: set[str] = set()
         self.gaps: tuple[tuple[float, float], ...] = ()
         self.bad = (0, 0)
         self.samples = 200
@@ -92,6 +93,10 @@ class FakeMonitor:
     def works(self, name: str) -> bool:
         """Whether it succeeds."""
         return name not in self.silent
+
+    def has_worked(self, name: str) -> bool:
+        """Whether it ever did."""
+        return name not in self.dead
 
     def lane(self, name: str) -> Lane:
         """A lane."""
@@ -733,7 +738,12 @@ class TestFullCores:
         full.lab.require("it is there", False, "nothing")
         assert full.lab.doubts == []
 
-    def test_a_lane_that_never_worked_has_its_reason(self, full: World) -> None:
+    def test_a_lane_that_fell_silent_has_its_reason(self, full: World) -> None:
         full.monitor.silent = {"service"}
         with pytest.raises(Untrustworthy, match=r"succeeded on: service \(this computer's cores were 95% busy"):
+            full.lab.baseline(1)
+
+    def test_one_that_never_worked_has_none_in_the_cores(self, full: World) -> None:
+        full.monitor.silent = full.monitor.dead = {"service"}
+        with pytest.raises(Untrustworthy, match=r"succeeded on: service$"):
             full.lab.baseline(1)

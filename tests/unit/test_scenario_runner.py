@@ -155,6 +155,10 @@ def monitor_of(world: World) -> type:
             """Whether it is answered."""
             return world.answers
 
+        def has_worked(self, name: str) -> bool:
+            """Whether it ever was."""
+            return world.answers
+
         def samples(self) -> dict[str, Sequence[Sample]]:
             """What was sampled."""
             return {LANE.name: SAMPLES} if self.stopped else {}
