@@ -43,9 +43,10 @@ def leads(node: Node) -> bool:
                       show=False)  # fmt: skip
     try:
         status = json.loads(answer.stdout)[0]["Status"]
+        # While there is no leader the key is not there.
+        return bool(status["leader"] == status["header"]["member_id"])
     except (ValueError, LookupError, TypeError):
         return False
-    return bool(status["leader"] == status["header"]["member_id"])
 
 
 def move_leader(cluster: Cluster, leader: str, to: str) -> None:

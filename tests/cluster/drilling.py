@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 
 from kubedrill import paths, status
@@ -11,6 +12,7 @@ from kubedrill.history import Run
 from kubedrill.journal import Journal
 from kubedrill.scenario import Scenario, registry, runner
 from kubedrill.scenario.lab import Lab
+from kubedrill.wait import until
 
 DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
 # On each node: manifests and whatever lies beside them, images, etcd's data, rules of faults. Certificates and what
@@ -54,10 +56,17 @@ def drilled(lab: Cluster, console: Console, drill: Scenario, *, renews: bool = F
     """
     before = _found(lab, renews)
     run, _ = runner.run(drill, lab, console)
-    assert _found(lab, renews) == before, "the drill leaves something behind"
+    # Taints of a node that was not Ready go some seconds after it is.
+    until(lambda: _found(lab, renews), lambda now: (now == before, _difference(before, now)), within=60, every=2,
+          what="the cluster as it was before the drill")  # fmt: skip
     assert Journal.of(lab.spec.name).is_empty()
     assert status.of(lab).healthy
     return run
+
+
+def _difference(before: list[str], now: list[str]) -> str:
+    pairs = [(old.splitlines(), new.splitlines()) for old, new in zip(before, now, strict=True)]
+    return "; ".join(line for old, new in pairs for line in difflib.unified_diff(old, new, lineterm="", n=0))
 
 
 def _found(lab: Cluster, renews: bool) -> list[str]:
