@@ -526,14 +526,16 @@ def test_a_hang_of_three_seconds_is_a_downtime_of_three_seconds(server: Server, 
         times.append(time.monotonic())
         release.set()
 
-    _, figures, origin = sampled(ApiRead(lane(), way.endpoint()), 1, during)
+    recording, figures, origin = sampled(ApiRead(lane(), way.endpoint()), 1, during)
     began, ended = (moment - origin for moment in times)
+    # An answer takes as long as this machine lets it; a window is overstated by that (availability.py).
+    slowest = max(sample.end - sample.start for sample in recording.samples if sample.outcome == "ok")
     assert len(figures.windows) == 1
     start, end = figures.windows[0]
     assert figures.unknown >= 10
     # Asked before it, and caught by it: as early as one question's time. After it: an interval late, and stalls.
-    assert began - 0.2 - figures.stalled <= start <= began + 0.1 + figures.stalled
-    assert ended <= end <= ended + 0.5 + figures.stalled
+    assert began - 0.2 - figures.stalled - slowest <= start <= began + 0.1 + figures.stalled
+    assert ended <= end <= ended + 0.5 + figures.stalled + slowest
 
 
 def test_lost_writes_are_found_from_the_samples_alone(server: Server, way: Access, tmp_path: Path) -> None:
