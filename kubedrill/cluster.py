@@ -21,6 +21,7 @@ from kubedrill import (
     logs,
     network,
     paths,
+    registries,
     there,
     versions,
 )
@@ -199,6 +200,9 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
     if not existing:
         records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
     cluster = attach(place.provider, spec.name)
+    if existing:
+        new = [node for node in cluster.nodes if node.name not in existing]
+        registries.point_like(cluster.node("control-plane-1"), new)
     if spec.hollow:
         hollow.add(spec, cluster.nodes, Kube(cluster.admin_conf()), console)
     return cluster

@@ -78,11 +78,15 @@ def unpack(tree: bytes, folder: Path) -> None:
             raise KubedrillError("a tree of a node was not unpacked", evidence=[str(error)]) from error
 
 
+def texts_of(tree: bytes) -> dict[str, str]:
+    """The text of each file in a tar, by its name there."""
+    with tarfile.open(fileobj=io.BytesIO(tree)) as tar:
+        opened = ((member.name, tar.extractfile(member)) for member in tar)
+        return {name: file.read().decode(errors="replace") for name, file in opened if file is not None}
+
+
 def text_of(tree: bytes) -> str:
     """The text of a tar that holds one file."""
-    with tarfile.open(fileobj=io.BytesIO(tree)) as tar:
-        for member in tar:
-            opened = tar.extractfile(member)
-            if opened is not None:
-                return opened.read().decode(errors="replace")
+    for text in texts_of(tree).values():
+        return text
     raise NotFound("the archive holds no file")

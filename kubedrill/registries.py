@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from kubedrill.errors import InvalidSpec, KubedrillError, TimedOut
-from kubedrill.images import components, push
+import yaml
+
+from kubedrill import logs
+from kubedrill.errors import InvalidSpec, KubedrillError, NotFound, TimedOut
+from kubedrill.images import push
 from kubedrill.network import to_yaml
-from kubedrill.providers.base import File, Node
+from kubedrill.providers.base import KUBERNETES, File, Node
 from kubedrill.wait import until
 
-COMPONENT = "registry"
 FOLDER = "/etc/kubedrill/registry"
 DATA = "/var/lib/kubedrill/registry"
 PROGRAMS = "/usr/local/lib/kubedrill"
@@ -113,35 +115,23 @@ def hosts(source: str, lab: Registry | None, mirror: Registry | None) -> str:
 
 
 def host(nodes: Sequence[Node]) -> Node:
-    """The node that registries run on: the balancer where there is one, else the first control plane."""
-    return next(node for role in ("load-balancer", "control-plane") for node in nodes if node.role == role)
+    """The node that registries run on: where some are, else the balancer, or without one the first control plane.
+
+    They stay where they are when a cluster gets its balancer later.
+    """
+    able = [node for role in ("load-balancer", "control-plane") for node in nodes if node.role == role]
+    return next((node for node in able if found(node)), able[0])
 
 
 def found(node: Node) -> tuple[Registry, ...]:
-    """The registries of a node, by what is written there.
-
-    Raises:
-        CommandFailed: it cannot be read.
-    """
-    script = f"cd {FOLDER} 2>/dev/null || exit 0; for f in *.yml; do echo \"$f $(tr -d '\\n' <$f)\"; done"
+    """The registries of a node, by what is written there."""
     registries = []
-    for line in node.run(["sh", "-c", script], show=False).stdout.splitlines():
-        name, _, text = line.partition(".yml ")
-        at = re.search(r"addr: ['\"]?([0-9.]+):(\d+)", text)
-        upstream = re.search(r"remoteurl: ['\"]?(https?://[A-Za-z0-9.:-]+)", text)
-        if at:
-            registries.append(Registry(name, at[1], int(at[2]), upstream[1] if upstream else ""))
+    for path, text in sorted(_texts(node, FOLDER).items()):
+        content = yaml.safe_load(text)
+        address, _, port = content["http"]["addr"].rpartition(":")
+        upstream = content.get("proxy", {}).get("remoteurl", "")
+        registries.append(Registry(PurePosixPath(path).stem, address, int(port), upstream))
     return tuple(registries)
-
-
-def program(say: Callable[[str], None]) -> Path:
-    """The program of all of them, built unless it is there.
-
-    Raises:
-        MissingPrerequisite: there is no Go toolchain to build it with.
-        BuildFailed: it could not be built.
-    """
-    return components.build(COMPONENT, components.go_version(), say) / "registry"
 
 
 def serve(node: Node, registry: Registry, say: Callable[[str], None]) -> None:
@@ -157,7 +147,7 @@ def serve(node: Node, registry: Registry, say: Callable[[str], None]) -> None:
         BuildFailed: it could not be built.
         KubedrillError: it does not answer; a cache whose upstream cannot be reached does not even start.
     """
-    built = program(say)
+    built = push.program("registry", say)
     path = f"{PROGRAMS}/{built.parent.name}"
     if node.run(["test", "-x", path], check=False, show=False).status != 0:
         node.run(["mkdir", "-p", PROGRAMS, FOLDER], show=False)
@@ -168,8 +158,9 @@ def serve(node: Node, registry: Registry, say: Callable[[str], None]) -> None:
     node.run(["systemctl", "enable", registry.unit])
     node.run(["systemctl", "restart", registry.unit])
     try:
-        until(lambda: push.catalog(registry.url), lambda _: (True, "answers"), within=30, every=0.2,
-              what=f"the registry at {registry.url}", transient=(KubedrillError,))  # fmt: skip
+        until(lambda: node.run(["curl", "--silent", "--fail", f"{registry.url}/v2/"], check=False, show=False),
+              lambda said: (said.status == 0, f"curl ends with {said.status}"), within=30, every=0.2,
+              what=f"the registry at {registry.url}")  # fmt: skip
     except TimedOut as error:
         said = node.run(["journalctl", "--unit", registry.unit, "--lines", "40", "--output", "cat"], check=False)
         why = [line for line in said.stdout.splitlines() if "panic" in line or "fatal" in line]
@@ -188,16 +179,29 @@ def point(nodes: Sequence[Node], source: str, lab: Registry | None, mirror: Regi
     """Have nodes ask for images of a registry in the lab first; containerd reads it at each pull.
 
     Args:
-        nodes: all nodes; the balancer is passed over.
+        nodes: all nodes; those that run no pods are passed over.
         source: the registry that images are called after.
         lab: the lab's own.
         mirror: the cache of that registry.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?", source):
+    if not push.is_registry(source):
         raise InvalidSpec(f"'{source}' is no name of a registry", todo=["name it as images do: docker.io"])
     for node in nodes:
-        if node.role != "load-balancer":
+        if node.role in KUBERNETES:
             node.write([File(f"{CERTS}/{source}/hosts.toml", hosts(source, lab, mirror))])
+
+
+def point_like(node: Node, others: Sequence[Node]) -> None:
+    """Have nodes ask whom another one asks: those that came to the cluster after its registries.
+
+    Args:
+        node: one that was there.
+        others: those that were not.
+    """
+    files = [File(f"{PurePosixPath(CERTS).parent}/{path}", text) for path, text in _texts(node, CERTS).items()]
+    for other in others:
+        if files and other.role in KUBERNETES:
+            other.write(files)
 
 
 def lab_registry(nodes: Sequence[Node], say: Callable[[str], None]) -> Registry:
@@ -249,9 +253,16 @@ def bring(nodes: Sequence[Node], file: Path, say: Callable[[str], None]) -> push
         InvalidSpec: it is no archive of an image.
         KubedrillError: the registry cannot be had, or refuses it.
     """
-    archive = push.Archive(file)
-    image = archive.reference
+    image = push.name_of(file)
     registry = lab_registry(nodes, say)
-    push.push(archive, registry.url, f"{image.host}/{image.path}", image.tag)
+    push.push(file, registry.url, f"{image.host}/{image.path}", image.tag, say)
     point(nodes, image.host, registry, next((one for one in found(host(nodes)) if one.name == image.host), None))
     return image
+
+
+def _texts(node: Node, folder: str) -> dict[str, str]:
+    """The files of a folder of a node, whether it runs or not; none where there is no such folder."""
+    try:
+        return logs.texts_of(node.read_tree(folder))
+    except NotFound:
+        return {}

@@ -63,7 +63,7 @@ def run(lab: Lab, *, loaded: bool = True, pointed: bool = True) -> None:
     lab.apply(workload.deployment("hello", 2), workload.service("hello", workload.NODE_PORT))
     lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60)
     nodes = [*lab.control_planes(), *lab.workers()]
-    registries.program(lab.say)  # built now, where it must be: not while anything is measured
+    push.program("registry", lab.say)  # built now, where it must be: not while anything is measured
     lab.baseline(5)
 
     with lab.fault(VisitingImage(tuple(names(nodes)), NEW)):
@@ -124,20 +124,21 @@ def _pulled_through(lab: Lab, nodes: Sequence[Node], *, pointed: bool) -> None:
             lab.command(f"systemctl start {one.unit}     (on {place.name}, port {one.port})")
             registries.serve(place, one, lab.say)
         with tempfile.TemporaryDirectory(prefix="kubedrill-") as folder:
-            push.push(push.Archive(_made(lab, _pods(lab)[0], PULLED, Path(folder))), upstream.url, "hello", "3")
+            push.push(_made(lab, _pods(lab)[0], PULLED, Path(folder)), upstream.url, "hello", "3", lab.say)
         if pointed:
             lab.command(f"cat {registries.CERTS}/{SOURCE}/hosts.toml: {cache.url}     (on every node)")
             registries.point(nodes, SOURCE, None, cache)
-        having = [*(node.name for node in nodes if _has(node, PULLED)), *push.catalog(cache.url)]
+        having = [*(node.name for node in nodes if _has(node, PULLED)), *push.catalog(cache.url, lab.say)]
         lab.require("the image is upstream alone: in no node, and not in the cache",
-                    not having and push.catalog(upstream.url) == ["hello"], ", ".join(having) or "none")  # fmt: skip
+                    not having and push.catalog(upstream.url, lab.say) == ["hello"],
+                    ", ".join(having) or "none")  # fmt: skip
         lab.command(f"kubectl set image deployment/hello hello={PULLED}")
         began = lab.from_now()
         _set(lab, PULLED)
         lab.expect("the version that no node had is rolled out", lambda: _pods(lab), _all_ready(PULLED, 2), within=60,
                    predicted=2 * (1 + START))  # fmt: skip
         lab.fact("pulled through the lab's registry and rolled out", f"after {lab.now() - began:.1f} s")
-        kept = push.catalog(cache.url)
+        kept = push.catalog(cache.url, lab.say)
         lab.require("the cache has the image now", kept == ["hello"], ", ".join(kept) or "nothing")
         without = next(node for node in nodes if not _has(node, PULLED))
         lab.command(f"systemctl stop {upstream.unit}     (on {place.name})")

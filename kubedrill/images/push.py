@@ -1,25 +1,24 @@
-"""Bring an image from an archive into a registry (github.com/opencontainers/distribution-spec, spec.md, Push)."""
+"""Bring an image from an archive into a registry, by crane (github.com/google/go-containerregistry)."""
 
 from __future__ import annotations
 
-import hashlib
-import http.client
+import contextlib
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import Any
 
-from kubedrill.errors import InvalidSpec, KubedrillError
+from kubedrill import shell
+from kubedrill.errors import InvalidSpec
+from kubedrill.images import components
 
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
-_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
-_TIMEOUT = 120.0
+# Of images/components: the registry itself, and crane.
+COMPONENT = "registry"
+_TIMEOUT = 300
 # Of the distribution reference (https://pkg.go.dev/github.com/distribution/reference): path components and a tag.
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _HOST = re.compile(r"[a-z0-9][a-z0-9.-]*(?::[0-9]+)?")
@@ -51,156 +50,100 @@ class Reference:
         if host == "docker.io" and "/" not in path:
             path = f"library/{path}"
         tag = tag if colon else "latest"
-        if not (_HOST.fullmatch(host) and _PATH.fullmatch(path) and _TAG.fullmatch(tag)):
+        if not (is_registry(host) and _PATH.fullmatch(path) and _TAG.fullmatch(tag)):
             raise InvalidSpec(f"'{name}' is no name of an image", todo=["name it REGISTRY/PATH:TAG"])
         return cls(host, path, tag)
 
 
-class Archive:
-    """An image in an OCI archive, or in one that `docker save` wrote.
+def is_registry(name: str) -> bool:
+    """Whether images can be called after a registry of that name: 'docker.io', 'localhost:5000'."""
+    return _HOST.fullmatch(name) is not None
+
+
+def name_of(archive: Path) -> Reference:
+    """What the image of an archive is called, in it.
 
     Args:
-        file: the archive.
+        archive: an OCI archive, or one that `docker save` wrote.
 
     Raises:
         InvalidSpec: it is none, or holds no image with a name, or more than one.
     """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        try:
-            with tarfile.open(file) as tar:
-                self._members = {member.name.removeprefix("./"): member for member in tar if member.isfile()}
-                self.reference, self.manifest, self._blobs = self._oci(tar) or self._docker(tar)
-        except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise InvalidSpec(f"{file} is no archive of an image", evidence=[f"{type(error).__name__}: {error}"],
-                              todo=["make one with: docker save IMAGE --output FILE.tar"]) from error  # fmt: skip
-
-    def blobs(self) -> Iterator[tuple[str, int, IO[bytes]]]:
-        """Each blob that the manifest needs: its digest, its size, and a stream of it."""
-        with tarfile.open(self._file) as tar:
-            for digest, member in self._blobs.items():
-                stream = tar.extractfile(member)
-                if stream is not None:
-                    yield digest, member.size, stream
-
-    def _oci(self, tar: tarfile.TarFile) -> tuple[Reference, bytes, dict[str, tarfile.TarInfo]] | None:
-        if "index.json" not in self._members:
-            return None
-        index = json.loads(self._read(tar, "index.json"))
-        one = _only(index["manifests"], "images")
-        notes = one.get("annotations") or {}
-        name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name") or ""
-        if one.get("mediaType") in _INDEXES:
-            listed = json.loads(self._read(tar, _blob(one["digest"])))["manifests"]
-            one = _only([each for each in listed if _blob(each["digest"]) in self._members], "platforms")
-        data = self._read(tar, _blob(one["digest"]))
-        manifest = json.loads(data)
-        digests = [part["digest"] for part in (manifest["config"], *manifest["layers"])]
-        return Reference.of(name), data, {digest: self._members[_blob(digest)] for digest in digests}
-
-    def _docker(self, tar: tarfile.TarFile) -> tuple[Reference, bytes, dict[str, tarfile.TarInfo]]:
-        one = _only(json.loads(self._read(tar, "manifest.json")), "images")
-        blobs = {}
-        parts = []
-        for path in (one["Config"], *one["Layers"]):
-            member = self._linked(tar, path)
-            stream = tar.extractfile(member)
-            if stream is None:
-                raise KeyError(path)
-            digest = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"  # type: ignore[arg-type]
-            blobs[digest] = member
-            parts.append({"mediaType": OCI_LAYER, "digest": digest, "size": member.size})
-        config, *layers = parts
-        manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {**config, "mediaType": OCI_CONFIG},
-                    "layers": layers}  # fmt: skip
-        tags = one.get("RepoTags") or [""]
-        return Reference.of(tags[0]), json.dumps(manifest, sort_keys=True).encode(), blobs
-
-    def _linked(self, tar: tarfile.TarFile, path: str) -> tarfile.TarInfo:
-        """A member; older engines write a layer that occurs twice as a link to the first."""
-        member = tar.getmember(path)
-        if member.issym():
-            return self._members[str((Path("/") / Path(path).parent / member.linkname).resolve()).removeprefix("/")]
-        return member
-
-    def _read(self, tar: tarfile.TarFile, name: str) -> bytes:
-        stream = tar.extractfile(self._members[name])
-        return stream.read() if stream is not None else b""
+    try:
+        with tarfile.open(archive) as tar:
+            listed = _read(tar, "manifest.json")
+            names = [tag for image in listed or () for tag in image["RepoTags"] or ()]
+            if listed is None:
+                index = _read(tar, "index.json") or {"manifests": []}
+                notes = [one.get("annotations") or {} for one in index["manifests"]]
+                kinds = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+                names = [next((note[kind] for kind in kinds if note.get(kind)), "") for note in notes]
+    except (tarfile.TarError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InvalidSpec(f"{archive} is no archive of an image", evidence=[f"{type(error).__name__}: {error}"],
+                          todo=["make one with: docker save IMAGE --output FILE.tar"]) from error  # fmt: skip
+    if len(names) != 1:
+        raise InvalidSpec(f"{archive} holds {len(names)} names of images; one is expected", evidence=names,
+                          todo=["save one image by one name: docker save IMAGE:TAG --output FILE.tar"])  # fmt: skip
+    return Reference.of(names[0])
 
 
-def push(archive: Archive, url: str, path: str, tag: str) -> None:
+def push(archive: Path, url: str, path: str, tag: str, say: Callable[[str], None]) -> None:
     """Bring an image into a registry; what is there already is not sent again.
 
     Args:
-        archive: the image.
+        archive: an OCI archive, or one that `docker save` wrote, with one image.
         url: http://ADDRESS:PORT of the registry.
         path: what it is called there.
         tag: and its tag.
+        say: told of what is built.
 
     Raises:
-        KubedrillError: the registry does not answer, or refuses; says what it said.
+        CommandFailed: the registry does not answer, or refuses; says what it said.
+        BuildFailed: crane could not be built.
     """
-    where = urlsplit(url)
-    connection = http.client.HTTPConnection(where.hostname or "", where.port or 80, timeout=_TIMEOUT)
-    try:
-        for digest, size, stream in archive.blobs():
-            if _ask(connection, "HEAD", f"/v2/{path}/blobs/{digest}", (200, 404))[0] == 200:
-                continue
-            _, headers = _ask(connection, "POST", f"/v2/{path}/blobs/uploads/", (202,))
-            target = urlsplit(headers["location"])
-            query = f"{target.query}&" if target.query else ""
-            _ask(connection, "PUT", f"{target.path}?{query}digest={digest}", (201,), stream,
-                 {"Content-Length": str(size), "Content-Type": "application/octet-stream"})  # fmt: skip
-        kind = json.loads(archive.manifest).get("mediaType", OCI_MANIFEST)
-        _ask(connection, "PUT", f"/v2/{path}/manifests/{tag}", (201,), archive.manifest, {"Content-Type": kind})
-    except (OSError, http.client.HTTPException) as error:
-        raise KubedrillError(f"the registry at {url} does not take the image",
-                             evidence=[f"{type(error).__name__}: {error}"]) from error  # fmt: skip
-    finally:
-        connection.close()
+    with _as_crane_reads(archive) as source:
+        _crane(say, "push", str(source), f"{url.removeprefix('http://')}/{path}:{tag}")
 
 
-def catalog(url: str) -> list[str]:
+def catalog(url: str, say: Callable[[str], None]) -> list[str]:
     """The paths of all images that a registry holds.
 
     Raises:
-        KubedrillError: it does not answer.
+        CommandFailed: it does not answer.
+        BuildFailed: crane could not be built.
     """
-    where = urlsplit(url)
-    connection = http.client.HTTPConnection(where.hostname or "", where.port or 80, timeout=10)
-    try:
-        connection.request("GET", "/v2/_catalog")
-        found = json.loads(connection.getresponse().read())
-        return sorted(found["repositories"] or [])
-    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-        raise KubedrillError(f"the registry at {url} does not answer",
-                             evidence=[f"{type(error).__name__}: {error}"]) from error  # fmt: skip
-    finally:
-        connection.close()
+    return sorted(_crane(say, "catalog", url.removeprefix("http://")).split())
 
 
-def _ask(
-    connection: http.client.HTTPConnection, method: str, path: str, expected: tuple[int, ...],
-    body: IO[bytes] | bytes | None = None, headers: Mapping[str, str] | None = None,
-) -> tuple[int, dict[str, str]]:  # fmt: skip
-    connection.request(method, path, body, dict(headers or {}))
-    answer = connection.getresponse()
-    said = answer.read()
-    if answer.status not in expected:
-        raise KubedrillError(
-            f"the registry at {connection.host}:{connection.port} refused {method} {path.partition('?')[0]}",
-            evidence=[f"status {answer.status}: {' '.join(said.decode(errors='replace').split())[:200]}"],
-        )
-    return answer.status, {key.lower(): value for key, value in answer.getheaders()}
+def program(name: str, say: Callable[[str], None]) -> Path:
+    """'registry' or 'crane', built unless it is there.
+
+    Raises:
+        MissingPrerequisite: there is no Go toolchain to build it with.
+        BuildFailed: it could not be built.
+    """
+    return components.build(COMPONENT, components.go_version(), say) / name
 
 
-def _only(found: list[Any], what: str) -> Any:
-    if len(found) != 1:
-        raise ValueError(f"it holds {len(found)} {what}; one is expected")
-    return found[0]
+def _crane(say: Callable[[str], None], *words: str) -> str:
+    return shell.run([str(program("crane", say)), *words, "--insecure"], timeout=_TIMEOUT).stdout
 
 
-def _blob(digest: str) -> str:
-    kind, _, value = digest.partition(":")
-    return f"blobs/{kind}/{value}"
+@contextlib.contextmanager
+def _as_crane_reads(archive: Path) -> Iterator[Path]:
+    """The archive itself where `docker save` wrote it; of an OCI archive the folder that is in it."""
+    with tarfile.open(archive) as tar:
+        if "manifest.json" in {name.removeprefix("./") for name in tar.getnames()}:
+            yield archive
+            return
+        with tempfile.TemporaryDirectory(prefix="kubedrill-") as folder:
+            tar.extractall(folder, filter="data")
+            yield Path(folder)
+
+
+def _read(tar: tarfile.TarFile, name: str) -> Any:
+    """A JSON file of an archive; None where it is not there."""
+    for member in tar:
+        if member.name.removeprefix("./") == name and (stream := tar.extractfile(member)):
+            return json.load(stream)
+    return None

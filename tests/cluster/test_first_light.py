@@ -186,7 +186,7 @@ def test_an_image_in_the_registry_of_the_lab_is_pulled_by_the_nodes_that_want_it
     there = registries.lab_registry(lab.nodes, console.say)
     cache = registries.mirror(lab.nodes, "kubedrill.test", there.url, console.say)
     lab.node("worker-1").run(["crictl", "pull", f"kubedrill.test/{image.name}"])
-    assert push.catalog(cache.url) == ["docker.io/kubedrill/brought"]
+    assert push.catalog(cache.url, console.say) == ["docker.io/kubedrill/brought"]
 
 
 def _having(lab: Cluster, image: str) -> list[str]:

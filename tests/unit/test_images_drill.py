@@ -88,10 +88,9 @@ class CacheLab:
         )
         monkeypatch.setattr(drill.registries, "point", lambda nodes, source, lab, cache: self.point(cache.url))
         monkeypatch.setattr(
-            drill.push, "catalog", lambda url: self.held["cache" if url.endswith("5011") else "upstream"]
+            drill.push, "catalog", lambda url, _: self.held["cache" if url.endswith("5011") else "upstream"]
         )
-        monkeypatch.setattr(drill.push, "push", lambda archive, url, path, tag: self.held["upstream"].append(path))
-        monkeypatch.setattr(drill.push, "Archive", str)
+        monkeypatch.setattr(drill.push, "push", lambda archive, url, path, tag, _: self.held["upstream"].append(path))
         monkeypatch.setattr(drill, "_made", lambda *_: "archive")
         monkeypatch.setattr(
             drill, "_pods", lambda _: [drill.Pod(f"p{n}", "lab-worker-1", self.image, "", True) for n in "12"]

@@ -84,11 +84,6 @@ class World:
         if "mv " in call.line:
             path = call.line.split()[-1].strip("'\"")
             node.disk[path] = node.disk.pop(f"{path}.new")
-        if "*.yml" in call.line:
-            prefix = f"{registries.FOLDER}/"
-            files = [path for path in sorted(node.disk) if path.startswith(prefix)]
-            texts = [f"{path.removeprefix(prefix)} {''.join(node.text(path).splitlines())}\n" for path in files]
-            return Result(0, "".join(texts), "")
         if call.argv[:2] == ("rm", "-f"):
             node.disk.pop(call.argv[2], None)
         if call.argv[0] == "journalctl":
@@ -109,7 +104,7 @@ def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     built.parent.mkdir()
     built.write_text("a program")
     holding: list[str] = []
-    monkeypatch.setattr(registries, "program", lambda _: built)
+    monkeypatch.setattr(push, "program", lambda name, _: built)
     monkeypatch.setattr(push, "catalog", lambda _: holding)
     return holding
 
@@ -163,7 +158,7 @@ class TestServing:
 
     def test_an_image_is_brought(self, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pushed: list[tuple[str, str, str]] = []
-        monkeypatch.setattr(push, "push", lambda _archive, *words: pushed.append(words))
+        monkeypatch.setattr(push, "push", lambda _archive, *words: pushed.append(words[:3]))
         cache = registries.mirror(world.nodes, "docker.io", "", nobody)
         (tmp_path / "program").write_text("x")
         file = tmp_path / "image.tar"
@@ -189,7 +184,29 @@ class TestServing:
         assert "curl https://registry-1.docker.io/v2/" in str(caught.value)
         assert not [path for path in world.provider.node("lab-worker-1").disk if "certs.d" in path], "nobody asks it"
         assert registries.found(registries.host(world.nodes)) == ()
-        assert world.lines[-3] == "load-balancer: systemctl disable --now kubedrill-registry@docker.io.service"
+        assert world.lines[-2] == "load-balancer: systemctl disable --now kubedrill-registry@docker.io.service"
+
+
+@pytest.mark.usefixtures("answering")
+class TestClustersThatGrow:
+    def test_registries_stay_where_they_are_when_a_balancer_comes(self) -> None:
+        world = World(("load-balancer", "load-balancer"), ("control-plane", "control-plane-1"), ("worker", "worker-1"))
+        first = registries.lab_registry(world.nodes[1:], nobody)
+        assert registries.host(world.nodes).name == "lab-control-plane-1"
+        assert registries.lab_registry(world.nodes, nobody) == first
+
+    def test_a_node_that_comes_later_asks_whom_the_others_ask(self) -> None:
+        world = World(("control-plane", "control-plane-1"), ("worker", "worker-1"), ("etcd", "etcd-1"))
+        plane, *new = world.nodes
+        cache = registries.mirror([plane], "docker.io", "", nobody)
+        registries.point_like(plane, new)
+        assert world.hosts("worker-1", "docker.io") == [cache.url]
+        assert not [path for path in world.provider.node("lab-etcd-1").disk if "certs.d" in path]
+
+    def test_where_there_are_none_nothing_is_written(self) -> None:
+        world = World(("control-plane", "control-plane-1"), ("worker", "worker-1"))
+        registries.point_like(world.nodes[0], world.nodes[1:])
+        assert not [path for path in world.provider.node("lab-worker-1").disk if "certs.d" in path]
 
 
 class TestVisitingRegistry:
