@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kubedrill import daemons, user_kubeconfig
 from kubedrill import hollow_parts as parts
 from kubedrill.console import Reporter
 from kubedrill.images import components
@@ -17,11 +18,6 @@ from kubedrill.wait import until
 _WITHIN = 600
 # kubectl sends one request a node; so many at a time show that it goes on.
 _AT_ONCE = 500
-# With the cluster's own configuration kubeadm names the entrance as the server.
-_CREDENTIALS = (
-    "kubectl --namespace kube-system get configmap kubeadm-config --output 'jsonpath={.data.ClusterConfiguration}' | "
-    f"kubeadm kubeconfig user --config=/dev/stdin --client-name={parts.USER}"
-)
 
 
 def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter) -> None:
@@ -65,14 +61,11 @@ def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter
 
 def _install(spec: ClusterSpec, home: Node, leader: Node, program: Path) -> None:
     leader.run(["kubectl", "apply", "-f", "-"], stdin=parts.rights())
-    rights = leader.run(["sh", "-c", _CREDENTIALS], show=False).stdout
+    rights = leader.run(["sh", "-c", user_kubeconfig.script(parts.USER)], show=False).stdout
+    path = daemons.place(home, program)
     home.write([
         File(f"{parts.DIRECTORY}/kubeconfig", rights, 0o600),
         File(f"{parts.DIRECTORY}/stages.yaml", parts.stages(spec.version())),
-        File(parts.UNIT_PATH, parts.unit()),
+        File(parts.UNIT_PATH, parts.unit(path)),
     ])  # fmt: skip
-    home.send(program, parts.PROGRAM)
-    home.run(["chmod", "755", parts.PROGRAM])
-    home.run(["systemctl", "daemon-reload"])
-    home.run(["systemctl", "enable", parts.UNIT])
-    home.run(["systemctl", "restart", parts.UNIT])
+    daemons.start(home, parts.UNIT)

@@ -19,7 +19,6 @@ PLAYED = "kubedrill.io/hollow-kubelet"
 TAINT = {"key": LABEL, "value": "true", "effect": "NoSchedule"}
 USER = "kubedrill-hollow"
 DIRECTORY = "/etc/kubedrill-hollow"
-PROGRAM = "/usr/local/bin/kwok"
 UNIT = "kubedrill-hollow.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 _LEASES = "kube-node-lease"
@@ -98,14 +97,14 @@ def rights() -> str:
     ])  # fmt: skip
 
 
-def unit() -> str:
-    """The unit that runs kwok. Its leases last as long as a kubelet's: 40 s, renewed each 10 s."""
+def unit(path: str) -> str:
+    """The unit that runs kwok, which is at a path. Its leases last as long as a kubelet's: 40 s, renewed each 10 s."""
     return f"""[Unit]
 Description=The kubelets of hollow nodes (kwok)
 After=network-online.target
 
 [Service]
-ExecStart={PROGRAM} --kubeconfig={DIRECTORY}/kubeconfig --config={DIRECTORY}/stages.yaml \\
+ExecStart={path} --kubeconfig={DIRECTORY}/kubeconfig --config={DIRECTORY}/stages.yaml \\
     --manage-all-nodes=false --manage-nodes-with-label-selector={PLAYED}=runs \\
     --node-lease-duration-seconds=40 --node-name={USER}
 Restart=always

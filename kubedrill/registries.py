@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from kubedrill import logs
+from kubedrill import daemons, logs
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound, TimedOut
 from kubedrill.images import push
 from kubedrill.network import to_yaml
@@ -22,7 +22,6 @@ from kubedrill.wait import until
 
 FOLDER = "/etc/kubedrill/registry"
 DATA = "/var/lib/kubedrill/registry"
-PROGRAMS = "/usr/local/lib/kubedrill"
 UNIT = "/etc/systemd/system/kubedrill-registry@.service"
 CERTS = "/etc/containerd/certs.d"
 # The one that images are brought to; mirrors are called after what they mirror, and their ports follow.
@@ -148,15 +147,9 @@ def serve(node: Node, registry: Registry, say: Callable[[str], None]) -> None:
         KubedrillError: it does not answer; a cache whose upstream cannot be reached does not even start.
     """
     built = push.program("registry", say)
-    path = f"{PROGRAMS}/{built.parent.name}"
-    if node.run(["test", "-x", path], check=False, show=False).status != 0:
-        node.run(["mkdir", "-p", PROGRAMS, FOLDER], show=False)
-        node.send(built, f"{path}.new")
-        node.run(["sh", "-c", f"chmod 755 {path}.new && mv {path}.new {path}"], show=False)
+    path = daemons.place(node, built)
     node.write([File(UNIT, unit(path)), File(f"{FOLDER}/{registry.name}.yml", config(registry))])
-    node.run(["systemctl", "daemon-reload"])
-    node.run(["systemctl", "enable", registry.unit])
-    node.run(["systemctl", "restart", registry.unit])
+    daemons.start(node, registry.unit)
     try:
         until(lambda: node.run(["curl", "--silent", "--fail", f"{registry.url}/v2/"], check=False, show=False),
               lambda said: (said.status == 0, f"curl ends with {said.status}"), within=30, every=0.2,

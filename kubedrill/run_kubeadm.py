@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from kubedrill.console import Reporter
 from kubedrill.errors import CommandFailed
 from kubedrill.providers.base import File, Node
-from kubedrill.shell import pasteable
+from kubedrill.shell import Result, pasteable
 
 
-def run_kubeadm(node: Node, argv: Sequence[str], console: Reporter, *, timeout: float, part: str = "") -> None:
+def run_kubeadm(
+    node: Node, argv: Sequence[str], console: Reporter, *, timeout: float, part: str = "", then: str = ""
+) -> Result:
     """Run kubeadm in a node; what it printed is in /var/log/kubedrill of the node, without secrets.
 
     Args:
@@ -19,6 +21,7 @@ def run_kubeadm(node: Node, argv: Sequence[str], console: Reporter, *, timeout: 
         console: knows the secrets.
         timeout: seconds.
         part: goes into the name of the file, where one run is one of several.
+        then: what to do next, where it fails.
 
     Raises:
         CommandFailed: with all that it printed.
@@ -30,5 +33,6 @@ def run_kubeadm(node: Node, argv: Sequence[str], console: Reporter, *, timeout: 
     if result.status != 0:
         raise CommandFailed(
             pasteable(node.shell_argv(argv)), result.status, printed, node.name,
-            todo=[f"all of its output is in {log} of the node"],
+            todo=[f"all of its output is in {log} of the node", *([then] if then else [])],
         )  # fmt: skip
+    return result

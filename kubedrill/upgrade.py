@@ -28,7 +28,8 @@ from kubedrill.kube import ApiUnavailable, Kube, NodeSnapshot, PodSnapshot
 from kubedrill.marks import UPGRADING, has_file
 from kubedrill.network import API_PORT
 from kubedrill.providers.base import File, Node
-from kubedrill.shell import Result, pasteable
+from kubedrill.run_kubeadm import run_kubeadm
+from kubedrill.shell import Result
 from kubedrill.wait import Verdict, until
 
 # In a node: kubeadm has done its part for that version; it was this upgrade that cordoned it.
@@ -75,7 +76,8 @@ def aim(there: str, to: str) -> str:
                           todo=[f"first: invoke upgrade --to {following}"])  # fmt: skip
     if minor not in known or wanted not in (minor, versions.kubernetes_version(minor).removeprefix("v")):
         all_known = ", ".join(f"{one} ({versions.kubernetes_version(one)})" for one in known)
-        raise InvalidSpec(f"Kubernetes {to!r} is not known here; nothing was changed", evidence=[f"known: {all_known}"])
+        raise InvalidSpec(f"Kubernetes {to!r} is not known here; nothing was changed", evidence=[f"known: {all_known}"],
+                          todo=["write a minor that is known: invoke upgrade --to MINOR"])  # fmt: skip
     return minor
 
 
@@ -215,16 +217,16 @@ class _Steps:
         self._console.wrote(node.name, kubeadm.UPGRADE_CONFIG, config)
         if node is not self._first:
             with self._console.step(f"{node.name}: kubeadm upgrade node"):
-                self._run_kubeadm(node, "node")
+                self._run_kubeadm(node, version, "node")
         else:
             with self._console.step(f"{node.name}: kubeadm upgrade plan"):
-                plan = self._run_kubeadm(node, "plan")
+                plan = self._run_kubeadm(node, version, "plan")
             for line in planned(plan.stdout):
                 self._console.say(f"  {line}")
             if own_dns:
                 self._console.say("  but CoreDNS and etcd stay: they are not those that kubeadm would bring")
             with self._console.step(f"{node.name}: kubeadm upgrade apply {version}"):
-                self._run_kubeadm(node, "apply", "--yes")
+                self._run_kubeadm(node, version, "apply", "--yes")
         if plane:
             self._serves(node)
         if node is self._planes[-1]:  # kubeadm changes add-ons with the last of them
@@ -233,22 +235,10 @@ class _Steps:
                     self._first.run(["kubectl", "--namespace", "kube-system", "rollout", "status", kind, name,
                                      f"--timeout={_SERVES}s"], timeout=_SERVES + 30)  # fmt: skip
 
-    def _run_kubeadm(self, node: Node, *words: str) -> Result:
+    def _run_kubeadm(self, node: Node, version: str, *words: str) -> Result:
         argv = ["kubeadm", "upgrade", words[0], "--config", kubeadm.UPGRADE_CONFIG, *words[1:]]
-        result = node.run(argv, check=False, timeout=_KUBEADM)
-        log = f"/var/log/kubedrill/kubeadm-upgrade-{words[0]}.log"
-        node.write([File(log, result.output)])
-        if result.status != 0:
-            raise CommandFailed(
-                pasteable(node.shell_argv(argv)), result.status, result.output, node.name,
-                todo=[f"all of its output is in {log} of the node",
-                      f"then go on: invoke upgrade --to {versions.minor_of(self._target(node))} "
-                      f"--name {self._cluster.spec.name}"],
-            )  # fmt: skip
-        return result
-
-    def _target(self, node: Node) -> str:
-        return node.run(["kubeadm", "version", "--output=short"], timeout=60, show=False).stdout.strip()
+        again = f"then go on: invoke upgrade --to {versions.minor_of(version)} --name {self._cluster.spec.name}"
+        return run_kubeadm(node, argv, self._console, timeout=_KUBEADM, part=f"-{words[0]}", then=again)
 
     def _kubelet(self, node: Node, cargo: Cargo) -> None:
         """A new kubelet; the pods that a drain can move are elsewhere meanwhile."""
@@ -318,7 +308,7 @@ class _Steps:
         for node in nodes:
             if node.name == name:
                 return node
-        raise NotFound(f"the API knows no node {name}")
+        raise NotFound(f"the API knows no node {name}", todo=[f"see: invoke status --name {self._cluster.spec.name}"])
 
     def _serves(self, node: Node) -> None:
         """Wait until a control plane's own API server is ready."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kubedrill import user_kubeconfig
 from kubedrill.addons import metrics_server, render
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Map, Place, Plan, StateIs, named, node_name
 from kubedrill.network import to_yaml
@@ -98,14 +99,9 @@ class ManageAddOns:
         )
 
 
-# With the cluster's own configuration, kubeadm names the entrance as the server: with several control planes the
-# balancer, so that the manager outlives the API server beside it. Without one it would name this node alone.
 _CREDENTIALS = (
     f"test -e {render.KUBECONFIG} || {{ umask 077; "
-    f"settings=$({_KUBECTL} --namespace kube-system get configmap kubeadm-config "
-    "--output 'jsonpath={.data.ClusterConfiguration}') && "
-    "printf '%s\\n' \"$settings\" | kubeadm kubeconfig user --config=/dev/stdin "
-    f"--client-name={render.USER} --org={render.GROUP} >{render.KUBECONFIG}.new && "
+    f"{user_kubeconfig.script(render.USER, group=render.GROUP, kubectl=_KUBECTL)} >{render.KUBECONFIG}.new && "
     f"mv {render.KUBECONFIG}.new {render.KUBECONFIG}; }}"
 )
 # What is gone is made again, what is there replaced: both by one action, as it is repeated as a whole.

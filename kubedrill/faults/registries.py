@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kubedrill import registries
+from kubedrill import daemons, registries
 from kubedrill.faults.actions import Command, Map, Place, Plan, StateIs, named, node_name
 from kubedrill.faults.computers import safe_name
 
@@ -56,9 +56,7 @@ class VisitingRegistry:
             for name in self.registries
         )
         # The program and the unit of all of them go with the last.
-        last = (
-            f"ls {registries.FOLDER}/*.yml >/dev/null 2>&1 || rm -rf {registries.UNIT} {registries.PROGRAMS}/registry-*"
-        )
+        last = f"ls {registries.FOLDER}/*.yml >/dev/null 2>&1 || rm -rf {registries.UNIT} {daemons.PROGRAMS}/registry-*"
         remove = (
             f"systemctl disable --now {units} 2>/dev/null; rm -rf {files} && {{ {last}; }} && systemctl daemon-reload"
         )

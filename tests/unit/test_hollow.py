@@ -43,7 +43,7 @@ class TestParts:
         assert stages[2]["spec"]["next"]["delete"] is True
 
     def test_kwok_plays_those_that_are_not_silenced(self) -> None:
-        assert f"--manage-nodes-with-label-selector={parts.PLAYED}=runs" in parts.unit()
+        assert f"--manage-nodes-with-label-selector={parts.PLAYED}=runs" in parts.unit("/kwok")
 
     def test_kwok_may_not_read_secrets_or_delete_nodes(self) -> None:
         objects = list(yaml.safe_load_all(parts.rights()))

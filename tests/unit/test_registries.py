@@ -12,7 +12,7 @@ import pytest
 import yaml
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import registries, shell
+from kubedrill import daemons, registries, shell
 from kubedrill.cluster import Cluster
 from kubedrill.errors import InvalidSpec, KubedrillError, TimedOut
 from kubedrill.faults import VisitingRegistry
@@ -213,8 +213,9 @@ class TestVisitingRegistry:
     @pytest.fixture
     def plan(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
         """Its plan, on paths that a test can have."""
-        for name in ("FOLDER", "DATA", "PROGRAMS", "UNIT", "CERTS"):
+        for name in ("FOLDER", "DATA", "UNIT", "CERTS"):
             monkeypatch.setattr(registries, name, f"{tmp_path}/{name.lower()}")
+        monkeypatch.setattr(daemons, "PROGRAMS", f"{tmp_path}/programs")
         world = World(("control-plane", "control-plane-1"), ("worker", "worker-1"))
         cluster = Cluster(ClusterSpec(workers=1), tuple(world.nodes), 1)
         fault = VisitingRegistry("control-plane-1", ("up", "cache"), ("control-plane-1", "worker-1"), "kubedrill.test")
