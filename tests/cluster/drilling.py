@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
+from verdicts import demand
+
 from kubedrill import paths, status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
@@ -15,6 +17,8 @@ from kubedrill.scenario.lab import Lab
 from kubedrill.wait import until
 
 DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
+# These renew certificates, and the kubeconfigs that hold some.
+RENEW = ("certificates",)
 # On each node: manifests and whatever lies beside them, images, etcd's data, rules of faults. Certificates and what
 # kubeadm renews with them may be newer after a drill that renews them, and are counted only.
 _ON_DISK = """
@@ -45,15 +49,24 @@ def control(name: str, body: Callable[[Lab], None]) -> Scenario:
     return Scenario(f"{name}-control", f"{drill.title} (control)", "", body, drill.needs)
 
 
-def drilled(lab: Cluster, console: Console, drill: Scenario, *, renews: bool = False) -> Run:
-    """Run a drill, which must leave the cluster as it was.
+def passes(lab: Cluster, console: Console, name: str) -> Run:
+    """Run a drill, which must pass and leave the cluster as it was."""
+    run = drilled(lab, console, DRILLS[name])
+    demand(run, "passed")
+    return run
 
-    Args:
-        lab: where.
-        console: told the story.
-        drill: the drill.
-        renews: whether it may renew certificates, and the kubeconfigs that hold some.
-    """
+
+def fails(lab: Cluster, console: Console, name: str, body: Callable[[Lab], None], reason: str) -> Run:
+    """Run a drill's negative control, which must fail for that reason and leave the cluster as it was."""
+    run = drilled(lab, console, control(name, body))
+    demand(run, "failed")
+    assert reason in run.reason
+    return run
+
+
+def drilled(lab: Cluster, console: Console, drill: Scenario) -> Run:
+    """Run a drill, which must leave the cluster as it was."""
+    renews = drill.name.removesuffix("-control") in RENEW
     before = _found(lab, renews)
     run, _ = runner.run(drill, lab, console)
     # Taints of a node that was not Ready go some seconds after it is.

@@ -8,19 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drilling import DRILLS, control, function
 from verdicts import demand
 
-from kubedrill import history, linearizability, paths
+from kubedrill import history, linearizability
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.faults import DropForward, LeftOut
 from kubedrill.history import Run
-from kubedrill.scenario import Scenario, registry, runner
+from kubedrill.scenario import Scenario, runner
 from kubedrill.scenario.lab import Lab, names
 from kubedrill.scenario.rejudge import rejudge
 
 pytestmark = [pytest.mark.engine, pytest.mark.cluster]
-DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
 # One cluster that fits all of them: three control planes, and the short grace period of node-failure.
 SPEC = {"controlPlanes": 3, "workers": 2, "extraArgs": DRILLS["node-failure"].needs["extraArgs"]}
 Drilled = Callable[[Scenario], tuple[Run, Path]]
@@ -30,18 +30,6 @@ Drilled = Callable[[Scenario], tuple[Run, Path]]
 def drilled(lab: Cluster, console: Console) -> Drilled:
     """Run a drill on the module's cluster."""
     return lambda drill: runner.run(drill, lab, console)
-
-
-def variant(name: str, body: Callable[[Lab], None]) -> Scenario:
-    """The drill of that name with another body."""
-    drill = DRILLS[name]
-    return Scenario(f"{name}-control", f"{drill.title} (negative control)", "", body, drill.needs)
-
-
-def function(name: str) -> Callable[..., None]:
-    """The `run` of a drill's module."""
-    run: Callable[..., None] = DRILLS[name].body.__globals__["run"]
-    return run
 
 
 @pytest.mark.parametrize(
@@ -94,7 +82,7 @@ def passes(drilled: Drilled, name: str) -> None:
     ],
 )  # fmt: skip
 def test_without_its_remedy_it_fails(drilled: Drilled, name: str, body: Callable[[Lab], None], reason: str) -> None:
-    run, folder = drilled(variant(name, body))
+    run, folder = drilled(control(name, body))
     demand(run, "failed")
     assert reason in run.reason
     assert list((folder / "logs").iterdir()), "the logs of all nodes are kept when it does not pass"

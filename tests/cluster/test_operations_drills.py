@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from drilling import DRILLS, control, drilled, function
-from verdicts import demand
+from drilling import fails, function, passes
 
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
@@ -18,7 +17,7 @@ SPEC = {"controlPlanes": 1, "workers": 2}
 
 @pytest.mark.parametrize("name", ["access", "images", "certificates"])
 def test_the_drill_passes(lab: Cluster, console: Console, name: str) -> None:
-    demand(drilled(lab, console, DRILLS[name], renews=name == "certificates"), "passed")
+    passes(lab, console, name)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +44,4 @@ def test_the_drill_passes(lab: Cluster, console: Console, name: str) -> None:
 def test_without_its_remedy_it_fails(
     lab: Cluster, console: Console, name: str, body: Callable[[Lab], None], reason: str
 ) -> None:
-    run = drilled(lab, console, control(name, body), renews=name == "certificates")
-    demand(run, "failed")
-    assert reason in run.reason
+    fails(lab, console, name, body, reason)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from drilling import DRILLS
 from verdicts import demand
 
-from kubedrill import paths
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
-from kubedrill.scenario import registry, runner
+from kubedrill.scenario import runner
 
 pytestmark = [pytest.mark.engine, pytest.mark.cluster, pytest.mark.slow]
-DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
 SPEC = dict(DRILLS["node-failure-default"].needs)
 
 

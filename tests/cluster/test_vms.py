@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
+from drilling import DRILLS, control, function
 from verdicts import demand
 
-from kubedrill import paths, status
+from kubedrill import status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.faults import FillDisk, KernelPanic, PowerCut, SkewClock, inject
 from kubedrill.journal import Journal
 from kubedrill.kube import Kube
 from kubedrill.providers.base import Node
-from kubedrill.scenario import Scenario, registry, runner
-from kubedrill.scenario.lab import Lab
+from kubedrill.scenario import runner
 from kubedrill.wait import until
 
 pytestmark = [pytest.mark.vagrant, pytest.mark.cluster, pytest.mark.slow]
-DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
 SPEC = {"workers": 0, "provider": "vagrant"}
 IN_VMS = [name for name, drill in DRILLS.items() if drill.needs.get("provider") == "vagrant"]
 
@@ -28,16 +26,6 @@ IN_VMS = [name for name, drill in DRILLS.items() if drill.needs.get("provider") 
 @pytest.fixture
 def leader(lab: Cluster) -> Node:
     return lab.node("control-plane-1")
-
-
-def variant(name: str, **remedy: bool) -> Scenario:
-    """The drill of that name without its remedy."""
-    run: Callable[..., None] = DRILLS[name].body.__globals__["run"]
-
-    def body(lab: Lab) -> None:
-        run(lab, **remedy)
-
-    return Scenario(f"{name}-control", f"{DRILLS[name].title} (negative control)", "", body, DRILLS[name].needs)
 
 
 def test_it_is_a_machine_of_its_own(lab: Cluster, leader: Node) -> None:
@@ -90,7 +78,7 @@ def test_the_drill_passes(lab: Cluster, console: Console, name: str) -> None:
     [("clock-skew", "healed"), ("full-disk", "healed"), ("power-cut", "sync"), ("kernel-panic", "healed")],
 )
 def test_without_its_remedy_it_fails(lab: Cluster, console: Console, name: str, remedy: str) -> None:
-    run, _ = runner.run(variant(name, **{remedy: False}), lab, console)
+    run, _ = runner.run(control(name, lambda vm: function(name)(vm, **{remedy: False})), lab, console)
     demand(run, "failed")
 
 
