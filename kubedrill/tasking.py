@@ -1,0 +1,107 @@
+"""What tasks share: errors for people, names that may be left out. No import here that is slow."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from invoke.parser.argument import Argument
+from invoke.tasks import Task
+
+if TYPE_CHECKING:
+    from kubedrill.console import Console
+
+NAME = "which cluster (default: lab)"
+
+
+def friendly(body: Callable[..., int | None]) -> Callable[..., None]:
+    """Errors for people, and exit statuses: 0 done, 1 failed, 130 interrupted, 143 told to end (both clean up)."""
+
+    @functools.wraps(body)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from kubedrill.console import fail
+        from kubedrill.errors import KubedrillError
+
+        def told_to_end(*_: object) -> None:
+            raise SystemExit(128 + signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, told_to_end)
+        try:
+            status = body(*args, **kwargs)
+        except KubedrillError as error:
+            fail(error)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        if status:
+            sys.exit(status)
+
+    return wrapped
+
+
+def _number(key: str) -> int:
+    return int(key.rpartition("_")[2]) if key.rpartition("_")[2].isdigit() else 0
+
+
+class DrillNames(Task):  # type: ignore[type-arg]
+    """A task that takes any number of names; invoke itself knows only a fixed number of positional arguments."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """One positional argument for each word that follows the task's name."""
+        words = sys.argv[sys.argv.index(self.name) + 1 :] if self.name in sys.argv else []
+        names = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+        more = [Argument(f"drill_{number}", positional=True) for number in range(len(names))]
+        return [*more, *super().get_arguments(ignore_unknown_help)]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Gather the names."""
+        more = [kwargs.pop(key) for key in sorted(kwargs, key=_number) if key.startswith("drill_")]
+        kwargs["drill"] = [*kwargs.get("drill", []), *more]
+        return super().__call__(*args, **kwargs)
+
+
+class MayName(Task):  # type: ignore[type-arg]
+    """A task whose word may be given or left out; invoke itself knows only words that must be there."""
+
+    word = ""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """The word is positional where there is a word that is neither a flag nor a flag's value."""
+        arguments = super().get_arguments(ignore_unknown_help)
+        valued = {
+            f"{'-' if len(name) == 1 else '--'}{name}" for one in arguments if one.takes_value for name in one.names
+        }
+        words = sys.argv[sys.argv.index(self.name) :] if self.name in sys.argv else []
+        found = any(before not in valued and not word.startswith("-") for before, word in itertools.pairwise(words))
+        for argument in arguments:
+            argument.positional = argument.name == self.word and found
+        return arguments
+
+
+class MayNameNode(MayName):
+    """A task for one node, or for all."""
+
+    word = "node"
+
+
+class MayNameLesson(MayName):
+    """A task for one lesson, or for all."""
+
+    word = "lesson"
+
+
+class MayNameCheckpoint(MayName):
+    """A task for one checkpoint, or for the list of them."""
+
+    word = "checkpoint"
+
+
+def console(show_commands: bool = False) -> Console:
+    """What tells the user."""
+    from kubedrill.console import Console
+
+    return Console(show_commands=show_commands)
