@@ -71,8 +71,8 @@ def upgrade(lab: Lab) -> None:
     run(lab)
 
 
-def run(lab: Lab, *, replicas: int = 2) -> None:
-    """The drill; in its negative control the Service has a single pod, and no disruption budget."""
+def run(lab: Lab, *, replicas: int = 2, linger: str = "2s") -> None:
+    """The drill; in its negative control the Service has a single pod that ends at once, and no disruption budget."""
     place, console, name = cluster.lab(Console()), Console(), lab.cluster.spec.name
     lab.assume_true("no checkpoint of an earlier drill is left", CHECKPOINT not in _kept(place, name),
                     ", ".join(_kept(place, name)) or "none")  # fmt: skip
@@ -81,7 +81,7 @@ def run(lab: Lab, *, replicas: int = 2) -> None:
     with contextlib.ExitStack() as stack:
         stack.callback(_put_back, lab, place, console)
         try:
-            _run(lab, place, console, replicas)
+            _run(lab, place, console, replicas, linger)
         finally:
             if not all(one.ok for one in lab.requirements) or not lab.requirements:
                 folder = cluster.log_folder(name)
@@ -89,9 +89,9 @@ def run(lab: Lab, *, replicas: int = 2) -> None:
                 lab.fact("the logs of the nodes, before they were put back", folder)
 
 
-def _run(lab: Lab, place: cluster.Lab, console: Console, replicas: int) -> None:
+def _run(lab: Lab, place: cluster.Lab, console: Console, replicas: int, linger: str) -> None:
     several = len(lab.control_planes()) > 1
-    hello = workload.deployment("hello", replicas, spread=False, everywhere=True)
+    hello = workload.deployment("hello", replicas, spread=False, everywhere=True, linger=linger)
     lab.apply(hello, workload.service("hello", workload.NODE_PORT))
     if replicas > 1:
         lab.apply(workload.budget("hello", replicas - 1))

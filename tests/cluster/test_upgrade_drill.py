@@ -37,7 +37,7 @@ def test_with_a_single_pod_and_no_budget_requests_fail(lab: Cluster, place: Lab,
     body = DRILL.body.__globals__["run"]
 
     def alone(lab: labs.Lab) -> None:
-        body(lab, replicas=1)
+        body(lab, replicas=1, linger="0s")
 
     control = Scenario("upgrade-control", f"{DRILL.title} (control)", "", alone, DRILL.needs)
     run, _ = runner.run(control, lab, console)
