@@ -14,7 +14,7 @@ from kubedrill.providers.base import File, Node
 from kubedrill.spec import ClusterSpec
 from kubedrill.wait import until
 
-# A node takes 20 ms of one core; this is what a machine ten times slower would need for 3000.
+# Seconds. A limit, not an expectation: a thousand took 55 s on two busy cores.
 _WITHIN = 600
 # kubectl sends one request a node; so many at a time show that it goes on.
 _AT_ONCE = 500
