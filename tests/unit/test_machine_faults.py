@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fakes import Call, FakeNode
-from test_faults import NO, World
+from faulty_world import NO, World
 
 from kubedrill import shell
 from kubedrill.faults import Fault, FaultRefused, FillDisk, KernelPanic, PowerCut, SkewClock, inject, machines, needs

@@ -5,24 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
-from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 import yaml
+from rendering import ADDRESSES, KEYS, V1, V2, Golden
 
 from kubedrill import kubeadm, loadbalancer, network, versions
-from kubedrill.kubeadm import Machine, Secrets
-from kubedrill.network import Addresses
+from kubedrill.kubeadm import Machine
 from kubedrill.spec import ClusterSpec, load_mapping
 
-Golden = Callable[[str, str], None]
-
-ADDRESSES = Addresses(IPv4Network("172.28.7.0/24"))
-KEYS = Secrets("abcdef.0123456789abcdef", "c0ffee" * 10 + "beef")
-V1 = Machine(cgroup=1, etcd_tag="3.7.3", dns_tag="v1.15.0")
-V2 = Machine(cgroup=2, etcd_tag=None, dns_tag=None, pull=True)
 ALL = {
     "name": "all",
     "controlPlanes": 3,

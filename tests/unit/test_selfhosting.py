@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_rendered import Golden
+from rendering import Golden
 
 from kubedrill import paths, shell
 from kubedrill.faults import selfhosted

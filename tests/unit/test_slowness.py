@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 from fakes import FakeProvider
-from test_rendered import ADDRESSES, KEYS, V2
+from rendering import ADDRESSES, KEYS, V2
 
 from kubedrill import kubeadm, slowness
 from kubedrill.errors import KubedrillError
