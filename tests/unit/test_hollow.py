@@ -34,13 +34,21 @@ class TestParts:
         assert node["spec"]["taints"] == [{"key": parts.LABEL, "value": "true", "effect": "NoSchedule"}]
 
     def test_the_stages_are_of_nodes_and_pods(self) -> None:
-        stages = list(yaml.safe_load_all(parts.stages("v1.37.2")))
-        assert [stage["spec"]["resourceRef"]["kind"] for stage in stages] == ["Node", "Pod", "Pod"]
+        options, *stages = yaml.safe_load_all(parts.stages("v1.37.2"))
+        assert options["options"]["nodeLeaseParallelism"] >= 10
+        assert [stage["spec"]["resourceRef"]["kind"] for stage in stages] == ["Node", "Pod", "Pod", "Pod"]
         template = stages[0]["spec"]["next"]["statusTemplate"]
         assert "kubeletVersion: v1.37.2" in template
         assert yaml.safe_load(template.replace("{{ $now := Now }}", "").replace("{{ $now | Quote }}", "now")
                               .replace("{{ NodeName | Quote }}", "a"))["allocatable"]["pods"] == "110"  # fmt: skip
-        assert stages[2]["spec"]["next"]["delete"] is True
+        assert stages[3]["spec"]["next"]["delete"] is True
+
+    def test_a_pod_whose_readiness_the_controller_manager_took_gets_it_again(self) -> None:
+        (stage,) = [one for one in yaml.safe_load_all(parts.stages("v1")) if one.get("metadata", {}).get("name") ==
+                    "pod-is-ready-again"]  # fmt: skip
+        (ready,) = (one for one in stage["spec"]["selector"]["matchExpressions"] if "Ready" in one["key"])
+        assert (ready["operator"], ready["values"]) == ("NotIn", ["True"])
+        assert "podIP" not in stage["spec"]["next"]["statusTemplate"], "a pod keeps its address"
 
     def test_kwok_plays_those_that_are_not_silenced(self) -> None:
         assert f"--manage-nodes-with-label-selector={parts.PLAYED}=runs" in parts.unit("/kwok")
