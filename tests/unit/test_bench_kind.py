@@ -223,7 +223,7 @@ class TestImage:
         archives = [path for path in modes if path.startswith("archives/") and path.endswith(".tar")]
         assert archives == ["archives/00.tar"], "pause, and not hello"
         programs = ["bin/program", "cni/program", "kubernetes/kubeadm", "files/usr/local/bin/entrypoint"]
-        own = ["own/usr/local/sbin/kubedrill-cni", "own/kind/bin/kubedrill-help"]
+        own = ["own/usr/local/sbin/kubedrill-cni", "own/opt/cni/bin/kubedrill-bridge", "own/kind/bin/kubedrill-help"]
         for path in (*programs, *own, "files/usr", "own"):
             assert modes[path] == 0o755, path
         for path in ("Dockerfile", "import.sh", "own/etc/systemd/system/kubedrill-cni.path"):

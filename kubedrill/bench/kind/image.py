@@ -22,8 +22,8 @@ COMPONENT, MODULE = "kind", "sigs.k8s.io/kind"
 STAND_IN = "kubedrill.stand-in"
 # What kind's own node image lacks, as far as kubeadm and flannel do not need it: kind's nodes copy all that they have.
 _NOT_KIND = ("agnhost", "metrics-server", "kubedrill.local/")
-# Of our own nodes: who writes the CNI configuration, once flannel runs.
-_OWN = ("usr/local/sbin/kubedrill-cni", "etc/systemd/system/kubedrill-cni.service",
+# Of our own nodes: who writes the CNI configuration, once flannel runs, and the plugin that it names.
+_OWN = ("opt/cni/bin/kubedrill-bridge", "usr/local/sbin/kubedrill-cni", "etc/systemd/system/kubedrill-cni.service",
         "etc/systemd/system/kubedrill-cni.path")  # fmt: skip
 # What kind's Dockerfile makes executable (COPY --chmod=0755).
 _PROGRAMS = ("usr/local/bin/", "kind/bin/")
@@ -144,7 +144,9 @@ def _add_files(
         path = str(file.relative_to(files))
         _add(tar, f"files/{path}", file, mode(path))
     for path in _OWN:
-        _add(tar, f"own/{path}", paths.repository() / "images/files" / path, 0o755 if "/sbin/" in path else 0o644)
+        _add(
+            tar, f"own/{path}", paths.repository() / "images/files" / path, 0o644 if path.startswith("etc/") else 0o755
+        )
     _add(tar, "own/kind/bin/kubedrill-help", _folder() / "kubedrill-help", 0o755)
     _add_text(tar, "own/kind/version", kubernetes)
 
