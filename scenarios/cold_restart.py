@@ -33,6 +33,12 @@ def cold_restart(lab: Lab) -> None:
     run(lab)
 
 
+@scenario(control_planes=1, workers=1, slow=True)
+def cold_restart_engine(lab: Lab) -> None:
+    """The same, and then Docker's engine is stopped and started under the nodes; refused where other containers run."""
+    run(lab, engine=True)
+
+
 def run(lab: Lab, *, enabled: bool = True, engine: bool = False) -> None:
     """The drill.
 
