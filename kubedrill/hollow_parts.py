@@ -22,8 +22,12 @@ DIRECTORY = "/etc/kubedrill-hollow"
 UNIT = "kubedrill-hollow.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 _LEASES = "kube-node-lease"
-# A thousand nodes renew a hundred leases a second; kwok's four at once fall behind when an answer takes 40 ms.
-_LEASES_AT_ONCE = 16
+# A thousand nodes renew a hundred leases a second; kwok's own four at once fall behind when an answer takes 40 ms. The
+# others are kwok's own, which it forgets when some are given (pkg/apis/config/v1alpha1/zz_generated.defaults.go).
+_OPTIONS = {
+    "nodeLeaseParallelism": 16, "nodePlayStageParallelism": 4, "podPlayStageParallelism": 4,
+    "podsOnNodeSyncParallelism": 1, "enablePodsOnNodeSyncListPager": True, "cidr": "10.0.0.0/24",
+}  # fmt: skip
 
 
 def name(number: int) -> str:
@@ -65,9 +69,8 @@ def stages(version: str) -> str:
     Args:
         version: of the kubelet that a node is said to have.
     """
-    options = {"nodeLeaseParallelism": _LEASES_AT_ONCE}
     return to_yaml([
-        {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokConfiguration", "options": options},
+        {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokConfiguration", "options": _OPTIONS},
         _stage("node-ready", "Node", _unless('.status.conditions.[] | select( .type == "Ready" ) | .status', "True"), {
             "statusTemplate": _NODE.replace("VERSION", version),
         }),

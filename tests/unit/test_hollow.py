@@ -36,6 +36,10 @@ class TestParts:
     def test_the_stages_are_of_nodes_and_pods(self) -> None:
         options, *stages = yaml.safe_load_all(parts.stages("v1.37.2"))
         assert options["options"]["nodeLeaseParallelism"] >= 10
+        # Without a figure kwok refuses to start: none has a default once one is given.
+        assert options["options"].keys() >= {
+            "nodePlayStageParallelism", "podPlayStageParallelism", "podsOnNodeSyncParallelism",
+        }  # fmt: skip
         assert [stage["spec"]["resourceRef"]["kind"] for stage in stages] == ["Node", "Pod", "Pod", "Pod"]
         template = stages[0]["spec"]["next"]["statusTemplate"]
         assert "kubeletVersion: v1.37.2" in template

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from fake_kubernetes import ADMIN
-from fakes import FakeNode, FakeProvider, Stored
+from fakes import Call, FakeNode, FakeProvider, Stored
 
 from kubedrill import checkpoints, cluster, commands, insights, lifecycle, operations, status
 from kubedrill.cluster import Cluster, Lab
@@ -20,6 +20,7 @@ from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, PodSna
 from kubedrill.lifecycle import Seen
 from kubedrill.providers.base import NetworkSpec, NodeSpec, Provider, Role
 from kubedrill.providers.docker_engine import Engine
+from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 from kubedrill.wait import until
 
@@ -123,6 +124,26 @@ class TestOrder:
         lifecycle.start(world.cluster, Console())
         up = [name for _, name in world.happened("start")]
         assert [set(up[:1]), set(up[1:4]), set(up[4:])] == [BALANCER, PLANES, WORKERS]
+
+    def test_members_of_etcd_start_one_after_another_each_once_the_one_before_serves(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that has started and does not serve yet costs those that ask it 7 s."""
+        monkeypatch.setattr(lifecycle, "_ETCD", 0.05)
+        silent = {"lab-control-plane-2"}
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            return Result(7, "", "") if "2381" in call.line and node.name in silent else None
+
+        world.provider.script = answer
+        lifecycle.stop(world.cluster, Console())
+        world.provider.events.clear()
+        lifecycle.start(world.cluster, Console())
+        planes = [(event[0], event[1].removeprefix("lab-control-plane-")) for event in world.provider.events
+                  if "control-plane" in event[1] and (event[0] == "start" or (event[0] == "run" and "2381" in event[-1]))]  # fmt: skip
+        assert [one for one, before in zip(planes, [("", ""), *planes], strict=False) if one != before] == [
+            ("start", "1"), ("run", "1"), ("start", "2"), ("run", "2"), ("start", "3"),
+        ]  # fmt: skip
 
     def test_one_that_cannot_does_not_keep_the_others(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         stop = FakeNode.stop
