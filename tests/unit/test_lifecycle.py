@@ -139,8 +139,10 @@ class TestOrder:
         lifecycle.stop(world.cluster, Console())
         world.provider.events.clear()
         lifecycle.start(world.cluster, Console())
-        planes = [(event[0], event[1].removeprefix("lab-control-plane-")) for event in world.provider.events
-                  if "control-plane" in event[1] and (event[0] == "start" or (event[0] == "run" and "2381" in event[-1]))]  # fmt: skip
+        planes = [
+            (event[0], event[1].removeprefix("lab-control-plane-")) for event in world.provider.events
+            if "control-plane" in event[1] and (event[0] == "start" or (event[0] == "run" and "2381" in event[-1]))
+        ]  # fmt: skip
         assert [one for one, before in zip(planes, [("", ""), *planes], strict=False) if one != before] == [
             ("start", "1"), ("run", "1"), ("start", "2"), ("run", "2"), ("start", "3"),
         ]  # fmt: skip
