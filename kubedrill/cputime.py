@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 # Cores that were busy for a larger share of a run leave open whether the cluster was late, or they were.
 SATURATED = 0.85
+# A host that took more of them in a moment leaves it open for that moment. Unlike busy cores, no drill can cause it.
+TAKEN = 0.25
+# Seconds before and after a moment that belong to it: what its host takes is told by the second.
+_AROUND = 1.0
 # How a reason ends that says so.
 TOO_BUSY = "too busy for a verdict on this"
 
@@ -61,3 +67,61 @@ def saturated(before: CpuTime | None, after: CpuTime | None) -> str:
     if known is None or known[0] < SATURATED:
         return ""
     return f"this computer's cores were {between(before, after)}: {TOO_BUSY}"
+
+
+class Diary:
+    """What the cores did, second by second.
+
+    Args:
+        now: seconds since the start of the run.
+        read: tells what they have done so far.
+    """
+
+    def __init__(self, now: Callable[[], float], read: Callable[[], CpuTime | None] = read) -> None:
+        self._now, self._read = now, read
+        self._noted: list[tuple[float, CpuTime]] = []
+        self._stop = threading.Event()
+        # A daemon, so that a program that forgets to stop it can still end.
+        self._thread = threading.Thread(target=self._run, name="cores", daemon=True)
+
+    def start(self) -> None:
+        """Begin to note."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Note no more."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def note(self) -> None:
+        """Note what they have done until now."""
+        if (seen := self._read()) is not None:
+            self._noted.append((self._now(), seen))
+
+    def taken(self, moments: Sequence[tuple[float, float]]) -> str:
+        """Why what went wrong in some moments may be the host's doing.
+
+        Args:
+            moments: from when to when, in seconds since the start of the run.
+
+        Returns:
+            '' where there are none, or where the host left this computer its cores in one of them.
+        """
+        shares = [self._taken(start - _AROUND, end + _AROUND) for start, end in moments]
+        if not shares or min(shares) < TAKEN:
+            return ""
+        return f"just then {min(shares):.0%} or more of this computer's cores were taken by its host: {TOO_BUSY}"
+
+    def _taken(self, start: float, end: float) -> float:
+        """The share of the cores that the host took, at least from a start until an end."""
+        before = [seen for at, seen in self._noted if at <= start] or [seen for _, seen in self._noted[:1]]
+        after = [seen for at, seen in self._noted if at >= end] or [seen for _, seen in self._noted[-1:]]
+        known = shares(before[-1], after[0]) if before and after else None
+        return known[1] if known else 0.0
+
+    def _run(self) -> None:
+        self.note()
+        while not self._stop.wait(1):
+            self.note()
+        self.note()

@@ -162,7 +162,8 @@ class Lab:
         if silent:
             why = f"before any fault nothing succeeded on: {', '.join(silent)}"
             # What has never answered does not wait for a core.
-            raise Untrustworthy(self._doubtful(why) if all(map(self.monitor.has_worked, silent)) else why)
+            excuse = self._excuse() if all(map(self.monitor.has_worked, silent)) else ""
+            raise Untrustworthy(f"{why} ({excuse})" if excuse else why)
 
     def _names(self) -> resolving.Told:
         dns = self.api.pods("kube-system", "k8s-app=kube-dns")
@@ -332,11 +333,17 @@ class Lab:
             between: only the gaps that begin in this part of the run.
             when: that part in words.
         """
-        self._add(rules.gap(self.monitor.lane(lane).title, self.figures(lane), at_most, between, when))
+        figures = self.figures(lane)
+        moments = [
+            (start, end) for start, end in figures.windows
+            if end - start > at_most and (between is None or between[0] <= start < between[1])
+        ]  # fmt: skip
+        self._add(rules.gap(self.monitor.lane(lane).title, figures, at_most, between, when), moments)
 
     def require_no_failure(self, lane: str) -> None:
         """Require that every question of a lane was answered well."""
-        self._add(rules.no_failure(self.monitor.lane(lane).title, self.figures(lane)))
+        figures = self.figures(lane)
+        self._add(rules.no_failure(self.monitor.lane(lane).title, figures), figures.windows)
 
     def require_writes(self, restored: Restored | None = None) -> None:
         """Require that every acknowledged write is there, in order.
@@ -365,16 +372,19 @@ class Lab:
     def _too_slow(self) -> str:
         return f"nodes are {self.cluster.slow:g} times slower than real hardware, too slow for a verdict on this"
 
-    def _excuse(self) -> str:
-        """Why what was late may have been the computer's doing, '' where it was the cluster's."""
-        return self._too_slow() if self.cluster.slow > 1 else cputime.saturated(self._cpu, cputime.read())
+    def _excuse(self, moments: Sequence[tuple[float, float]] = ()) -> str:
+        """Why what was late may have been the computer's doing, '' where it was the cluster's.
 
-    def _doubtful(self, what: str) -> str:
-        return f"{what} ({excuse})" if (excuse := self._excuse()) else what
+        Args:
+            moments: when it was late, where that is known.
+        """
+        if self.cluster.slow > 1:
+            return self._too_slow()
+        return cputime.saturated(self._cpu, cputime.read()) or self.monitor.cores.taken(moments)
 
-    def _add(self, one: Requirement) -> None:
-        if not one.ok and one.rule.get("kind") in rules.TIMED and self._excuse():
-            self.doubts.append(self._doubtful(f"{one.text}: {one.measured}"))
+    def _add(self, one: Requirement, moments: Sequence[tuple[float, float]] = ()) -> None:
+        if not one.ok and one.rule.get("kind") in rules.TIMED and (excuse := self._excuse(moments)):
+            self.doubts.append(f"{one.text}: {one.measured} ({excuse})")
         self.doubts += rules.undecided([one])
         self.requirements.append(one)
         self._narrator.step(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kubedrill import availability, linearizability, porcupine, slowness
+from kubedrill import availability, cputime, linearizability, porcupine, slowness
 from kubedrill.availability import Restored, WritesCheck
 from kubedrill.cluster import Cluster
 from kubedrill.errors import KubedrillError
@@ -67,6 +67,7 @@ class Monitor:
         self._found: dict[str, tuple[int, ...]] | None = None
         self._doubts: list[str] = []
         self._off: list[tuple[float, float]] = []
+        self.cores = cputime.Diary(now)
 
     def names(self) -> list[str]:
         """The lanes that this process asks; those of the pod are known only at the end."""
@@ -98,6 +99,7 @@ class Monitor:
         for probe in self._probes(way):
             file = self._folder / "samples" / f"{probe.lane.name}.jsonl"
             self._samplers[probe.lane.name] = Sampler(probe, RunPace(self._now), file, timeout=self._timeout)
+        self.cores.start()
         for sampler in self._samplers.values():
             sampler.start()
 
@@ -107,6 +109,7 @@ class Monitor:
             return
         self._end = self._now()
         self._recordings = stop_all(list(self._samplers.values()))
+        self.cores.stop()
         for name, recording in self._recordings.items():
             self._doubts += [f"the probe of {name} broke: {what}" for what in recording.broken]
         self._take_from_the_pod()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kubedrill import cputime
-from kubedrill.cputime import CpuTime
+from kubedrill.cputime import CpuTime, Diary
 
 
 def test_the_first_line_of_stat(tmp_path: Path) -> None:
@@ -32,3 +32,56 @@ def test_full_cores_are_told_with_their_figures() -> None:
 def test_cores_with_time_to_spare_excuse_nothing() -> None:
     assert cputime.saturated(CpuTime(100, 50, 0), CpuTime(300, 82, 0)) == ""
     assert cputime.saturated(None, CpuTime(300, 82, 0)) == ""
+
+
+class TestDiary:
+    """A computer with two cores, whose host takes both of them from second 10 to 13."""
+
+    def diary(self) -> Diary:
+        second = [0]
+
+        def read() -> CpuTime:
+            at = second[0]
+            return CpuTime(total=200 * at, idle=100 * at, stolen=200 * min(max(at - 10, 0), 3))
+
+        made = Diary(lambda: float(second[0]), read)
+        for second[0] in range(20):
+            made.note()
+        return made
+
+    def test_what_went_wrong_while_the_host_took_the_cores(self) -> None:
+        assert self.diary().taken([(10.4, 12.9)]) == (
+            "just then 60% or more of this computer's cores were taken by its host: too busy for a verdict on this"
+        )
+
+    def test_what_went_wrong_at_another_time(self) -> None:
+        assert self.diary().taken([(4.0, 7.5)]) == ""
+
+    def test_one_moment_without_an_excuse_is_enough(self) -> None:
+        assert self.diary().taken([(10.4, 12.9), (16.2, 16.4)]) == ""
+
+    def test_nothing_went_wrong(self) -> None:
+        assert self.diary().taken([]) == ""
+
+    def test_at_the_edges_what_is_known_counts(self) -> None:
+        diary = self.diary()
+        assert diary.taken([(0.1, 0.2)]) == ""
+        assert diary.taken([(18.5, 30.0)]) == ""
+
+    def test_without_a_proc(self) -> None:
+        diary = Diary(lambda: 0.0, lambda: None)
+        diary.note()
+        assert diary.taken([(0.0, 1.0)]) == ""
+
+    def test_it_notes_by_itself(self) -> None:
+        noted = []
+
+        def read() -> CpuTime:
+            noted.append(True)
+            return CpuTime(len(noted), 0, 0)
+
+        diary = Diary(lambda: 0.0, read)
+        diary.start()
+        diary.stop()
+        diary.stop()
+        assert len(noted) >= 2, "at its start and at its end, however short"

@@ -57,6 +57,18 @@ class Clock:
         self.time += seconds
 
 
+class FakeCores:
+    """Cores that the host took in a part of the run."""
+
+    def __init__(self) -> None:
+        self.away = (0.0, 0.0)
+
+    def taken(self, moments: Sequence[tuple[float, float]]) -> str:
+        """All of the moments must be in that part."""
+        inside = [self.away[0] <= start and end <= self.away[1] for start, end in moments]
+        return "the host had them" if inside and all(inside) else ""
+
+
 class FakeMonitor:
     """Lanes whose figures a test sets."""
 
@@ -73,6 +85,7 @@ class FakeMonitor:
         self.judgement = Judgement("linearizable", "all of it", 20, 9)
         self.restored: list[Restored | None] = []
         self.faults: Sequence[tuple[float, float]] = ()
+        self.cores = FakeCores()
 
     def start(self, inside: str) -> None:
         """Begin."""
@@ -728,6 +741,17 @@ class TestFullCores:
         full.lab.require_downtime("service", 2)
         (doubt,) = full.lab.doubts
         assert "95% busy, 5% taken by its host: too busy for a verdict on this" in doubt
+
+    def test_the_host_took_the_cores_just_then(self, world: World) -> None:
+        world.monitor.gaps, world.monitor.cores.away = ((1.0, 2.5), (10.0, 17.0), (30.0, 32.5)), (9.0, 40.0)
+        world.lab.require_downtime("api-read", 2)
+        (doubt,) = world.lab.doubts
+        assert doubt.endswith("longest gap 7.00 s (the host had them)"), "the gap that was short enough needs no excuse"
+
+    def test_the_host_took_them_at_another_time(self, world: World) -> None:
+        world.monitor.gaps, world.monitor.cores.away = ((10.0, 17.0), (30.0, 32.5)), (9.0, 20.0)
+        world.lab.require_downtime("api-read", 2)
+        assert world.lab.doubts == []
 
     def test_one_that_is_met_is_met(self, full: World) -> None:
         full.lab.require_downtime("service", 2)
