@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +69,7 @@ def saturated(before: CpuTime | None, after: CpuTime | None) -> str:
 
 
 class Diary:
-    """What the cores did, second by second.
+    """What the cores did in a run: from its making on, with a note each second while something notes.
 
     Args:
         now: seconds since the start of the run.
@@ -79,49 +78,33 @@ class Diary:
 
     def __init__(self, now: Callable[[], float], read: Callable[[], CpuTime | None] = read) -> None:
         self._now, self._read = now, read
-        self._noted: list[tuple[float, CpuTime]] = []
-        self._stop = threading.Event()
-        # A daemon, so that a program that forgets to stop it can still end.
-        self._thread = threading.Thread(target=self._run, name="cores", daemon=True)
-
-    def start(self) -> None:
-        """Begin to note."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Note no more."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._notes: list[tuple[float, CpuTime]] = []
+        self.note()
 
     def note(self) -> None:
         """Note what they have done until now."""
         if (seen := self._read()) is not None:
-            self._noted.append((self._now(), seen))
+            self._notes.append((self._now(), seen))
 
-    def taken(self, moments: Sequence[tuple[float, float]]) -> str:
-        """Why what went wrong in some moments may be the host's doing.
+    def excuse(self, moments: Sequence[tuple[float, float]] = ()) -> str:
+        """Why what was late may have been this computer's doing; '' where it was not.
 
         Args:
-            moments: from when to when, in seconds since the start of the run.
-
-        Returns:
-            '' where there are none, or where the host left this computer its cores in one of them.
+            moments: when it was late, where that is known: (start, end), in seconds of the run.
         """
-        shares = [self._taken(start - _AROUND, end + _AROUND) for start, end in moments]
+        first = self._notes[0][1] if self._notes else None
+        return saturated(first, self._read()) or self._taken(moments)
+
+    def _taken(self, moments: Sequence[tuple[float, float]]) -> str:
+        """Empty, too, where the host left this computer its cores in one of the moments."""
+        shares = [self._share(start - _AROUND, end + _AROUND) for start, end in moments]
         if not shares or min(shares) < TAKEN:
             return ""
         return f"just then {min(shares):.0%} or more of this computer's cores were taken by its host: {TOO_BUSY}"
 
-    def _taken(self, start: float, end: float) -> float:
+    def _share(self, start: float, end: float) -> float:
         """The share of the cores that the host took, at least from a start until an end."""
-        before = [seen for at, seen in self._noted if at <= start] or [seen for _, seen in self._noted[:1]]
-        after = [seen for at, seen in self._noted if at >= end] or [seen for _, seen in self._noted[-1:]]
+        before = [seen for at, seen in self._notes if at <= start] or [seen for _, seen in self._notes[:1]]
+        after = [seen for at, seen in self._notes if at >= end] or [seen for _, seen in self._notes[-1:]]
         known = shares(before[-1], after[0]) if before and after else None
         return known[1] if known else 0.0
-
-    def _run(self) -> None:
-        self.note()
-        while not self._stop.wait(1):
-            self.note()
-        self.note()

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from kubedrill import cputime, kube, slowness
+from kubedrill import kube, slowness
 from kubedrill.availability import Restored
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
@@ -63,7 +63,6 @@ class Lab:
         self.targets: dict[str, str] = {}
         self.facts: dict[str, str] = {}
         self.doubts: list[str] = []
-        self._cpu = cputime.read()
         if cluster.slow > 1:
             self.fact("nodes are slower than real hardware", f"{cluster.slow:g} times")
 
@@ -334,10 +333,7 @@ class Lab:
             when: that part in words.
         """
         figures = self.figures(lane)
-        moments = [
-            (start, end) for start, end in figures.windows
-            if end - start > at_most and (between is None or between[0] <= start < between[1])
-        ]  # fmt: skip
+        moments = rules.gaps(figures, between, at_most)
         self._add(rules.gap(self.monitor.lane(lane).title, figures, at_most, between, when), moments)
 
     def require_no_failure(self, lane: str) -> None:
@@ -373,14 +369,8 @@ class Lab:
         return f"nodes are {self.cluster.slow:g} times slower than real hardware, too slow for a verdict on this"
 
     def _excuse(self, moments: Sequence[tuple[float, float]] = ()) -> str:
-        """Why what was late may have been the computer's doing, '' where it was the cluster's.
-
-        Args:
-            moments: when it was late, where that is known.
-        """
-        if self.cluster.slow > 1:
-            return self._too_slow()
-        return cputime.saturated(self._cpu, cputime.read()) or self.monitor.cores.taken(moments)
+        """Why what was late, in those moments, may have been the computer's doing; '' where it was the cluster's."""
+        return self._too_slow() if self.cluster.slow > 1 else self.monitor.cores.excuse(moments)
 
     def _add(self, one: Requirement, moments: Sequence[tuple[float, float]] = ()) -> None:
         if not one.ok and one.rule.get("kind") in rules.TIMED and (excuse := self._excuse(moments)):

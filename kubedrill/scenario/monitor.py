@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kubedrill import availability, cputime, linearizability, porcupine, slowness
+from kubedrill import availability, linearizability, porcupine, slowness
 from kubedrill.availability import Restored, WritesCheck
 from kubedrill.cluster import Cluster
+from kubedrill.cputime import Diary
 from kubedrill.errors import KubedrillError
 from kubedrill.history import Lane, LaneFigures, Sample, write_samples
 from kubedrill.linearizability import Judgement
 from kubedrill.probes import inpod, manifest
 from kubedrill.probes.access import access
 from kubedrill.probes.base import Probe
+from kubedrill.probes.cores import Cores
 from kubedrill.probes.operations import Operations
 from kubedrill.probes.read import ApiRead, HttpService
 from kubedrill.probes.sampler import Recording, RunPace, Sampler, stop_all
@@ -67,7 +69,8 @@ class Monitor:
         self._found: dict[str, tuple[int, ...]] | None = None
         self._doubts: list[str] = []
         self._off: list[tuple[float, float]] = []
-        self.cores = cputime.Diary(now)
+        self.cores = Diary(now)
+        self._noting: Sampler | None = None
 
     def names(self) -> list[str]:
         """The lanes that this process asks; those of the pod are known only at the end."""
@@ -99,7 +102,8 @@ class Monitor:
         for probe in self._probes(way):
             file = self._folder / "samples" / f"{probe.lane.name}.jsonl"
             self._samplers[probe.lane.name] = Sampler(probe, RunPace(self._now), file, timeout=self._timeout)
-        self.cores.start()
+        self._noting = Sampler(Cores(self.cores), RunPace(self._now))
+        self._noting.start()
         for sampler in self._samplers.values():
             sampler.start()
 
@@ -109,7 +113,8 @@ class Monitor:
             return
         self._end = self._now()
         self._recordings = stop_all(list(self._samplers.values()))
-        self.cores.stop()
+        if self._noting is not None:
+            self._noting.stop()
         for name, recording in self._recordings.items():
             self._doubts += [f"the probe of {name} broke: {what}" for what in recording.broken]
         self._take_from_the_pod()

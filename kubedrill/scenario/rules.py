@@ -14,6 +14,16 @@ from kubedrill.linearizability import Judgement
 TIMED = ("gap", "no-failure")
 
 
+def gaps(
+    figures: LaneFigures, between: tuple[float, float] | None, longer: float = 0
+) -> tuple[tuple[float, float], ...]:
+    """The gaps of a lane, (start, end), that begin in a part of the run and are longer than so many seconds."""
+    return tuple(
+        (start, end) for start, end in figures.windows
+        if end - start > longer and (between is None or between[0] <= start < between[1])
+    )  # fmt: skip
+
+
 def gap(
     title: str, figures: LaneFigures, at_most: float, between: tuple[float, float] | None, when: str = ""
 ) -> Requirement:
@@ -26,8 +36,7 @@ def gap(
         between: only gaps that begin in this part of the run; None for all.
         when: that part in words.
     """
-    gaps = [end - start for start, end in figures.windows if between is None or between[0] <= start < between[1]]
-    longest = max(gaps, default=0.0)
+    longest = max((end - start for start, end in gaps(figures, between)), default=0.0)
     rule = {"kind": "gap", "lane": figures.lane, "at_most": at_most, "between": list(between) if between else None,
             "when": when}  # fmt: skip
     what = f"no gap longer than {at_most:g} s" if at_most else "never away"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kubedrill import cputime
 from kubedrill.cputime import CpuTime, Diary
+from kubedrill.probes.cores import Cores
 
 
 def test_the_first_line_of_stat(tmp_path: Path) -> None:
@@ -50,38 +51,42 @@ class TestDiary:
         return made
 
     def test_what_went_wrong_while_the_host_took_the_cores(self) -> None:
-        assert self.diary().taken([(10.4, 12.9)]) == (
+        assert self.diary().excuse([(10.4, 12.9)]) == (
             "just then 60% or more of this computer's cores were taken by its host: too busy for a verdict on this"
         )
 
     def test_what_went_wrong_at_another_time(self) -> None:
-        assert self.diary().taken([(4.0, 7.5)]) == ""
+        assert self.diary().excuse([(4.0, 7.5)]) == ""
 
     def test_one_moment_without_an_excuse_is_enough(self) -> None:
-        assert self.diary().taken([(10.4, 12.9), (16.2, 16.4)]) == ""
+        assert self.diary().excuse([(10.4, 12.9), (16.2, 16.4)]) == ""
 
     def test_nothing_went_wrong(self) -> None:
-        assert self.diary().taken([]) == ""
+        assert self.diary().excuse([]) == ""
 
     def test_at_the_edges_what_is_known_counts(self) -> None:
         diary = self.diary()
-        assert diary.taken([(0.1, 0.2)]) == ""
-        assert diary.taken([(18.5, 30.0)]) == ""
+        assert diary.excuse([(0.1, 0.2)]) == ""
+        assert diary.excuse([(18.5, 30.0)]) == ""
 
     def test_without_a_proc(self) -> None:
         diary = Diary(lambda: 0.0, lambda: None)
         diary.note()
-        assert diary.taken([(0.0, 1.0)]) == ""
+        assert diary.excuse([(0.0, 1.0)]) == ""
 
-    def test_it_notes_by_itself(self) -> None:
-        noted = []
+    def test_full_cores_excuse_it_whenever_it_was(self) -> None:
+        times = iter([CpuTime(100, 50, 0), CpuTime(300, 65, 8)])
+        assert "92% busy, 4% taken by its host" in Diary(lambda: 0.0, lambda: next(times)).excuse()
+
+    def test_a_sampler_notes_each_second_and_at_the_end(self) -> None:
+        noted: list[CpuTime] = []
 
         def read() -> CpuTime:
-            noted.append(True)
-            return CpuTime(len(noted), 0, 0)
+            noted.append(CpuTime(len(noted) + 1, 0, 0))
+            return noted[-1]
 
-        diary = Diary(lambda: 0.0, read)
-        diary.start()
-        diary.stop()
-        diary.stop()
-        assert len(noted) >= 2, "at its start and at its end, however short"
+        cores = Cores(Diary(lambda: 0.0, read))
+        assert cores.lane.interval == 1
+        assert cores.ask(1) == ("ok", "")
+        cores.close()
+        assert len(noted) == 3
