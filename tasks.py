@@ -231,7 +231,7 @@ def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = Fals
     iterable=["compare"],
     help={
         "runs": "how often each figure is taken (default: 3)",
-        "only": "one group: tasks, single, small, large, ten, scale, restart",
+        "only": "one group: tasks, single, small, large, ten, scale, nodes, restart, drill",
         "json": "write the figures, and the machine that they were taken on, to this file as well",
         "compare": "a file of --json to compare with; given twice, the two are compared and nothing is measured",
         "peer": "kind: bring up its clusters in turn with ours, of the same binaries, and print ratios (1+2 and 3+2)",

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kubedrill import checkpoints, cluster, lifecycle, paths, shell, spec
+from kubedrill import checkpoints, checks, cluster, lifecycle, paths, scaling, shell, spec
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec
 from kubedrill.images import build
 from kubedrill.providers.base import Node
+from kubedrill.scenario import Scenario, runner, workload
+from kubedrill.scenario.lab import Lab as Drilling
 
 # The sizes of clusters that are brought up: control planes, workers, and the goal for the time that it takes.
 SIZES = {
@@ -22,7 +24,7 @@ SIZES = {
     "large": (3, 2, "at most 45 s"),
     "ten": (1, 10, ""),
 }
-GROUPS = ("tasks", *SIZES, "scale", "restart")
+GROUPS = ("tasks", *SIZES, "scale", "nodes", "restart", "drill")
 # MiB that a node's processes hold: what its cgroup is charged for, without file cache that can be dropped.
 MEMORY = (
     "sh",
@@ -36,6 +38,8 @@ MEMORY = (
 DISK = ("sh", "-c", "du -xsm /var | cut -f1")
 # How many workers the figure 'each further worker' is taken over.
 _FURTHER = 4
+# Seconds that the drill which is about nothing looks on.
+_LOOK = 5
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,12 @@ def measure(place: Lab, console: Console, *, runs: int, only: str) -> list[Figur
             figures += _bring_up(place, console, runs, control_planes, workers, goal)
     if "scale" in wanted:
         figures += _further_workers(place, console, runs)
+    if "nodes" in wanted:
+        figures += _node_more_and_less(place, console, runs)
     if "restart" in wanted:
         figures += _off_and_on(place, console, runs)
+    if "drill" in wanted:
+        figures += _drill(place, console, runs)
     return figures
 
 
@@ -161,6 +169,67 @@ def _further_workers(place: Lab, console: Console, runs: int) -> list[Figure]:
         Figure("memory of a worker", "MiB", tuple(memory), "at most 120 MiB"),
         Figure("disk of a worker", "MiB", tuple(disk), "at most 50 MiB"),
     ]
+
+
+def _node_more_and_less(place: Lab, console: Console, runs: int) -> list[Figure]:
+    """A worker, then a second control plane with its balancer, and both away again: each time on the same 1+1."""
+    asked = spec_of(1, 1)
+    taken: dict[str, list[float]] = {}
+
+    def timed(what: str, work: Callable[[], object]) -> None:
+        taken.setdefault(what, []).append(seconds(work))
+
+    cluster.up(place, asked, console, merge=False)
+    try:
+        for _ in range(runs):
+            for what, control_plane in (("a worker", False), ("a second control plane, with a balancer", True)):
+                there = cluster.attach(place.provider, asked.name)
+                timed(f"add {what}", lambda control_plane=control_plane, there=there: scaling.add(  # type: ignore[misc]
+                    place, there, console, control_plane=control_plane))  # fmt: skip
+            for what, key in (("a second control plane, with a balancer", "control-plane-2"), ("a worker", "worker-2")):
+                there = cluster.attach(place.provider, asked.name)
+                timed(f"remove {what}", lambda there=there, key=key: scaling.remove(  # type: ignore[misc]
+                    place.provider, there, there.node(key), console))  # fmt: skip
+    finally:
+        cluster.down(place.provider, asked.name, console)
+    return [Figure(what, "s", tuple(values), "") for what, values in taken.items()]
+
+
+def _drill(place: Lab, console: Console, runs: int) -> list[Figure]:
+    """What every drill costs, whatever it is about: one that does nothing but look on for a while, on 1+1."""
+    asked = spec_of(1, 1)
+    takes, begins, ends = [], [], []
+    there = cluster.up(place, asked, console, merge=False)
+    try:
+        for _ in range(runs):
+            at: list[float] = []
+            drill = Scenario("looking-on", "Look on, and break nothing.", "", _looking_on(at), {})
+            began = time.monotonic()
+            runner.run(drill, there, console)
+            ended = time.monotonic()
+            begins.append(at[0] - _LOOK - began)
+            ends.append(ended - at[0])
+            takes.append(ended - began - _LOOK)
+    finally:
+        cluster.down(place.provider, asked.name, console)
+    return [
+        Figure("a drill's own time, without what it is about", "s", tuple(takes), ""),
+        Figure("of it, until all is sampled", "s", tuple(begins), ""),
+        Figure("of it, healing, clearing and the report", "s", tuple(ends), ""),
+    ]
+
+
+def _looking_on(at: list[float]) -> Callable[[Drilling], None]:
+    def body(lab: Drilling) -> None:
+        lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
+        lab.expect("a pod of hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1),
+                   within=60)  # fmt: skip
+        lab.baseline(_LOOK)
+        at.append(time.monotonic())
+        lab.verify()
+        lab.require_writes()
+
+    return body
 
 
 def _off_and_on(place: Lab, console: Console, runs: int) -> list[Figure]:

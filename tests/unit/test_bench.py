@@ -18,6 +18,7 @@ from kubedrill.bench.compare import Bench
 from kubedrill.bench.measure import Figure
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, InvalidSpec, KubedrillError
+from kubedrill.scenario import Scenario
 from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 
@@ -88,6 +89,59 @@ class TestMeasure:
         assert [(one.what, one.values) for one in figures] == [
             ("each further worker", (2.0,)), ("memory of a worker", (78.0,)), ("disk of a worker", (19.0,)),
         ]  # fmt: skip
+
+    def test_a_node_more_and_less(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        there = SimpleNamespace(node=lambda key: key)
+        done: list[object] = []
+
+        def add(_lab: object, _cluster: object, _console: object, *, control_plane: bool) -> None:
+            done.append("a control plane" if control_plane else "a worker")
+            place.clock += 9 if control_plane else 4
+
+        def remove(_provider: object, _cluster: object, node: str, _console: object) -> None:
+            done.append(node)
+            place.clock += 3 if node.startswith("control-plane") else 1
+
+        monkeypatch.setattr(measure.cluster, "attach", lambda _provider, _name: there)
+        monkeypatch.setattr(measure.scaling, "add", add)
+        monkeypatch.setattr(measure.scaling, "remove", remove)
+        figures = measure.measure(lab(place), Console(), runs=2, only="nodes")
+        assert done == ["a worker", "a control plane", "control-plane-2", "worker-2"] * 2
+        assert [(one.what, one.values) for one in figures] == [
+            ("add a worker", (4.0, 4.0)),
+            ("add a second control plane, with a balancer", (9.0, 9.0)),
+            ("remove a second control plane, with a balancer", (3.0, 3.0)),
+            ("remove a worker", (1.0, 1.0)),
+        ]
+        assert place.ups == place.downs == ["1+1"]
+
+    def test_what_every_drill_costs(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Looked:
+            """A drill in which all but looking on takes a second a step."""
+
+            def apply(self, *_objects: object) -> None:
+                place.clock += 1
+
+            def expect(self, *_words: object, within: float) -> None:
+                place.clock += 1
+
+            def baseline(self, seconds: float) -> None:
+                place.clock += 1 + seconds
+
+            def verify(self) -> None:
+                place.clock += 1
+
+            def require_writes(self) -> None:
+                place.clock += 1
+
+        def run(drill: Scenario, _cluster: object, _console: object) -> None:
+            drill.body(Looked())  # type: ignore[arg-type]
+            place.clock += 2
+
+        monkeypatch.setattr(measure.runner, "run", run)
+        figures = measure.measure(lab(place), Console(), runs=1, only="drill")
+        assert [one.values for one in figures] == [(7.0,), (3.0,), (4.0,)]
+        assert place.ups == place.downs == ["1+1"]
 
     def test_no_cluster_is_left_when_a_figure_cannot_be_taken(self, place: Place) -> None:
         place.broken = True
