@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from kubedrill import checks, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
+from kubedrill import checks, etcd_members, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
 from kubedrill.console import Reporter
 from kubedrill.errors import KubedrillError, StepFailed
 from kubedrill.etcd_members import ETCDCTL, forget_member
@@ -118,11 +118,15 @@ class BringUp:
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
         if others and workers:
             joining.append(pool.submit(self._spread_dns, api, leader, list(joining)))
+        prepared = {key: pool.submit(self._prepare, nodes[key], key, discovery) for key in others}
         for key in others:
-            join = pool.submit(self._join, nodes[key], key, discovery)
+            join = pool.submit(self._join_plane, nodes[key], prepared[key])
+            joining.append(join)
             if self.spec.etcd == "stacked":
+                if key == others[-1] and not self._joined(leader):
+                    joining.append(pool.submit(self._hasten_etcd, nodes[key].result(), join))
                 self._etcd_member_serves(leader, key, join)
-            joining += [join, pool.submit(self._wake_kubelet, nodes[key].result(), join)]
+            joining.append(pool.submit(self._wake_kubelet, nodes[key].result(), join))
         for join in joining:
             join.result()
         self._ready(api)
@@ -189,18 +193,41 @@ class BringUp:
         node.write([File(JOINED, "")])
 
     def _join(self, made: Future[Node], key: str, discovery: str) -> None:
+        """Join a worker."""
         node = made.result()
         if self._joined(node):
             return
+        self._describe_join(node, key, discovery)
+        with self._step(f"{node.name}: kubeadm join"):
+            self._kubeadm(node, kubeadm.JOIN)
+        node.write([File(JOINED, "")])
+
+    def _prepare(self, made: Future[Node], key: str, discovery: str) -> None:
+        """The half of a control plane's join that needs no turn: its checks, certificates and manifests."""
+        node = made.result()
+        if self._joined(node):
+            return
+        self._describe_join(node, key, discovery)
+        with self._step(f"{node.name}: kubeadm join, all that may be done at once"):
+            self._kubeadm(node, kubeadm.JOIN_AT_ONCE, part="-begin")
+
+    def _join_plane(self, made: Future[Node], prepared: Future[None]) -> None:
+        """The other half: the kubelet, etcd, and what comes after."""
+        node = made.result()
+        prepared.result()
+        if self._joined(node):
+            return
+        with self._step(f"{node.name}: kubeadm join"):
+            self._kubeadm(node, kubeadm.JOIN_IN_TURN)
+        node.write([File(JOINED, "")])
+
+    def _describe_join(self, node: Node, key: str, discovery: str) -> None:
         config = kubeadm.join_config(self.spec, key, self.addresses, self._machine(), self._keys)
         files = [File(kubeadm.JOIN_CONFIG, config, 0o600), File(kubeadm.DISCOVERY_FILE, discovery, 0o600)]
         if key.startswith("control-plane"):
             files += [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(self._slow()).items()]
         node.write(files)
         self.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
-        with self._step(f"{node.name}: kubeadm join"):
-            self._kubeadm(node, ["kubeadm", "join", "--config", kubeadm.JOIN_CONFIG])
-        node.write([File(JOINED, "")])
 
     def _spread_dns(self, api: Kube, leader: Node, joins: list[Future[None]]) -> None:
         """Move CoreDNS off the first control plane, as kubeadm's documentation advises once other nodes are there.
@@ -242,6 +269,29 @@ class BringUp:
             lambda: leader.run(["sh", "-c", f"{ETCDCTL} member list"], check=False, show=False),
             check, within=_KUBEADM, every=0.5, what=f"etcd's member on {name}",
         )  # fmt: skip
+
+    def _hasten_etcd(self, node: Node, join: Future[None]) -> None:
+        """End the last member of etcd once where it would not serve for 7 s; the kubelet starts it again at once.
+
+        A new member tells its address to the others, and serves clients when it hears of that in the log. Its first
+        snapshot mostly holds that already: then it never hears of it, and tells it again after 7 s (publishV3 and
+        ReqTimeout in etcd's server). A member that starts with data takes no snapshot. The members before are left to
+        wait, since etcd takes no further one until all have been connected for 5 s (HealthInterval), and so is every
+        member of a cluster that somebody uses already.
+        """
+        seen: list[etcd_members.Standing] = []
+
+        def check(result: Result) -> Verdict:
+            seen.append(etcd_members.standing(result.stdout))
+            return join.done() or seen[-1] == "serves" or seen[-2:] == ["overtaken"] * 2, f"it {seen[-1]}"
+
+        self._await(
+            lambda: node.run(["sh", "-c", etcd_members.LOG], check=False, show=False),
+            check, within=_KUBEADM, every=0.2, what=f"the first words of etcd on {node.name}",
+        )  # fmt: skip
+        if seen[-1] == "overtaken" and not join.done():
+            self.console.say(f"{node.name}: etcd is started again, since it missed the word of itself")
+            node.run(["pkill", "--signal", "KILL", "--exact", "etcd"], check=False)
 
     def _wake_kubelet(self, node: Node, join: Future[None]) -> None:
         """Start a joining control plane's kubelet again once its own API server is ready.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from kubedrill.providers.base import Node
 
@@ -12,6 +13,24 @@ ETCDCTL = (
     "crictl exec $(crictl ps --quiet --name etcd) etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt "
     "--cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key"
 )
+
+# What etcd of a control plane has written so far, whatever its pod's identity.
+LOG = "cat /var/log/pods/kube-system_etcd-*/etcd/*.log"
+Standing = Literal["starts", "overtaken", "serves"]
+
+
+def standing(log: str) -> Standing:
+    """How far a new member of etcd has come.
+
+    Args:
+        log: what it wrote.
+
+    Returns:
+        'overtaken' where it has its first snapshot, but has not heard in the log of itself since.
+    """
+    if '"published local member to cluster through raft"' in log:
+        return "serves"
+    return "overtaken" if '"applied snapshot"' in log else "starts"
 
 
 def of(nodes: Sequence[Node]) -> list[Node]:

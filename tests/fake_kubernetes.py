@@ -10,7 +10,7 @@ from fakes import Call, FakeNode, FakeProvider, Stored
 
 from kubedrill.etcd_members import ETCDCTL
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
-from kubedrill.kubeadm import Secrets
+from kubedrill.kubeadm import JOIN_AT_ONCE, Secrets
 from kubedrill.shell import Result
 
 KEYS = Secrets("s3cret.token0123456789ab", "deadbeef" * 8)
@@ -57,6 +57,8 @@ class FakeKubernetes:
                 return OK
             case ("kubeadm", "init", *_):
                 return self._init(node)
+            case ("kubeadm", "join", *_) if list(call.argv) == JOIN_AT_ONCE:
+                return OK
             case ("kubeadm", "join", *_):
                 self.joined(node)
                 return Result(0, "This node has joined the cluster\n", "")

@@ -15,7 +15,7 @@ import yaml
 from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, kube, kubeadm, node_specs
+from kubedrill import bringup, etcd_members, kube, kubeadm, node_specs
 from kubedrill.bringup import BringUp, Made
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
@@ -32,6 +32,8 @@ MADE = Made("kubedrill/node:x", {"v1.37.2": "a-store"}, "flannel:x", MACHINE, ("
 SUBNET = IPv4Network("172.28.0.0/24")
 API_PORT = 16443
 SECRETS = (KEYS.token, KEYS.certificate_key)
+# What etcd writes once it has its first snapshot, and once it hears of itself.
+SNAPSHOT, WORD = '{"msg":"applied snapshot"}\n', '{"msg":"published local member to cluster through raft"}\n'
 # Far below every limit of bring-up (60 s and more), far above what a fake needs.
 SOON = 10
 
@@ -80,6 +82,10 @@ class Run:
         """The nodes that ran a command, in order."""
         return [event[1] for event in self.provider.events if event[0] == "run" and event[2].startswith(beginning)]
 
+    def joins(self) -> list[str]:
+        """The nodes that ran `kubeadm join`, in order; of control planes the part that makes them members."""
+        return [event[1] for event in self.provider.events if event[0] == "run" and joins(event[2])]
+
     def node(self, name: str) -> FakeNode:
         """One of its nodes."""
         return self.provider.node(name)
@@ -125,6 +131,11 @@ def spec_of(control_planes: int = 1, workers: int = 2, **others: Any) -> Cluster
     return ClusterSpec(control_planes=control_planes, workers=workers, **others)
 
 
+def joins(line: str) -> bool:
+    """Whether a command makes a node part of the cluster: not the half of a join that needs no turn."""
+    return line.startswith("kubeadm join") and line != shlex.join(kubeadm.JOIN_AT_ONCE)
+
+
 def fail(
     node_name: str, beginning: str, output: str = "boom", status: int = 1
 ) -> Callable[[FakeNode, Call], Result | None]:
@@ -142,7 +153,7 @@ class TestOrder:
         run.up(spec_of())
         assert run.provider.names() == ["lab-control-plane-1", "lab-worker-1", "lab-worker-2"]
         assert run.ran("kubeadm init") == ["lab-control-plane-1"]
-        assert sorted(run.ran("kubeadm join")) == ["lab-worker-1", "lab-worker-2"]
+        assert sorted(run.joins()) == ["lab-worker-1", "lab-worker-2"]
         assert run.published == [ADMIN]
         for name in run.provider.names():
             assert JOINED in run.node(name).disk
@@ -179,11 +190,11 @@ class TestOrder:
         last = threading.Event()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if call.line.startswith("kubeadm join"):
+            if joins(call.line):
                 before = {f"lab-control-plane-{number}" for number in range(1, int(node.name[-1]))}
                 assert before == run.kubernetes.members, "its predecessors serve, and none else has begun"
                 for _ in range(3):
-                    assert run.ran("kubeadm join")[-1] == node.name
+                    assert run.joins()[-1] == node.name
                     run.node("lab-control-plane-1").run(["sh", "-c", f"{ETCDCTL} member list"])
                 run.kubernetes.joined(node)
                 # The end of the join is none of its successors' business.
@@ -193,7 +204,7 @@ class TestOrder:
         run.kubernetes.answers = answer
         run.up(spec_of(5, 0))
         assert last.is_set()
-        assert run.ran("kubeadm join") == [f"lab-control-plane-{number}" for number in range(2, 6)]
+        assert run.joins() == [f"lab-control-plane-{number}" for number in range(2, 6)]
 
     def test_a_control_plane_waits_for_a_member_that_has_not_started(self, run: Run) -> None:
         listed = [0]
@@ -202,9 +213,9 @@ class TestOrder:
             if call.line.endswith("member list"):
                 listed[0] += 1
                 if "lab-control-plane-2" in run.kubernetes.members and listed[0] < 20:
-                    assert run.ran("kubeadm join") == ["lab-control-plane-2"]
+                    assert run.joins() == ["lab-control-plane-2"]
                     return Result(0, "1, unstarted, , https://a:2380, , true\n", "")
-            if call.line.startswith("kubeadm join") and node.name.endswith("2"):
+            if joins(call.line) and node.name.endswith("2"):
                 run.kubernetes.joined(node)
                 until(
                     lambda: listed[0], lambda count: (count >= 20, str(count)), within=SOON, every=0.005, what="looks"
@@ -213,27 +224,74 @@ class TestOrder:
 
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
-        assert run.ran("kubeadm join") == ["lab-control-plane-2", "lab-control-plane-3"]
+        assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
+
+    def test_what_needs_no_turn_is_done_at_once(self, run: Run) -> None:
+        together = threading.Barrier(2)
+
+        def answer(_node: FakeNode, call: Call) -> Result | None:
+            if call.argv == tuple(kubeadm.JOIN_AT_ONCE):
+                together.wait(SOON)
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+        assert not together.broken
+        phases = [set(words[-1].partition("=")[2].split(",")) for words in (kubeadm.JOIN_AT_ONCE, kubeadm.JOIN_IN_TURN)]
+        assert not phases[0] & phases[1], "no phase is left out in both"
+
+    @pytest.mark.parametrize(
+        ("log", "grown", "ended"),
+        [
+            pytest.param([SNAPSHOT], 0, 1, id="it missed the word of itself"),
+            pytest.param([SNAPSHOT, SNAPSHOT + WORD], 0, 0, id="it hears of itself a moment later"),
+            pytest.param(["", WORD], 0, 0, id="it needs no snapshot"),
+            pytest.param([SNAPSHOT], 1, 0, id="a cluster that is in use gets its third one"),
+        ],
+    )
+    def test_only_the_last_new_member_is_started_again(self, run: Run, log: list[str], grown: int, ended: int) -> None:
+        told = [0]
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.argv == ("sh", "-c", etcd_members.LOG):
+                told[0] += 1
+                return Result(0, log[min(told[0], len(log)) - 1], "")
+            if joins(call.line) and node.name.endswith("3"):
+                until(
+                    lambda: told[0], lambda count: (count >= 2 or grown > 0, ""), within=SOON, every=0.005, what="looks"
+                )
+            if call.line == "pkill --signal KILL --exact etcd":
+                assert node.name == "lab-control-plane-3"
+                return Result(0, "", "")
+            return None
+
+        if grown:
+            run.up(spec_of(3, 0))
+            run.node("lab-control-plane-3").remove()
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+        assert len(run.ran("pkill")) == ended
+        assert (told[0] == 0) == (grown > 0)
 
     def test_workers_join_at_once_beside_the_control_planes(self, run: Run) -> None:
         """Both workers and a control plane must be within kubeadm join at the same moment, or the barrier breaks."""
         together = threading.Barrier(3)
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if call.line.startswith("kubeadm join") and node.name != "lab-control-plane-3":
+            if joins(call.line) and node.name != "lab-control-plane-3":
                 together.wait(SOON)
             return None
 
         run.kubernetes.answers = answer
         run.up(spec_of(3, 2))
         assert not together.broken
-        assert len(run.ran("kubeadm join")) == 4
+        assert len(run.joins()) == 4
 
     def test_nobody_joins_before_the_controllers_work(self, run: Run) -> None:
         run.controllers.clear()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if call.line.startswith("kubeadm join"):
+            if joins(call.line):
                 assert run.controllers.is_set()
             return None
 
@@ -251,7 +309,7 @@ class TestOrder:
         run.up(spec_of(3, 2))
         helper.join()
         assert run.at("asked", "default", "kube-root-ca.crt") < run.at("run", "lab-worker-1", "kubeadm join")
-        assert len(run.ran("kubeadm join")) == 4
+        assert len(run.joins()) == 4
 
     def test_nodes_are_made_at_once(self, run: Run) -> None:
         """All but the first control plane, which comes first."""
@@ -374,7 +432,7 @@ class TestAgain:
         run.node(name).remove()
         run.kubernetes.registered.discard(name)
         run.up(spec)
-        assert run.ran("kubeadm join") == [name]
+        assert run.joins() == [name]
         assert [event[1] for event in run.provider.events if event[0] == "create"] == [name]
         assert run.ran("kubeadm init --") == []
         token = run.at("ran", "lab-control-plane-1", f"kubeadm token create {KEYS.token}")
@@ -401,7 +459,12 @@ class TestAgain:
 FAILURES = {
     "init": ("lab-control-plane-1", "kubeadm init", "lab-control-plane-1: kubeadm init"),
     "worker": ("lab-worker-2", "kubeadm join", "lab-worker-2: kubeadm join"),
-    "control plane": ("lab-control-plane-3", "kubeadm join", "lab-control-plane-3: kubeadm join"),
+    "control plane": ("lab-control-plane-3", shlex.join(kubeadm.JOIN_IN_TURN), "lab-control-plane-3: kubeadm join"),
+    "control plane, its first half": (
+        "lab-control-plane-3",
+        shlex.join(kubeadm.JOIN_AT_ONCE),
+        "lab-control-plane-3: kubeadm join, all that may be done at once",
+    ),
     "flannel": (
         "lab-control-plane-1",
         "kubectl --kubeconfig /etc/kubernetes/super-admin.conf apply",
@@ -541,7 +604,7 @@ class TestFailure:
         run.kubernetes.answers = lambda _node, _call: None
         run.node("lab-worker-2").remove()
         run.up(spec_of())
-        assert run.ran("kubeadm join") == ["lab-worker-2"]
+        assert run.joins() == ["lab-worker-2"]
 
 
 class TestSecrets:
