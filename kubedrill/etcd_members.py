@@ -14,8 +14,11 @@ ETCDCTL = (
     "--cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key"
 )
 
-# What etcd of a control plane has written so far, whatever its pod's identity.
-LOG = "cat /var/log/pods/kube-system_etcd-*/etcd/*.log"
+# What etcd of a control plane has written so far that says how far it has come, whatever its pod's identity.
+LOG = (
+    """grep -hE '"(applied snapshot|published local member to cluster through raft|promote member)"' """
+    "/var/log/pods/kube-system_etcd-*/etcd/*.log"
+)
 Standing = Literal["starts", "overtaken", "serves"]
 
 
@@ -23,14 +26,27 @@ def standing(log: str) -> Standing:
     """How far a new member of etcd has come.
 
     Args:
-        log: what it wrote.
+        log: what LOG finds.
 
     Returns:
-        'overtaken' where it has its first snapshot, but has not heard in the log of itself since.
+        'overtaken' where it has its first snapshot, but has not heard of itself in the log since.
     """
     if '"published local member to cluster through raft"' in log:
         return "serves"
     return "overtaken" if '"applied snapshot"' in log else "starts"
+
+
+def votes(log: str) -> bool:
+    """Whether a new member of etcd is none that only learns any more: then the next one may come.
+
+    Args:
+        log: what LOG finds.
+    """
+    return any(
+        re.search(rf'"promoted-member-id":"{found[1]}"', line) is not None
+        for line in log.splitlines()
+        if '"promote member"' in line and (found := re.search(r'"local-member-id":"(\w+)"', line))
+    )
 
 
 def of(nodes: Sequence[Node]) -> list[Node]:

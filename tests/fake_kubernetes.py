@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fakes import Call, FakeNode, FakeProvider, Stored
 
-from kubedrill.etcd_members import ETCDCTL
+from kubedrill.etcd_members import LOG
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import JOIN_AT_ONCE, Secrets
 from kubedrill.shell import Result
@@ -27,6 +27,8 @@ users:
 """
 CA = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
 OK = Result(0, "", "")
+# What etcd writes once it votes.
+PROMOTED = '{"msg":"promote member","local-member-id":"5304627255e49b0c","promoted-member-id":"5304627255e49b0c"}\n'
 
 
 @dataclass
@@ -62,10 +64,8 @@ class FakeKubernetes:
             case ("kubeadm", "join", *_):
                 self.joined(node)
                 return Result(0, "This node has joined the cluster\n", "")
-            case ("sh", "-c", line) if line == f"{ETCDCTL} member list":
-                members = [f"8e9e05c52164694d, started, {name}, https://a:2380, https://a:2379, false"
-                           for name in sorted(self.members)]  # fmt: skip
-                return Result(0, "".join(f"{member}\n" for member in members), "")
+            case ("sh", "-c", line) if line == LOG:
+                return Result(0, PROMOTED if node.name in self.members else "", "")
             case ("kubectl", _, _, "apply", *_, "-f", "-"):
                 self.applied.append(call.stdin or "")
                 self.flannel.set()
