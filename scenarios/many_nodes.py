@@ -65,10 +65,23 @@ def run(lab: Lab, *, tolerate: int = TOLERATE) -> None:
             lambda: lab.pods("many"), lambda pods: _elsewhere(pods, dead, count), within=2 * last,
         )  # fmt: skip
         lab.fact("pods replaced", f"{theirs}" if replaced else "not all")
+    _held(lab)
     lab.verify()
     lab.require_downtime("api-read", 2)
     lab.require_downtime("api-write", 2)
     lab.require_writes()
+
+
+def _held(lab: Lab) -> None:
+    """What so many nodes cost: it grows with them."""
+    leader = lab.control_planes()[0]
+    for program in ("kube-apiserver", "kube-controller-manager", "etcd"):
+        told = leader.run(["ps", "-C", program, "-o", "rss="], check=False, timeout=60).stdout.split()
+        if told:
+            lab.fact(f"{program} holds", f"{sum(map(int, told)) / 1024:.0f} MiB")
+    size = leader.run(["du", "-sm", "/var/lib/etcd/member/snap/db"], check=False, timeout=60).stdout.split()
+    if size:
+        lab.fact("etcd's data", f"{size[0]} MiB")
 
 
 def many(count: int, tolerate: int) -> dict[str, Any]:
