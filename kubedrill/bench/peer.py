@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -132,6 +133,8 @@ class _Once:
 
 
 def _once(side: Side, control_planes: int, workers: int) -> _Once:
+    # What the one before it left to be written to the disk (kind's images, gigabytes) is not to be this one's burden.
+    os.sync()
     up = measure.seconds(lambda: side.up(control_planes, workers))
     try:
         held = side.used()
