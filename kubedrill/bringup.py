@@ -292,20 +292,22 @@ class BringUp:
             node.run(["pkill", "--signal", "KILL", "--exact", "etcd"], check=False)
 
     def _wake_kubelet(self, node: Node, join: Future[None]) -> None:
-        """Start a joining control plane's kubelet again once its own API server is ready.
+        """Start a joining control plane's kubelet again once its own API server knows it by its token.
 
         The kubelet bootstraps against that one (since 1.35), which cannot serve before the member of etcd does, 10 s
-        after the start of the kubelet. By then its retries are up to 7 s apart, those of its watches more.
+        after the start of the kubelet. By then its retries are up to 7 s apart, those of its watches more. Until all
+        of the API server is ready it takes 2 s more, which the kubelet need not wait for.
         """
         if node.name in self.existing:
             return
-        ask = ["curl", "--silent", "--insecure", f"https://{node.address}:{network.API_PORT}/readyz"]
+        serves = f"curl --silent --insecure --fail --output /dev/null https://{node.address}:{network.API_PORT}/version"
+        known = f"kubectl --kubeconfig {kubeadm.BOOTSTRAP_KUBECONFIG} get --raw /version"
 
-        def check(result: Result) -> tuple[bool, str]:
-            return join.done() or result.stdout == "ok", result.output or "no answer"
+        def check(result: Result) -> Verdict:
+            return join.done() or result.status == 0, result.output[-200:] or "no answer"
 
-        self._await(lambda: node.run(ask, check=False, show=False), check, within=_API, every=0.3,
-              what=f"the API of {node.name}")  # fmt: skip
+        self._await(lambda: node.run(["sh", "-c", f"{serves} && {known}"], check=False, show=False), check, within=_API,
+                    every=0.3, what=f"the API of {node.name}")  # fmt: skip
         if not join.done():
             node.run(["systemctl", "restart", "kubelet"])
 

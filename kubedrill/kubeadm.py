@@ -22,6 +22,8 @@ INIT_CONFIG = "/etc/kubernetes/kubeadm-init.yaml"
 JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
 UPGRADE_CONFIG = "/etc/kubernetes/kubeadm-upgrade.yaml"
 DISCOVERY_FILE = "/etc/kubernetes/discovery.conf"
+# With which a kubelet asks for its certificate; kubeadm removes it afterwards.
+BOOTSTRAP_KUBECONFIG = "/etc/kubernetes/bootstrap-kubelet.conf"
 PATCHES = "/etc/kubernetes/patches"
 # By these a control plane knows an external etcd, and is known to it.
 ETCD_CA = "/etc/kubernetes/pki/etcd/ca.crt"

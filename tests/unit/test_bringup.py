@@ -270,6 +270,24 @@ class TestOrder:
         run.up(spec_of(3, 0))
         assert len(run.ran("pkill")) == ended
 
+    def test_a_kubelet_that_waits_is_started_again_once_its_api_server_knows_it(self, run: Run) -> None:
+        looks = [0]
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if kubeadm.BOOTSTRAP_KUBECONFIG in call.line and node.name.endswith("2"):
+                looks[0] += 1
+                return Result(0 if looks[0] > 5 else 1, "", "Unauthorized")
+            if call.line == "systemctl restart kubelet" and node.name.endswith("2"):
+                assert looks[0] > 5
+            if joins(call.line) and node.name.endswith("2"):
+                run.kubernetes.joined(node)
+                until(lambda: run.ran("systemctl restart kubelet"), lambda ran: (node.name in ran, ""), within=SOON,
+                      every=0.005, what="a kubelet that is started again")  # fmt: skip
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+
     def test_workers_join_at_once_beside_the_control_planes(self, run: Run) -> None:
         """Both workers and a control plane must be within kubeadm join at the same moment, or the barrier breaks."""
         together = threading.Barrier(3)
