@@ -55,7 +55,7 @@ class FakeKubernetes:
             case ("systemctl", "is-active", service):
                 assert service == ("haproxy" if node.role == "load-balancer" else "containerd")
                 return Result(0, "active\n", "")
-            case ("kubeadm", "init", "phase", *_):
+            case ("kubeadm", "init", "phase", *_) | ("systemctl", "restart", "kubelet"):
                 return OK
             case ("kubeadm", "init", *_):
                 return self._init(node)
