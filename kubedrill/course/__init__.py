@@ -114,7 +114,8 @@ def on_cluster(command: str, name: str) -> str:
         name: the cluster's name.
     """
     match = re.match(
-        r"invoke (up|status|exec|shell|logs|load|down|components|dashboard|addons|kubeconfig|heal)\b", command
+        r"invoke (up|status|exec|shell|logs|load|down|pause|resume|components|dashboard|addons|kubeconfig|heal)\b",
+        command,
     )
     if match is None or "--name" in command:
         return command
