@@ -107,18 +107,19 @@ class BringUp:
         leader = nodes[first].result()
         preload.result()
         self._external_etcd({key: nodes[key].result() for key in self.spec.etcd_keys()}, leader)
+        init: Future[None] | None = None
         if self._joined(leader):
             self._readmit(leader)
         else:
-            flannel = pool.submit(self._flannel, leader)
-            self._init(leader)
-            self._controllers_work(flannel.result())
+            init = self._begin(pool, leader)
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
+        prepared = {key: pool.submit(self._prepare, nodes[key], key, discovery) for key in others}
+        if init is not None:
+            init.result()
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
         if others and workers:
             joining.append(pool.submit(self._spread_dns, api, leader, list(joining)))
-        prepared = {key: pool.submit(self._prepare, nodes[key], key, discovery) for key in others}
         for key in others:
             join = pool.submit(self._join_plane, nodes[key], prepared[key])
             joining.append(join)
@@ -132,6 +133,41 @@ class BringUp:
         self._ready(api)
         if not has_file(leader, READY):
             leader.write([File(READY, "")])
+
+    def _begin(self, pool: ThreadPoolExecutor, leader: Node) -> Future[None]:
+        """Run `kubeadm init`, and wait until others may join; on real hardware that is a second before its end.
+
+        Raises:
+            KubedrillError: why it failed, or why flannel could not be applied meanwhile.
+        """
+        init = pool.submit(self._init, leader)
+        # What waits for the API need not wait any longer then.
+        init.add_done_callback(lambda done: self._failed.set() if done.exception() else None)
+        flannel = pool.submit(self._flannel, leader)
+        try:
+            api = flannel.result()
+            self._controllers_work(api)
+            self._others_may_join(api, init)
+        except KubedrillError:
+            if init.done():
+                init.result()  # why the rest was given up
+            raise
+        return init
+
+    def _others_may_join(self, api: Kube, init: Future[None]) -> None:
+        """Wait until kubeadm has made all that a node needs to join: cluster-info comes last of that.
+
+        What follows (the kubelet's start with another certificate, CoreDNS, kube-proxy) concerns nobody who joins.
+        """
+        if self._slow() > 1:
+            init.result()
+            return
+
+        def ready() -> bool:
+            return init.done() or api.has_config_map("kube-public", "cluster-info")
+
+        self._await(ready, lambda yes: (yes, "kubeadm has not come so far"), within=_KUBEADM, every=0.1,
+                    what="kubeadm's bootstrap tokens", transient=(kube.ApiUnavailable,))  # fmt: skip
 
     def _boot(self, pool: ThreadPoolExecutor, keys: Iterable[str]) -> dict[str, Future[Node]]:
         nodes = {key: pool.submit(self._node, key) for key in keys}

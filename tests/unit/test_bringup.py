@@ -225,6 +225,21 @@ class TestOrder:
         run.up(spec_of(3, 0))
         assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
 
+    def test_nobody_waits_for_the_last_phases_of_init(self, run: Run) -> None:
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if not call.line.startswith("kubeadm init"):
+                return None
+            run.kubernetes.answers = lambda _node, _call: None
+            done = run.kubernetes.script(node, call)
+            until(lambda: run.ran("kubeadm join"), lambda ran: (len(ran) == 4, str(ran)), within=SOON, every=0.005,
+                  what="joins")  # fmt: skip
+            assert not run.published, "that waits for its end"
+            return done
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 2))
+        assert run.at("asked", "kube-public", "cluster-info") < run.at("run", "lab-worker-1", "kubeadm join")
+
     def test_what_needs_no_turn_is_done_at_once(self, run: Run) -> None:
         together = threading.Barrier(2)
 
