@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from kubedrill import checks, etcd_members, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
 from kubedrill.console import Reporter
-from kubedrill.errors import KubedrillError, StepFailed
+from kubedrill.errors import KubedrillError, StepFailed, TimedOut
 from kubedrill.etcd_members import forget_member
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED, READY, has_file
@@ -111,7 +111,7 @@ class BringUp:
         if self._joined(leader):
             self._readmit(leader)
         else:
-            init = self._begin(pool, leader)
+            init = self._begin(leader)
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
         prepared = {key: pool.submit(self._prepare, nodes[key], key, discovery) for key in others}
@@ -121,29 +121,33 @@ class BringUp:
         if others and workers:
             joining.append(pool.submit(self._spread_dns, api, leader, list(joining)))
         for key in others:
-            join = pool.submit(self._join_plane, nodes[key], prepared[key])
-            joining.append(join)
+            node = nodes[key].result()
+            prepared[key].result()
+            join = pool.submit(self._join_plane, node)
+            joining += [join, pool.submit(self._wake_kubelet, node, join)]
             if self.spec.etcd == "stacked":
                 if key == others[-1] and not self._joined(leader):
-                    joining.append(pool.submit(self._hasten_etcd, nodes[key].result(), join))
-                self._etcd_member_votes(nodes[key].result(), join)
-            joining.append(pool.submit(self._wake_kubelet, nodes[key].result(), join))
+                    joining.append(pool.submit(self._hasten_etcd, node, join))
+                self._etcd_member_votes(leader, node, join)
         for join in joining:
             join.result()
         self._ready(api)
         if not has_file(leader, READY):
             leader.write([File(READY, "")])
 
-    def _begin(self, pool: ThreadPoolExecutor, leader: Node) -> Future[None]:
+    def _begin(self, leader: Node) -> Future[None]:
         """Run `kubeadm init`, and wait until others may join; on real hardware that is a second before its end.
 
         Raises:
             KubedrillError: why it failed, or why flannel could not be applied meanwhile.
         """
-        init = pool.submit(self._init, leader)
+        # Not in the pool: many nodes that boot would come before it there.
+        own = ThreadPoolExecutor(max_workers=2, thread_name_prefix="init")
+        init = own.submit(self._init, leader)
         # What waits for the API need not wait any longer then.
         init.add_done_callback(lambda done: self._failed.set() if done.exception() else None)
-        flannel = pool.submit(self._flannel, leader)
+        flannel = own.submit(self._flannel, leader)
+        own.shutdown(wait=False)
         try:
             api = flannel.result()
             self._controllers_work(api)
@@ -155,9 +159,9 @@ class BringUp:
         return init
 
     def _others_may_join(self, api: Kube, init: Future[None]) -> None:
-        """Wait until kubeadm has made all that a node needs to join: cluster-info comes last of that.
+        """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.
 
-        What follows (the kubelet's start with another certificate, CoreDNS, kube-proxy) concerns nobody who joins.
+        What follows (the kubelet's start with another certificate, CoreDNS, kube-proxy) nobody who joins waits for.
         """
         if self._slow() > 1:
             init.result()
@@ -247,10 +251,8 @@ class BringUp:
         with self._step(f"{node.name}: kubeadm join, all that may be done at once"):
             self._kubeadm(node, kubeadm.JOIN_AT_ONCE, part="-begin")
 
-    def _join_plane(self, made: Future[Node], prepared: Future[None]) -> None:
+    def _join_plane(self, node: Node) -> None:
         """The other half: the kubelet, etcd, and what comes after."""
-        node = made.result()
-        prepared.result()
         if self._joined(node):
             return
         with self._step(f"{node.name}: kubeadm join"):
@@ -284,24 +286,29 @@ class BringUp:
         with self._step("CoreDNS spread over the workers"):
             leader.run(["kubectl", "--namespace", "kube-system", "rollout", "restart", "deployment", "coredns"])
 
-    def _etcd_member_votes(self, node: Node, join: Future[None]) -> None:
+    def _etcd_member_votes(self, leader: Node, node: Node, join: Future[None]) -> None:
         """Wait until etcd's new member takes part; only then may the next one join.
 
         What `kubeadm join` does after that is the node's own affair. etcd takes one learner at a time, and each new
-        member starts from the list of those before it. Its own log is asked, which costs less than etcdctl.
+        member starts from the list of those before it. Its own log is asked, which costs less than etcdctl, where etcd
+        writes there what goes well.
         """
         if node.name in self.existing:
             return
+        talks = self._slow() == 1 and "log-level" not in self.spec.extra_args.get("etcd", {})
+        asked, command = (node, etcd_members.LOG) if talks else (leader, etcd_members.LIST)
 
         def check(result: Result) -> Verdict:
             if join.done():
                 join.result()
                 return True, f"{node.name} has joined"
-            return etcd_members.votes(result.stdout), f"etcd wrote: {result.output[-300:] or 'nothing'}"
+            votes = etcd_members.votes(result.stdout) if talks else etcd_members.started(result.stdout, node.name)
+            return votes, f"etcd says: {result.output[-300:] or 'nothing'}"
 
+        # kubeadm's own limit ends first, with what it printed.
         self._await(
-            lambda: node.run(["sh", "-c", etcd_members.LOG], check=False, show=False),
-            check, within=_KUBEADM, every=0.3, what=f"etcd's member on {node.name}",
+            lambda: asked.run(["sh", "-c", command], check=False, show=False),
+            check, within=2 * _KUBEADM, every=0.3, what=f"etcd's member on {node.name}",
         )  # fmt: skip
 
     def _hasten_etcd(self, node: Node, join: Future[None]) -> None:
@@ -310,8 +317,8 @@ class BringUp:
         A new member tells its address to the others, and serves clients when it hears of that in the log. Its first
         snapshot mostly holds that already: then it never hears of it, and tells it again after 7 s (publishV3 and
         ReqTimeout in etcd's server). A member that starts with data takes no snapshot. The members before are left to
-        wait, since etcd takes no further one until all have been connected for 5 s (HealthInterval), and so is every
-        member of a cluster that somebody uses already.
+        wait, since etcd takes no further one until a majority with it has been connected for 5 s (HealthInterval), and
+        so is every member of a cluster that somebody uses already.
         """
         seen: list[etcd_members.Standing] = []
 
@@ -321,7 +328,7 @@ class BringUp:
 
         self._await(
             lambda: node.run(["sh", "-c", etcd_members.LOG], check=False, show=False),
-            check, within=_KUBEADM, every=0.2, what=f"the first words of etcd on {node.name}",
+            check, within=2 * _KUBEADM, every=0.2, what=f"the first words of etcd on {node.name}",
         )  # fmt: skip
         if seen[-1] == "overtaken" and not join.done():
             self.console.say(f"{node.name}: etcd is started again, since it missed the word of itself")
@@ -336,16 +343,21 @@ class BringUp:
         """
         if node.name in self.existing:
             return
-        serves = f"curl --silent --insecure --fail --output /dev/null https://{node.address}:{network.API_PORT}/version"
-        known = f"kubectl --kubeconfig {kubeadm.BOOTSTRAP_KUBECONFIG} get --raw /version"
+        url = f"https://{node.address}:{network.API_PORT}/version"
+        serves = f"curl --silent --insecure --fail --max-time 5 --output /dev/null {url}"
+        known = f"kubectl --kubeconfig {kubeadm.BOOTSTRAP_KUBECONFIG} --request-timeout 30s get --raw /version"
+        # kubeadm takes that file away once the kubelet has its own.
+        ask = f"[ -e {kubeadm.KUBELET_KUBECONFIG} ] || {{ {serves} && {known}; }}"
 
         def check(result: Result) -> Verdict:
             return join.done() or result.status == 0, result.output[-200:] or "no answer"
 
-        self._await(lambda: node.run(["sh", "-c", f"{serves} && {known}"], check=False, show=False), check, within=_API,
-                    every=0.3, what=f"the API of {node.name}")  # fmt: skip
-        if not join.done():
-            node.run(["systemctl", "restart", "kubelet"])
+        # It only saves time: whether the node joins is what kubeadm says.
+        with contextlib.suppress(TimedOut):
+            self._await(lambda: node.run(["sh", "-c", ask], check=False, show=False), check, within=_API, every=0.3,
+                        what=f"the API of {node.name}")  # fmt: skip
+            if not join.done():
+                node.run(["systemctl", "restart", "kubelet"])
 
     def _kubeadm(self, node: Node, argv: list[str], part: str = "") -> None:
         run_kubeadm(node, argv, self.console, timeout=_KUBEADM * min(self._slow(), _PATIENCE), part=part)

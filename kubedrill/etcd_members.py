@@ -19,6 +19,8 @@ LOG = (
     """grep -hE '"(applied snapshot|published local member to cluster through raft|promote member)"' """
     "/var/log/pods/kube-system_etcd-*/etcd/*.log"
 )
+# The members as another one knows them.
+LIST = f"{ETCDCTL} member list"
 Standing = Literal["starts", "overtaken", "serves"]
 
 
@@ -47,6 +49,16 @@ def votes(log: str) -> bool:
         for line in log.splitlines()
         if '"promote member"' in line and (found := re.search(r'"local-member-id":"(\w+)"', line))
     )
+
+
+def started(members: str, name: str) -> bool:
+    """Whether a member of that name has been heard of.
+
+    Args:
+        members: what LIST tells.
+        name: its node's.
+    """
+    return any(line.split(", ")[1:3] == ["started", name] for line in members.splitlines())
 
 
 def of(nodes: Sequence[Node]) -> list[Node]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fakes import Call, FakeNode, FakeProvider, Stored
 
-from kubedrill.etcd_members import LOG
+from kubedrill.etcd_members import LIST, LOG
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import JOIN_AT_ONCE, Secrets
 from kubedrill.shell import Result
@@ -64,6 +64,10 @@ class FakeKubernetes:
             case ("kubeadm", "join", *_):
                 self.joined(node)
                 return Result(0, "This node has joined the cluster\n", "")
+            case ("sh", "-c", line) if line == LIST:
+                members = [f"8e9e05c52164694d, started, {name}, https://a:2380, https://a:2379, false"
+                           for name in sorted(self.members)]  # fmt: skip
+                return Result(0, "".join(f"{member}\n" for member in members), "")
             case ("sh", "-c", line) if line == LOG:
                 return Result(0, PROMOTED if node.name in self.members else "", "")
             case ("kubectl", _, _, "apply", *_, "-f", "-"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kubedrill import checkpoints, checks, cluster, lifecycle, paths, scaling, shell, spec
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
-from kubedrill.errors import InvalidSpec
+from kubedrill.errors import InvalidSpec, KubedrillError
 from kubedrill.images import build
 from kubedrill.providers.base import Node
 from kubedrill.scenario import Scenario, runner, workload
@@ -205,8 +205,10 @@ def _drill(place: Lab, console: Console, runs: int) -> list[Figure]:
             at: list[float] = []
             drill = Scenario("looking-on", "Look on, and break nothing.", "", _looking_on(at), {})
             began = time.monotonic()
-            runner.run(drill, there, console)
+            run, _ = runner.run(drill, there, console)
             ended = time.monotonic()
+            if run.verdict != "passed":
+                raise KubedrillError(f"the drill that looks on {run.verdict}: {run.reason}")
             begins.append(at[0] - _LOOK - began)
             ends.append(ended - at[0])
             takes.append(ended - began - _LOOK)

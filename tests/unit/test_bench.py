@@ -134,14 +134,19 @@ class TestMeasure:
             def require_writes(self) -> None:
                 place.clock += 1
 
-        def run(drill: Scenario, _cluster: object, _console: object) -> None:
+        verdicts = iter(["passed", "failed"])
+
+        def run(drill: Scenario, _cluster: object, _console: object) -> tuple[Any, Path]:
             drill.body(Looked())  # type: ignore[arg-type]
             place.clock += 2
+            return SimpleNamespace(verdict=next(verdicts), reason="lost"), Path()
 
         monkeypatch.setattr(measure.runner, "run", run)
         figures = measure.measure(lab(place), Console(), runs=1, only="drill")
         assert [one.values for one in figures] == [(7.0,), (3.0,), (4.0,)]
-        assert place.ups == place.downs == ["1+1"]
+        with pytest.raises(KubedrillError, match="lost"):
+            measure.measure(lab(place), Console(), runs=1, only="drill")
+        assert place.ups == place.downs == ["1+1"] * 2
 
     def test_no_cluster_is_left_when_a_figure_cannot_be_taken(self, place: Place) -> None:
         place.broken = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -44,9 +45,11 @@ class Run:
     kubernetes: FakeKubernetes = field(default_factory=FakeKubernetes)
     published: list[str] = field(default_factory=list)
     controllers: threading.Event = field(default_factory=threading.Event)
+    tokens: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.controllers.set()
+        self.tokens.set()
         self.console = Console(show_commands=True)
         self.provider = FakeProvider(script=self.kubernetes.script, observer=self.console.command)
         self.provider.create_network("lab", NetworkSpec(str(SUBNET), {}))
@@ -109,7 +112,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         def has_config_map(self, namespace: str, name: str) -> bool:
             """Whether the controller manager has come so far."""
             made.provider.note("asked", namespace, name)
-            return made.controllers.is_set()
+            return (made.tokens if name == "cluster-info" else made.controllers).is_set()
 
         def cluster(self) -> kube.ClusterSnapshot:
             """What is there."""
@@ -205,6 +208,30 @@ class TestOrder:
         assert last.is_set()
         assert run.joins() == [f"lab-control-plane-{number}" for number in range(2, 6)]
 
+    @pytest.mark.parametrize("quiet", ["slow nodes", "a setting of the user's"])
+    def test_where_etcd_writes_nothing_of_it_another_one_is_asked(self, run: Run, quiet: str) -> None:
+        listed = [0]
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.argv == ("sh", "-c", etcd_members.LIST) and "lab-control-plane-2" in run.kubernetes.members:
+                listed[0] += 1
+                if listed[0] < 20:
+                    assert run.joins() == ["lab-control-plane-2"]
+                    return Result(0, "1, unstarted, , https://a:2380, , true\n", "")
+            if joins(call.line) and node.name.endswith("2"):
+                run.kubernetes.joined(node)
+                until(
+                    lambda: run.joins()[-1], lambda last: (last.endswith("3"), last), within=SOON, every=0.005,
+                    what="the next one",
+                )  # fmt: skip
+            return None
+
+        run.kubernetes.answers = answer
+        run.provider.slow = 25.0 if quiet == "slow nodes" else 1.0
+        run.up(spec_of(3, 0, **({} if quiet == "slow nodes" else {"extra_args": {"etcd": {"log-level": "warn"}}})))
+        assert listed[0] >= 20
+        assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
+
     def test_a_control_plane_waits_for_a_member_that_only_learns(self, run: Run) -> None:
         listed = [0]
 
@@ -231,14 +258,19 @@ class TestOrder:
                 return None
             run.kubernetes.answers = lambda _node, _call: None
             done = run.kubernetes.script(node, call)
+            until(lambda: len([event for event in run.provider.events if event[-1] == "cluster-info"]),
+                  lambda asked: (asked > 3, str(asked)), within=SOON, every=0.005, what="questions")  # fmt: skip
+            assert run.ran("kubeadm join") == [], "before there are tokens"
+            run.tokens.set()
             until(lambda: run.ran("kubeadm join"), lambda ran: (len(ran) == 4, str(ran)), within=SOON, every=0.005,
                   what="joins")  # fmt: skip
             assert not run.published, "that waits for its end"
             return done
 
+        run.tokens.clear()
         run.kubernetes.answers = answer
         run.up(spec_of(3, 2))
-        assert run.at("asked", "kube-public", "cluster-info") < run.at("run", "lab-worker-1", "kubeadm join")
+        assert run.published
 
     def test_what_needs_no_turn_is_done_at_once(self, run: Run) -> None:
         together = threading.Barrier(2)
@@ -264,14 +296,15 @@ class TestOrder:
         ],
     )
     def test_only_the_last_new_member_is_started_again(self, run: Run, log: list[str], grown: int, ended: int) -> None:
-        told = [0]
+        told: Counter[int] = Counter()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if call.argv == ("sh", "-c", etcd_members.LOG):
-                told[0] += 1
-                return Result(0, log[min(told[0], len(log)) - 1], "")
+            if call.argv == ("sh", "-c", etcd_members.LOG) and node.name.endswith("3"):
+                # Whoever asks, asks in a thread of its own.
+                told[threading.get_ident()] += 1
+                return Result(0, log[min(told[threading.get_ident()], len(log)) - 1], "")
             if joins(call.line) and node.name.endswith("3"):
-                until(lambda: told[0] >= 30 or bool(run.ran("pkill")), lambda enough: (enough, ""), within=SOON,
+                until(lambda: told.total() >= 30 or bool(run.ran("pkill")), lambda enough: (enough, ""), within=SOON,
                       every=0.005, what="looks")  # fmt: skip
             if call.line == "pkill --signal KILL --exact etcd":
                 assert node.name == "lab-control-plane-3"
