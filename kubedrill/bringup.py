@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from kubedrill import checks, etcd_members, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
+from kubedrill import checks, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
 from kubedrill.console import Reporter
-from kubedrill.errors import KubedrillError, StepFailed, TimedOut
+from kubedrill.errors import KubedrillError
 from kubedrill.etcd_members import forget_member
+from kubedrill.joins import Joins
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.node_specs import BALANCER, Made
 from kubedrill.providers.base import File, Node, Provider
-from kubedrill.run_kubeadm import run_kubeadm
-from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
-from kubedrill.wait import Verdict, until
+from kubedrill.undertaking import API, KUBEADM, Undertaking
 
 T = TypeVar("T")
 
@@ -28,11 +25,7 @@ T = TypeVar("T")
 _RIGHTS = "/etc/kubernetes/super-admin.conf"
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
-_KUBEADM = 600
-_API = 300
 _READY = 300
-# Where nodes are slow, limits are so many times longer at most.
-_PATIENCE = 6.0
 
 
 @dataclass
@@ -61,7 +54,10 @@ class BringUp:
 
     def __post_init__(self) -> None:
         self._keys = kubeadm.new_secrets()
-        self._failed = threading.Event()
+        self._up = Undertaking(
+            self.spec, self.addresses, self.provider, self.made.machine, self.console, self.existing, self._keys
+        )
+        self._joins = Joins(self._up)
         self._making: list[Future[Node]] = []
 
     def run(self, publish: Callable[[str], str]) -> None:
@@ -79,7 +75,7 @@ class BringUp:
             self._run(pool, publish)
         except BaseException:
             # Whoever waits in another thread stops at its next look.
-            self._failed.set()
+            self._up.failed.set()
             pool.shutdown(wait=False, cancel_futures=True)
             # Nodes that are being made right now: whoever removes the cluster next must find them.
             wait([future for future in self._making if not future.done()])
@@ -97,7 +93,7 @@ class BringUp:
         # The others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
         # that: it needs all of the processors, and so does what starts after it.
         nodes |= self._boot(pool, (*others, *workers))
-        slow = self._slow()
+        slow = self._up.slow()
         if slow > 1:
             self.console.say(
                 f"nodes are {slow:g} times slower than real hardware: settings and limits follow from that"
@@ -108,13 +104,13 @@ class BringUp:
         preload.result()
         self._external_etcd({key: nodes[key].result() for key in self.spec.etcd_keys()}, leader)
         init: Future[None] | None = None
-        if self._joined(leader):
+        if self._up.joined(leader):
             self._readmit(leader)
         else:
             init = self._begin(leader)
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
-        joining: list[Future[None]] = [pool.submit(self._join, nodes[key], key, discovery) for key in workers]
-        prepared = {key: pool.submit(self._prepare, nodes[key], key, discovery) for key in others}
+        joining: list[Future[None]] = [pool.submit(self._joins.worker, nodes[key], key, discovery) for key in workers]
+        prepared = {key: pool.submit(self._joins.prepare, nodes[key], key, discovery) for key in others}
         if init is not None:
             init.result()
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
@@ -123,12 +119,12 @@ class BringUp:
         for key in others:
             node = nodes[key].result()
             prepared[key].result()
-            join = pool.submit(self._join_plane, node)
-            joining += [join, pool.submit(self._wake_kubelet, node, join)]
+            join = pool.submit(self._joins.plane, node)
+            joining += [join, pool.submit(self._joins.wake_kubelet, node, join)]
             if self.spec.etcd == "stacked":
-                if key == others[-1] and not self._joined(leader):
-                    joining.append(pool.submit(self._hasten_etcd, node, join))
-                self._etcd_member_votes(leader, node, join)
+                if key == others[-1] and not self._up.joined(leader):
+                    joining.append(pool.submit(self._joins.hasten_etcd, node, join))
+                self._joins.until_it_votes(leader, node, join)
         for join in joining:
             join.result()
         self._ready(api)
@@ -145,7 +141,7 @@ class BringUp:
         own = ThreadPoolExecutor(max_workers=2, thread_name_prefix="init")
         init = own.submit(self._init, leader)
         # What waits for the API need not wait any longer then.
-        init.add_done_callback(lambda done: self._failed.set() if done.exception() else None)
+        init.add_done_callback(lambda done: self._up.failed.set() if done.exception() else None)
         flannel = own.submit(self._flannel, leader)
         own.shutdown(wait=False)
         try:
@@ -163,14 +159,14 @@ class BringUp:
 
         What follows (the kubelet's start with another certificate, CoreDNS, kube-proxy) nobody who joins waits for.
         """
-        if self._slow() > 1:
+        if self._up.slow() > 1:
             init.result()
             return
 
         def ready() -> bool:
             return init.done() or api.has_config_map("kube-public", "cluster-info")
 
-        self._await(ready, lambda yes: (yes, "kubeadm has not come so far"), within=_KUBEADM, every=0.1,
+        self._up.wait(ready, lambda yes: (yes, "kubeadm has not come so far"), within=KUBEADM, every=0.1,
                     what="kubeadm's bootstrap tokens", transient=(kube.ApiUnavailable,))  # fmt: skip
 
     def _boot(self, pool: ThreadPoolExecutor, keys: Iterable[str]) -> dict[str, Future[Node]]:
@@ -188,7 +184,7 @@ class BringUp:
         role = node_specs.role_of(key)
         service = "haproxy" if key == BALANCER else "containerd"
         node = self.existing.get(name)
-        with self._step(f"{name}: started"):
+        with self._up.step(f"{name}: started"):
             if node is None:
                 published = self.api_port if self.api_host == "127.0.0.1" else None
                 made_of = node_specs.node_spec(self.spec, key, self.addresses, self.made, published)
@@ -200,7 +196,7 @@ class BringUp:
             elif node.state() == "paused":
                 node.resume()
             made = node
-            self._await(
+            self._up.wait(
                 lambda: made.run(["systemctl", "is-active", service], check=False, show=False),
                 lambda found: (found.status == 0, f"{service} is {found.output.strip() or 'not there'}"),
                 within=_BOOT, every=0.1, what=f"{service} on {name}",
@@ -209,63 +205,28 @@ class BringUp:
 
     def _external_etcd(self, nodes: Mapping[str, Node], leader: Node) -> None:
         """etcd on computers of its own, where it is asked for, before the first control plane needs it."""
-        if not nodes or self._joined(leader):
+        if not nodes or self._up.joined(leader):
             return
-        members = external_etcd.Members(self.spec, self.addresses, self._machine(), nodes)
-        if not all(self._joined(node) for node in nodes.values()):
-            with self._step(f"{', '.join(node.name for node in nodes.values())}: a cluster of etcd"):
-                members.start(lambda read, check: self._await(read, check, within=_API, every=0.3, what="etcd"))
+        members = external_etcd.Members(self.spec, self.addresses, self._up.machine(), nodes)
+        if not all(self._up.joined(node) for node in nodes.values()):
+            with self._up.step(f"{', '.join(node.name for node in nodes.values())}: a cluster of etcd"):
+                members.start(lambda read, check: self._up.wait(read, check, within=API, every=0.3, what="etcd"))
         members.introduce(leader)
 
     def _init(self, node: Node) -> None:
-        config = kubeadm.init_config(self.spec, self.addresses, self._machine(), self._keys)
-        patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(self._slow()).items()]
+        config = kubeadm.init_config(self.spec, self.addresses, self._up.machine(), self._keys)
+        patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(self._up.slow()).items()]
         node.write([File(kubeadm.INIT_CONFIG, config, 0o600), *patches])
         self.console.wrote(node.name, kubeadm.INIT_CONFIG, config)
         upload = ["--upload-certs"] if self.spec.control_planes > 1 else []
-        *begin, whole = kubeadm.init_commands(self._slow())
+        *begin, whole = kubeadm.init_commands(self._up.slow())
         for argv in begin:
-            with self._step(f"{node.name}: kubeadm init, etcd and the API server alone"):
-                self._kubeadm(node, argv, part="-begin")
+            with self._up.step(f"{node.name}: kubeadm init, etcd and the API server alone"):
+                self._up.run_kubeadm(node, argv, part="-begin")
                 self._api_answers(node, _RIGHTS)
-        with self._step(f"{node.name}: kubeadm init"):
-            self._kubeadm(node, [*whole, *upload])
+        with self._up.step(f"{node.name}: kubeadm init"):
+            self._up.run_kubeadm(node, [*whole, *upload])
         node.write([File(JOINED, "")])
-
-    def _join(self, made: Future[Node], key: str, discovery: str) -> None:
-        """Join a worker."""
-        node = made.result()
-        if self._joined(node):
-            return
-        self._describe_join(node, key, discovery)
-        with self._step(f"{node.name}: kubeadm join"):
-            self._kubeadm(node, kubeadm.JOIN)
-        node.write([File(JOINED, "")])
-
-    def _prepare(self, made: Future[Node], key: str, discovery: str) -> None:
-        """The half of a control plane's join that needs no turn: its checks, certificates and manifests."""
-        node = made.result()
-        if self._joined(node):
-            return
-        self._describe_join(node, key, discovery)
-        with self._step(f"{node.name}: kubeadm join, all that may be done at once"):
-            self._kubeadm(node, kubeadm.JOIN_AT_ONCE, part="-begin")
-
-    def _join_plane(self, node: Node) -> None:
-        """The other half: the kubelet, etcd, and what comes after."""
-        if self._joined(node):
-            return
-        with self._step(f"{node.name}: kubeadm join"):
-            self._kubeadm(node, kubeadm.JOIN_IN_TURN)
-        node.write([File(JOINED, "")])
-
-    def _describe_join(self, node: Node, key: str, discovery: str) -> None:
-        config = kubeadm.join_config(self.spec, key, self.addresses, self._machine(), self._keys)
-        files = [File(kubeadm.JOIN_CONFIG, config, 0o600), File(kubeadm.DISCOVERY_FILE, discovery, 0o600)]
-        if key.startswith("control-plane"):
-            files += [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(self._slow()).items()]
-        node.write(files)
-        self.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
 
     def _spread_dns(self, api: Kube, leader: Node, joins: list[Future[None]]) -> None:
         """Move CoreDNS off the first control plane, as kubeadm's documentation advises once other nodes are there.
@@ -276,97 +237,15 @@ class BringUp:
         """
         for join in joins:
             join.result()
-        if self._joined(leader):
+        if self._up.joined(leader):
             return
         workers = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys() if key.startswith("worker")]
-        self._await(
+        self._up.wait(
             api.cluster, lambda seen: checks.nodes_ready(seen.nodes, workers), within=_READY, every=0.5,
             what="workers to spread CoreDNS over", transient=(kube.ApiUnavailable,),
         )  # fmt: skip
-        with self._step("CoreDNS spread over the workers"):
+        with self._up.step("CoreDNS spread over the workers"):
             leader.run(["kubectl", "--namespace", "kube-system", "rollout", "restart", "deployment", "coredns"])
-
-    def _etcd_member_votes(self, leader: Node, node: Node, join: Future[None]) -> None:
-        """Wait until etcd's new member takes part; only then may the next one join.
-
-        What `kubeadm join` does after that is the node's own affair. etcd takes one learner at a time, and each new
-        member starts from the list of those before it. Its own log is asked, which costs less than etcdctl, where etcd
-        writes there what goes well.
-        """
-        if node.name in self.existing:
-            return
-        talks = self._slow() == 1 and "log-level" not in self.spec.extra_args.get("etcd", {})
-        asked, command = (node, etcd_members.LOG) if talks else (leader, etcd_members.LIST)
-
-        def check(result: Result) -> Verdict:
-            if join.done():
-                join.result()
-                return True, f"{node.name} has joined"
-            votes = etcd_members.votes(result.stdout) if talks else etcd_members.started(result.stdout, node.name)
-            return votes, f"etcd says: {result.output[-300:] or 'nothing'}"
-
-        # kubeadm's own limit ends first, with what it printed.
-        self._await(
-            lambda: asked.run(["sh", "-c", command], check=False, show=False),
-            check, within=2 * _KUBEADM, every=0.3, what=f"etcd's member on {node.name}",
-        )  # fmt: skip
-
-    def _hasten_etcd(self, node: Node, join: Future[None]) -> None:
-        """End the last member of etcd once where it would not serve for 7 s; the kubelet starts it again at once.
-
-        A new member tells its address to the others, and serves clients when it hears of that in the log. Its first
-        snapshot mostly holds that already: then it never hears of it, and tells it again after 7 s (publishV3 and
-        ReqTimeout in etcd's server). A member that starts with data takes no snapshot. The members before are left to
-        wait, since etcd takes no further one until a majority with it has been connected for 5 s (HealthInterval), and
-        so is every member of a cluster that somebody uses already.
-        """
-        seen: list[etcd_members.Standing] = []
-
-        def check(result: Result) -> Verdict:
-            seen.append(etcd_members.standing(result.stdout))
-            return join.done() or seen[-1] == "serves" or seen[-2:] == ["overtaken"] * 2, f"it {seen[-1]}"
-
-        self._await(
-            lambda: node.run(["sh", "-c", etcd_members.LOG], check=False, show=False),
-            check, within=2 * _KUBEADM, every=0.2, what=f"the first words of etcd on {node.name}",
-        )  # fmt: skip
-        if seen[-1] == "overtaken" and not join.done():
-            self.console.say(f"{node.name}: etcd is started again, since it missed the word of itself")
-            node.run(["pkill", "--signal", "KILL", "--exact", "etcd"], check=False)
-
-    def _wake_kubelet(self, node: Node, join: Future[None]) -> None:
-        """Start a joining control plane's kubelet again once its own API server knows it by its token.
-
-        The kubelet bootstraps against that one (since 1.35), which cannot serve before the member of etcd does, 10 s
-        after the start of the kubelet. By then its retries are up to 7 s apart, those of its watches more. Until all
-        of the API server is ready it takes 2 s more, which the kubelet need not wait for.
-        """
-        if node.name in self.existing:
-            return
-        url = f"https://{node.address}:{network.API_PORT}/version"
-        serves = f"curl --silent --insecure --fail --max-time 5 --output /dev/null {url}"
-        known = f"kubectl --kubeconfig {kubeadm.BOOTSTRAP_KUBECONFIG} --request-timeout 30s get --raw /version"
-        # kubeadm takes that file away once the kubelet has its own.
-        ask = f"[ -e {kubeadm.KUBELET_KUBECONFIG} ] || {{ {serves} && {known}; }}"
-
-        def check(result: Result) -> Verdict:
-            return join.done() or result.status == 0, result.output[-200:] or "no answer"
-
-        # It only saves time: whether the node joins is what kubeadm says.
-        with contextlib.suppress(TimedOut):
-            self._await(lambda: node.run(["sh", "-c", ask], check=False, show=False), check, within=_API, every=0.3,
-                        what=f"the API of {node.name}")  # fmt: skip
-            if not join.done():
-                node.run(["systemctl", "restart", "kubelet"])
-
-    def _kubeadm(self, node: Node, argv: list[str], part: str = "") -> None:
-        run_kubeadm(node, argv, self.console, timeout=_KUBEADM * min(self._slow(), _PATIENCE), part=part)
-
-    def _machine(self) -> kubeadm.Machine:
-        return replace(self.made.machine, slow=self._slow())
-
-    def _joined(self, node: Node) -> bool:
-        return node.name in self.existing
 
     def _readmit(self, leader: Node) -> None:
         """Make a cluster ready for nodes that are missing: it forgets them, and takes a new token and key."""
@@ -375,16 +254,16 @@ class BringUp:
         if not missing:
             return
         self._api_answers(leader, "/etc/kubernetes/admin.conf")
-        with self._step(f"{', '.join(missing.values())}: missing, forgotten by the cluster"):
+        with self._up.step(f"{', '.join(missing.values())}: missing, forgotten by the cluster"):
             for key, name in missing.items():
                 if key.startswith("control-plane") and self.spec.etcd == "stacked":
                     forget_member(leader, self.addresses.node(key))
                 leader.run(["kubectl", "delete", "node", name, "--ignore-not-found"], timeout=60)
-        with self._step("token and certificate key renewed"):
+        with self._up.step("token and certificate key renewed"):
             leader.run(["kubeadm", "token", "create", self._keys.token, "--ttl", kubeadm.TOKEN_TTL])
             if self.spec.control_planes > 1:
                 # Without a configuration kubeadm would ask the internet for the newest version, for 10 s.
-                config = kubeadm.init_config(self.spec, self.addresses, self._machine(), self._keys)
+                config = kubeadm.init_config(self.spec, self.addresses, self._up.machine(), self._keys)
                 leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--config", "/dev/stdin"],
                            stdin=config, timeout=60)  # fmt: skip
 
@@ -392,8 +271,10 @@ class BringUp:
         """Apply flannel as soon as the API answers; nothing forces it to wait for the end of init."""
         api = self._api_answers(leader, _RIGHTS)
         manifest = network.flannel_manifest(self.spec, self.made.flannel_image, self.addresses.endpoint(self.spec))
-        with self._step("flannel applied"):
-            leader.run(["kubectl", "--kubeconfig", _RIGHTS, *slowness.apply(self._slow()), "-f", "-"], stdin=manifest)
+        with self._up.step("flannel applied"):
+            leader.run(
+                ["kubectl", "--kubeconfig", _RIGHTS, *slowness.apply(self._up.slow()), "-f", "-"], stdin=manifest
+            )
         return api
 
     def _controllers_work(self, api: Kube) -> None:
@@ -401,23 +282,23 @@ class BringUp:
 
         A kubelet that joins before waits for its certificate, backs off meanwhile, and is Ready 10 to 20 s later.
         """
-        with self._step("controllers work"):
-            self._await(
+        with self._up.step("controllers work"):
+            self._up.wait(
                 lambda: api.has_config_map("default", "kube-root-ca.crt"),
                 lambda found: (found, "the CA for pods is not published yet"),
-                within=_API, every=0.1, what="the controller manager of the first control plane",
+                within=API, every=0.1, what="the controller manager of the first control plane",
                 transient=(kube.ApiUnavailable,),
             )  # fmt: skip
 
     def _api_answers(self, leader: Node, path: str) -> Kube:
-        text = self._await(
+        text = self._up.wait(
             lambda: leader.run(["cat", path], check=False, show=False),
             lambda result: (result.status == 0, f"{path} is not there yet"),
-            within=_API, every=0.2, what=f"kubeadm on {leader.name}",
+            within=API, every=0.2, what=f"kubeadm on {leader.name}",
         ).stdout  # fmt: skip
         api = Kube(kubeconfig.standalone(self.spec.name, text, f"https://{self.api_host}:{self.api_port}"))
-        self._await(
-            api.readyz, lambda answer: (answer == "ok", answer), within=_API, every=0.2,
+        self._up.wait(
+            api.readyz, lambda answer: (answer == "ok", answer), within=API, every=0.2,
             what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
         )  # fmt: skip
         return api
@@ -427,38 +308,8 @@ class BringUp:
 
     def _ready(self, api: Kube) -> None:
         wanted = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()]
-        with self._step("all nodes Ready, flannel running, CoreDNS available"):
-            self._await(
+        with self._up.step("all nodes Ready, flannel running, CoreDNS available"):
+            self._up.wait(
                 api.cluster, checks.cluster_ready(wanted), within=_READY, every=0.2,
                 what="a cluster that is ready", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
-
-    def _await(
-        self, read: Callable[[], T], check: Callable[[T], Verdict], *, within: float, every: float, what: str,
-        transient: tuple[type[Exception], ...] = (),
-    ) -> T:  # fmt: skip
-        """Wait, longer and less often where nodes are slow, and no longer once another step has failed."""
-
-        def read_on() -> T:
-            # Here and not in the check, which is not asked where there is nothing to read.
-            if self._failed.is_set():
-                raise KubedrillError("given up, since another step failed")
-            return read()
-
-        slow = self._slow()
-        return until(read_on, check, within=within * min(slow, _PATIENCE), every=every * slow, what=what,
-                     transient=transient)  # fmt: skip
-
-    def _slow(self) -> float:
-        return self.provider.slowness(self.spec.name)
-
-    @contextlib.contextmanager
-    def _step(self, what: str) -> Iterator[None]:
-        """Time a step, and say of an error in which step it was."""
-        try:
-            with self.console.step(what):
-                yield
-        except KubedrillError as error:
-            raise StepFailed(
-                f"step '{what}' failed", evidence=self.console.redacted(str(error)).splitlines()
-            ) from error

@@ -16,7 +16,7 @@ import yaml
 from fake_kubernetes import ADMIN, KEYS, PROMOTED, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, etcd_members, kube, kubeadm, node_specs
+from kubedrill import bringup, etcd_members, kube, kubeadm, node_specs, undertaking
 from kubedrill.bringup import BringUp, Made
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
@@ -123,7 +123,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         return until(*arguments, **{**settings, "every": 0.005})
 
     monkeypatch.setattr(bringup, "Kube", FakeKube)
-    monkeypatch.setattr(bringup, "until", quick)
+    monkeypatch.setattr(undertaking, "until", quick)
     monkeypatch.setattr(kube, "preload", lambda: None)
     monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)
     return made
@@ -442,13 +442,13 @@ class TestNodes:
     def test_slow_nodes_get_settings_and_limits_that_follow(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         run.provider.slow = 17
         waits: list[float] = []
-        quick = bringup.until
+        quick = undertaking.until
 
         def noted(*arguments: Any, **settings: Any) -> Any:
             waits.append(settings["within"])
             return quick(*arguments, **settings)
 
-        monkeypatch.setattr(bringup, "until", noted)
+        monkeypatch.setattr(undertaking, "until", noted)
         run.up(spec_of(1, 1))
         leader = run.node("lab-control-plane-1")
         assert "leader-elect" in leader.text(kubeadm.INIT_CONFIG)

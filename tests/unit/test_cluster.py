@@ -13,7 +13,19 @@ import pytest
 from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, cluster, doctor, host, ingredients, kube, kubeadm, kubeconfig, libvirtd, lifecycle
+from kubedrill import (
+    bringup,
+    cluster,
+    doctor,
+    host,
+    ingredients,
+    kube,
+    kubeadm,
+    kubeconfig,
+    libvirtd,
+    lifecycle,
+    undertaking,
+)
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
@@ -108,7 +120,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(host, "host_networks", list)
     monkeypatch.setattr(host, "upstream_nameservers", lambda: ["192.0.2.53"])
     monkeypatch.setattr(bringup, "Kube", FakeKube)
-    monkeypatch.setattr(bringup, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
+    monkeypatch.setattr(undertaking, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
     monkeypatch.setattr(kube, "preload", lambda: None)
     monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)
     return made

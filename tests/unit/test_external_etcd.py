@@ -9,7 +9,18 @@ import yaml
 from fake_kubernetes import KEYS, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import anatomy, bringup, etcd_config, etcd_members, external_etcd, kube, kubeadm, lifecycle, there
+from kubedrill import (
+    anatomy,
+    bringup,
+    etcd_config,
+    etcd_members,
+    external_etcd,
+    kube,
+    kubeadm,
+    lifecycle,
+    there,
+    undertaking,
+)
 from kubedrill.anatomy.known import KINDS, kinds
 from kubedrill.bringup import BringUp
 from kubedrill.console import Console
@@ -121,7 +132,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             return made.kubernetes.snapshot(made.provider)
 
     monkeypatch.setattr(bringup, "Kube", Api)
-    monkeypatch.setattr(bringup, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
+    monkeypatch.setattr(undertaking, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
     monkeypatch.setattr(kube, "preload", lambda: None)
     monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)
     return made

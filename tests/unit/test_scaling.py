@@ -11,7 +11,19 @@ import yaml
 from fake_kubernetes import KEYS, OK, FakeKubernetes
 from fakes import Call, FakeNode, FakeProvider
 
-from kubedrill import bringup, cluster, entrance, host, kube, kubeadm, kubeconfig, lifecycle, loadbalancer, scaling
+from kubedrill import (
+    bringup,
+    cluster,
+    entrance,
+    host,
+    kube,
+    kubeadm,
+    kubeconfig,
+    lifecycle,
+    loadbalancer,
+    scaling,
+    undertaking,
+)
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, KubedrillError
@@ -129,7 +141,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(bringup, "Kube", Api)
     monkeypatch.setattr(lifecycle, "Kube", Api)
     monkeypatch.setattr(lifecycle, "look", lambda api: lifecycle.Seen(api.cluster(), {}, ()))
-    for module in (bringup, lifecycle, entrance, scaling):
+    for module in (undertaking, lifecycle, entrance, scaling):
         monkeypatch.setattr(module, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
     monkeypatch.setattr(kube, "preload", lambda: None)
     monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)

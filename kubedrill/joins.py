@@ -1,0 +1,157 @@
+"""How nodes join: workers all at once, control planes in their turn, and what saves them time."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import Future
+
+from kubedrill import etcd_members, kubeadm, network
+from kubedrill.errors import TimedOut
+from kubedrill.marks import JOINED
+from kubedrill.providers.base import File, Node
+from kubedrill.shell import Result
+from kubedrill.undertaking import API, KUBEADM, Undertaking
+from kubedrill.wait import Verdict
+
+
+class Joins:
+    """The joins of one run of `up`.
+
+    Args:
+        up: what its steps share.
+    """
+
+    def __init__(self, up: Undertaking) -> None:
+        self._up = up
+
+    def worker(self, made: Future[Node], key: str, discovery: str) -> None:
+        """Join a worker.
+
+        Args:
+            made: it.
+            key: worker-N.
+            discovery: a kubeconfig that says where the cluster is and by which CA it is known.
+
+        Raises:
+            StepFailed: kubeadm failed; with its output.
+        """
+        node = made.result()
+        if self._up.joined(node):
+            return
+        self._describe(node, key, discovery)
+        with self._up.step(f"{node.name}: kubeadm join"):
+            self._up.run_kubeadm(node, kubeadm.JOIN)
+        node.write([File(JOINED, "")])
+
+    def prepare(self, made: Future[Node], key: str, discovery: str) -> None:
+        """The half of a control plane's join that needs no turn: its checks, certificates and manifests.
+
+        Args:
+            made: it.
+            key: control-plane-N.
+            discovery: a kubeconfig that says where the cluster is and by which CA it is known.
+
+        Raises:
+            StepFailed: kubeadm failed; with its output.
+        """
+        node = made.result()
+        if self._up.joined(node):
+            return
+        self._describe(node, key, discovery)
+        with self._up.step(f"{node.name}: kubeadm join, all that may be done at once"):
+            self._up.run_kubeadm(node, kubeadm.JOIN_AT_ONCE, part="-begin")
+
+    def plane(self, node: Node) -> None:
+        """The other half: the kubelet, etcd, and what comes after.
+
+        Raises:
+            StepFailed: kubeadm failed; with its output.
+        """
+        if self._up.joined(node):
+            return
+        with self._up.step(f"{node.name}: kubeadm join"):
+            self._up.run_kubeadm(node, kubeadm.JOIN_IN_TURN)
+        node.write([File(JOINED, "")])
+
+    def _describe(self, node: Node, key: str, discovery: str) -> None:
+        config = kubeadm.join_config(self._up.spec, key, self._up.addresses, self._up.machine(), self._up.keys)
+        files = [File(kubeadm.JOIN_CONFIG, config, 0o600), File(kubeadm.DISCOVERY_FILE, discovery, 0o600)]
+        if key.startswith("control-plane"):
+            files += [
+                File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(self._up.slow()).items()
+            ]
+        node.write(files)
+        self._up.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
+
+    def until_it_votes(self, leader: Node, node: Node, join: Future[None]) -> None:
+        """Wait until etcd's new member takes part; only then may the next one join.
+
+        What `kubeadm join` does after that is the node's own affair. etcd takes one learner at a time, and each new
+        member starts from the list of those before it. Its own log is asked, which costs less than etcdctl, where etcd
+        writes there what goes well.
+        """
+        if node.name in self._up.existing:
+            return
+        talks = self._up.slow() == 1 and "log-level" not in self._up.spec.extra_args.get("etcd", {})
+        asked, command = (node, etcd_members.LOG) if talks else (leader, etcd_members.LIST)
+
+        def check(result: Result) -> Verdict:
+            if join.done():
+                join.result()
+                return True, f"{node.name} has joined"
+            votes = etcd_members.votes(result.stdout) if talks else etcd_members.started(result.stdout, node.name)
+            return votes, f"etcd says: {result.output[-300:] or 'nothing'}"
+
+        # kubeadm's own limit ends first, with what it printed.
+        self._up.wait(
+            lambda: asked.run(["sh", "-c", command], check=False, show=False),
+            check, within=2 * KUBEADM, every=0.3, what=f"etcd's member on {node.name}",
+        )  # fmt: skip
+
+    def hasten_etcd(self, node: Node, join: Future[None]) -> None:
+        """End the last member of etcd once where it would not serve for 7 s; the kubelet starts it again at once.
+
+        A new member tells its address to the others, and serves clients when it hears of that in the log. Its first
+        snapshot mostly holds that already: then it never hears of it, and tells it again after 7 s (publishV3 and
+        ReqTimeout in etcd's server). A member that starts with data takes no snapshot. The members before are left to
+        wait, since etcd takes no further one until a majority with it has been connected for 5 s (HealthInterval), and
+        so is every member of a cluster that somebody uses already.
+        """
+        seen: list[etcd_members.Standing] = []
+
+        def check(result: Result) -> Verdict:
+            seen.append(etcd_members.standing(result.stdout))
+            return join.done() or seen[-1] == "serves" or seen[-2:] == ["overtaken"] * 2, f"it {seen[-1]}"
+
+        self._up.wait(
+            lambda: node.run(["sh", "-c", etcd_members.LOG], check=False, show=False),
+            check, within=2 * KUBEADM, every=0.2, what=f"the first words of etcd on {node.name}",
+        )  # fmt: skip
+        if seen[-1] == "overtaken" and not join.done():
+            self._up.console.say(f"{node.name}: etcd is started again, since it missed the word of itself")
+            node.run(["pkill", "--signal", "KILL", "--exact", "etcd"], check=False)
+
+    def wake_kubelet(self, node: Node, join: Future[None]) -> None:
+        """Start a joining control plane's kubelet again once its own API server knows it by its token.
+
+        The kubelet bootstraps against that one (since 1.35), which cannot serve before the member of etcd does, 10 s
+        after the start of the kubelet. By then its retries are up to 7 s apart, those of its watches more. Until all
+        of the API server is ready it takes 2 s more, which the kubelet need not wait for.
+        """
+        if node.name in self._up.existing:
+            return
+        url = f"https://{node.address}:{network.API_PORT}/version"
+        serves = f"curl --silent --insecure --fail --max-time 5 --output /dev/null {url}"
+        known = f"kubectl --kubeconfig {kubeadm.BOOTSTRAP_KUBECONFIG} --request-timeout 30s get --raw /version"
+        # kubeadm takes that file away once the kubelet has its own.
+        ask = f"[ -e {kubeadm.KUBELET_KUBECONFIG} ] || {{ {serves} && {known}; }}"
+
+        def check(result: Result) -> Verdict:
+            return join.done() or result.status == 0, result.output[-200:] or "no answer"
+
+        # It only saves time: whether the node joins is what kubeadm says.
+        with contextlib.suppress(TimedOut):
+            self._up.wait(lambda: node.run(["sh", "-c", ask], check=False, show=False), check, within=API, every=0.3,
+                        what=f"the API of {node.name}")  # fmt: skip
+            if not join.done():
+                node.run(["systemctl", "restart", "kubelet"])
