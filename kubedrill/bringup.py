@@ -120,11 +120,16 @@ class BringUp:
             node = nodes[key].result()
             prepared[key].result()
             join = pool.submit(self._joins.plane, node)
-            joining += [join, pool.submit(self._joins.wake_kubelet, node, join)]
+            joining.append(join)
             if self.spec.etcd == "stacked":
                 if key == others[-1] and not self._up.joined(leader):
                     joining.append(pool.submit(self._joins.hasten_etcd, node, join))
+                if slow > 1:  # then etcd's own log says nothing, and the wait below may last as long as the join
+                    joining.append(pool.submit(self._joins.wake_kubelet, node, join))
                 self._joins.until_it_votes(leader, node, join)
+            if self.spec.etcd != "stacked" or slow == 1:
+                # Not before: its API server cannot serve until then, and each look costs a process in the node.
+                joining.append(pool.submit(self._joins.wake_kubelet, node, join))
         for join in joining:
             join.result()
         self._ready(api)
