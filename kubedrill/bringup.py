@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from kubedrill import checks, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
 from kubedrill.console import Reporter
@@ -18,8 +17,6 @@ from kubedrill.node_specs import BALANCER, Made
 from kubedrill.providers.base import File, Node, Provider
 from kubedrill.spec import ClusterSpec
 from kubedrill.undertaking import API, KUBEADM, Undertaking
-
-T = TypeVar("T")
 
 # admin.conf is without rights until init has bound them; this one is not.
 _RIGHTS = "/etc/kubernetes/super-admin.conf"

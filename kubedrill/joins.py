@@ -36,12 +36,9 @@ class Joins:
             StepFailed: kubeadm failed; with its output.
         """
         node = made.result()
-        if self._up.joined(node):
-            return
-        self._describe(node, key, discovery)
-        with self._up.step(f"{node.name}: kubeadm join"):
-            self._up.run_kubeadm(node, kubeadm.JOIN)
-        node.write([File(JOINED, "")])
+        if not self._up.joined(node):
+            self._describe(node, key, discovery)
+            self._finish(node, kubeadm.JOIN)
 
     def prepare(self, made: Future[Node], key: str, discovery: str) -> None:
         """The half of a control plane's join that needs no turn: its checks, certificates and manifests.
@@ -67,10 +64,12 @@ class Joins:
         Raises:
             StepFailed: kubeadm failed; with its output.
         """
-        if self._up.joined(node):
-            return
+        if not self._up.joined(node):
+            self._finish(node, kubeadm.JOIN_IN_TURN)
+
+    def _finish(self, node: Node, argv: list[str]) -> None:
         with self._up.step(f"{node.name}: kubeadm join"):
-            self._up.run_kubeadm(node, kubeadm.JOIN_IN_TURN)
+            self._up.run_kubeadm(node, argv)
         node.write([File(JOINED, "")])
 
     def _describe(self, node: Node, key: str, discovery: str) -> None:

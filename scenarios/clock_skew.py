@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from kubedrill import checks
 from kubedrill.faults import Fault, LeftOut, SkewClock
-from kubedrill.scenario import scenario, workload
+from kubedrill.scenario import back, scenario, workload
 from kubedrill.scenario.lab import Lab
-from kubedrill.wait import Verdict
 
 # kubeadm's certificates are valid for 365 days, its CA for ten years.
 AHEAD = 400 * 24 * 3600
@@ -38,15 +37,6 @@ def run(lab: Lab, *, healed: bool = True) -> None:
                          lambda works: (not works, "they succeed"), within=60)  # fmt: skip
         told = leader.run(["sh", "-c", "kubectl get --raw /readyz 2>&1 | tail -n 1"], check=False, timeout=120)
         lab.fact("what a client on the node is told", told.stdout.strip()[:200])
-    lab.require_seen("reads and writes succeed again once it is right", lambda: _silent(lab), _none, within=60)
+    back.require(lab, within=60, when="once it is right")
     lab.verify()
     lab.require_writes()
-
-
-def _silent(lab: Lab) -> list[str]:
-    """Of reads and writes those that fail now: waited for together, since what keeps one away keeps the other."""
-    return [name for name in ("api-read", "api-write") if not lab.monitor.works(name)]
-
-
-def _none(silent: list[str]) -> Verdict:
-    return not silent, f"fails: {', '.join(silent)}" if silent else "they do"

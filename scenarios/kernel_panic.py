@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from kubedrill import checks
 from kubedrill.faults import Fault, KernelPanic, LeftOut
-from kubedrill.scenario import scenario, workload
+from kubedrill.scenario import back, scenario, workload
 from kubedrill.scenario.lab import Lab
-from kubedrill.wait import Verdict
 
 
 @scenario(workers=0, provider="vagrant")
@@ -35,15 +34,6 @@ def run(lab: Lab, *, healed: bool = True) -> None:
         lab.require_seen("its last words are on the serial console", leader.console,
                          lambda text: ("Kernel panic" in text, text[-100:]), within=60)  # fmt: skip
         lab.require("the computer itself is on", leader.state() == "running", leader.state())
-    lab.require_seen("reads and writes succeed again", lambda: _silent(lab), _none, within=120)
+    back.require(lab, within=120)
     lab.verify()
     lab.require_writes()
-
-
-def _silent(lab: Lab) -> list[str]:
-    """Of reads and writes those that fail now: waited for together, since what keeps one away keeps the other."""
-    return [name for name in ("api-read", "api-write") if not lab.monitor.works(name)]
-
-
-def _none(silent: list[str]) -> Verdict:
-    return not silent, f"fails: {', '.join(silent)}" if silent else "they do"

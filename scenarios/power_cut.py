@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from kubedrill import checks
 from kubedrill.faults import PowerCut
-from kubedrill.scenario import scenario, workload
+from kubedrill.scenario import back, scenario, workload
 from kubedrill.scenario.lab import Lab
-from kubedrill.wait import Verdict
 
 SYNCED, CARELESS = "/var/lib/kubedrill/power-cut-synced", "/var/lib/kubedrill/power-cut-careless"
 
@@ -36,19 +35,10 @@ def run(lab: Lab, *, sync: bool = True) -> None:
     with lab.fault(PowerCut(leader.name)):
         lab.expect("the API is silent", lambda: lab.monitor.silent_for("api-read"),
                    lambda seconds: (seconds > 2, f"for {seconds:.1f} s"), within=60)  # fmt: skip
-    lab.require_seen("reads and writes succeed again", lambda: _silent(lab), _none, within=120)
+    back.require(lab, within=120)
     there = leader.run(["cat", SYNCED], check=False, timeout=60).stdout.strip()
     lab.require("what was synced is there", there == "kept", there or "nothing")
     careless = leader.run(["cat", CARELESS], check=False, timeout=60).stdout.strip()
     lab.require("what was not synced is gone, as after a real power cut", careless != "lost", careless or "nothing")
     lab.verify()
     lab.require_writes()
-
-
-def _silent(lab: Lab) -> list[str]:
-    """Of reads and writes those that fail now: waited for together, since what keeps one away keeps the other."""
-    return [name for name in ("api-read", "api-write") if not lab.monitor.works(name)]
-
-
-def _none(silent: list[str]) -> Verdict:
-    return not silent, f"fails: {', '.join(silent)}" if silent else "they do"

@@ -205,10 +205,13 @@ def _drill(place: Lab, console: Console, runs: int) -> list[Figure]:
             at: list[float] = []
             drill = Scenario("looking-on", "Look on, and break nothing.", "", _looking_on(at), {})
             began = time.monotonic()
-            run, _ = runner.run(drill, there, console)
+            run, folder = runner.run(drill, there, console)
             ended = time.monotonic()
             if run.verdict != "passed":
-                raise KubedrillError(f"the drill that looks on {run.verdict}: {run.reason}")
+                raise KubedrillError(
+                    f"a drill that only looks on has the verdict {run.verdict}", evidence=[run.reason],
+                    todo=[f"see its report: {folder / 'index.html'}"],
+                )  # fmt: skip
             begins.append(at[0] - _LOOK - began)
             ends.append(ended - at[0])
             takes.append(ended - began - _LOOK)
