@@ -93,10 +93,18 @@ class Diary:
             moments: when it was late, where that is known: (start, end), in seconds of the run.
         """
         first = self._notes[0][1] if self._notes else None
-        return saturated(first, self._read()) or self._taken(moments)
+        return saturated(first, self._read()) or self.taken(moments)
 
-    def _taken(self, moments: Sequence[tuple[float, float]]) -> str:
-        """Empty, too, where the host left this computer its cores in one of the moments."""
+    def taken(self, moments: Sequence[tuple[float, float]]) -> str:
+        """Why what was late, or never came, may have been the doing of this computer's host, which no drill can cause.
+
+        Args:
+            moments: (start, end), in seconds of the run.
+
+        Returns:
+            '' where the host left this computer its cores in one of the moments.
+        """
+        self.note()
         shares = [self._share(start - _AROUND, end + _AROUND) for start, end in moments]
         if not shares or min(shares) < TAKEN:
             return ""

@@ -106,7 +106,7 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
     def step(number: int, text: str) -> None:
         lab.say(f"{component} {number}/9: {text}")
 
-    mirror = _mirrors(lab, component, planes)
+    mirror = lab.read(lambda: _mirrors(lab, component, planes))
     step(1, f"who starts it? kubectl -n kube-system get pod {component}-{first} -o yaml: owner {mirror[0].owner}")
     static = len(mirror) == len(planes) and all(pod.owner == f"Node/{pod.node}" for pod in mirror)
     lab.assume_true("it is a static pod on each control plane", static, ", ".join(pod.owner for pod in mirror))
@@ -131,14 +131,14 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
     step(4, "build a DaemonSet from its pod: no ports (they would keep a second pod off the node), the node's address "
             "asked of the kubelet, control planes with a label only, all taints tolerated, no token")  # fmt: skip
     step(5, "kubectl apply -f daemonset.yaml: no node has its label yet")
-    lab.kubectl("apply", "-f", "-", stdin=manifest)
+    _order(lab, "apply", "-f", "-", stdin=manifest)
     done: list[str] = []
     for group in groups:
         done += group
         with _out_of_the_balancer(lab, group if several else []):
             lab.from_now()
             step(6, f"kubectl label node {' '.join(group)} {node_label(component)}=")
-            lab.kubectl("label", "node", *group, f"{node_label(component)}=")
+            _order(lab, "label", "node", *group, f"{node_label(component)}=", "--overwrite")
             lab.expect(
                 f"{component} 6/9: the DaemonSet's own pod serves on {', '.join(group)}",
                 partial(_own_pods, lab, component), _served(done), within=180, predicted=START + LOOK,
@@ -179,20 +179,20 @@ def _out_of_the_balancer(lab: Lab, nodes: Sequence[str]) -> Iterator[None]:
 
 
 def _roll(lab: Lab, component: str, planes: Sequence[str]) -> None:
-    before = {pod.uid for pod in _own_pods(lab, component)}
+    before = {pod.uid for pod in lab.read(lambda: _own_pods(lab, component))}
     name = daemon_set_name(component)
     lab.from_now()
     lab.say(f"the cluster renews a part of itself: kubectl -n kube-system rollout restart daemonset {name}")
-    lab.kubectl("--namespace", "kube-system", "rollout", "restart", "daemonset", name)
+    _change_once(lab, name, "rollout", "restart", "daemonset", name)
     lab.expect(f"every pod of {component} is a new one and serves", partial(_own_pods, lab, component),
                _served(planes, without=before), within=300, predicted=(START + LOOK) * len(planes))  # fmt: skip
 
 
 def _delete(lab: Lab, component: str, planes: Sequence[str]) -> None:
-    victim = _own_pods(lab, component)[0]
+    victim = lab.read(lambda: _own_pods(lab, component))[0]
     lab.from_now()
     lab.say(f"kubectl -n kube-system delete pod {victim.name}: this one can be deleted, and comes back")
-    lab.kubectl("--namespace", "kube-system", "delete", "pod", victim.name, "--wait=false")
+    _order(lab, "--namespace", "kube-system", "delete", "pod", victim.name, "--wait=false", "--ignore-not-found")
     lab.expect(f"{component} is whole again, with another pod on {victim.node}", partial(_own_pods, lab, component),
                _served(planes, without={victim.uid}), within=180,
                predicted=LEASE if len(planes) > 1 else 9 + START)  # fmt: skip
@@ -200,14 +200,14 @@ def _delete(lab: Lab, component: str, planes: Sequence[str]) -> None:
 
 
 def _change(lab: Lab, planes: Sequence[str]) -> None:
-    before = {pod.uid for pod in _own_pods(lab, "kube-apiserver")}
+    before = {pod.uid for pod in lab.read(lambda: _own_pods(lab, "kube-apiserver"))}
     name = daemon_set_name("kube-apiserver")
     patch = [{"op": "add", "path": "/spec/template/spec/containers/0/command/-", "value": FLAG}]
     lab.from_now()
     lab.say(
         f"a changed flag rolls out: kubectl -n kube-system patch daemonset {name} --type json -p '{json.dumps(patch)}'"
     )
-    lab.kubectl("--namespace", "kube-system", "patch", "daemonset", name, "--type=json", "-p", json.dumps(patch))
+    _change_once(lab, name, "patch", "daemonset", name, "--type=json", "-p", json.dumps(patch))
     lab.expect("every API server is a new one and serves", partial(_own_pods, lab, "kube-apiserver"),
                _served(planes, without=before), within=300, predicted=(START + LOOK) * len(planes))  # fmt: skip
     running = [lab.node(node).run(["pgrep", "-a", "-f", "^kube-apiserver "]).stdout for node in planes]
@@ -271,7 +271,7 @@ def _static_again(lab: Lab, planes: Sequence[str]) -> None:
         lab.expect(f"{component} is kubeadm's static pod again", partial(_mirrors, lab, component, planes),
                    lambda pods: (len(pods) == len(planes) and all(pod.ready for pod in pods), _told(pods)),
                    within=90, predicted=15)  # fmt: skip
-    left = _own_pods(lab, "")
+    left = lab.read(lambda: _own_pods(lab, ""))
     lab.require("nothing of the DaemonSets is left", not left, _told(left))
 
 
@@ -285,6 +285,27 @@ def _without_checkpoints(lab: Lab, planes: Sequence[str], *, within: float) -> N
                                                  zip(planes, found, strict=True) if files) or "none"),
         within=within,
     )  # fmt: skip
+
+
+def _order(lab: Lab, *arguments: str, stdin: str | None = None) -> None:
+    """What may be said twice, said until an API that is being rolled takes it: so would whoever types it."""
+    lab.read(lambda: lab.kubectl(*arguments, stdin=stdin), within=60)
+
+
+def _change_once(lab: Lab, daemon_set: str, *arguments: str) -> None:
+    """What changes the template of a DaemonSet each time it is said: again only where it was not taken."""
+
+    def generation() -> str:
+        path = "jsonpath={.metadata.generation}"
+        return lab.kubectl("--namespace", "kube-system", "get", "daemonset", daemon_set, "-o", path).stdout
+
+    before = lab.read(generation)
+
+    def change() -> None:
+        if generation() == before:
+            lab.kubectl("--namespace", "kube-system", *arguments)
+
+    lab.read(change, within=60)
 
 
 def _renewed(lab: Lab, component: str) -> float:

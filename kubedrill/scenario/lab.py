@@ -217,9 +217,10 @@ class Lab:
 
         Raises:
             Unmet: it was not seen in time.
-            Untrustworthy: it was not seen, and nothing had been broken yet.
+            Untrustworthy: it was not seen, and nothing had been broken yet, or the host had this computer's cores.
         """
-        told = [self.now()]
+        began = self.now()
+        told = [began]
 
         def waiting(seen: str) -> None:
             # A line each few seconds tells that something is going on; each change would be too many.
@@ -233,11 +234,11 @@ class Lab:
         except TimedOut as error:
             self._narrator.step(f"{what}: not seen within {within:g} s; {'; '.join(error.evidence)}", "fail")
             reason = f"{error.what}; {'; '.join(error.evidence)}"
-            if self._narrator.phase in ("assumptions", "baseline"):
-                raise Untrustworthy(reason) from error
-            if self.cluster.slow > 1:
-                raise Untrustworthy(f"{reason}; {self._too_slow()}") from error
-            raise Unmet(reason) from error
+            cores = self.monitor.cores
+            excuse = self._too_slow() if self.cluster.slow > 1 else cores.taken([(began, self.now())])
+            early = self._narrator.phase in ("assumptions", "baseline")
+            kind = Untrustworthy if early or excuse else Unmet
+            raise kind(f"{reason} ({excuse})" if excuse else reason) from error
         self._narrator.step(what, "wait", predicted, self.now() - self._reference)
         return state
 

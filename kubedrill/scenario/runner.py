@@ -144,7 +144,9 @@ def _body(drill: Scenario, lab: Lab) -> Ending:
             raise error.during from error
         return Ending(f"the heal failed: {error}", untrustworthy=True)
     except KubedrillError as error:
-        return Ending(f"the drill broke off: {error}", untrustworthy=True)
+        # Nobody knows what broke it off, then; where the host had left the cores alone, somebody is to find out.
+        excuse = lab.monitor.cores.taken([(0.0, lab.now())])
+        return Ending(f"the drill broke off: {error}{f' ({excuse})' if excuse else ''}", untrustworthy=True)
     return Ending()
 
 

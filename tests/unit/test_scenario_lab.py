@@ -64,8 +64,10 @@ class FakeCores:
 
     def excuse(self, moments: Sequence[tuple[float, float]] = ()) -> str:
         """They were full all the time, or all of the moments are in that part."""
-        if self.full:
-            return self.full
+        return self.full or self.taken(moments)
+
+    def taken(self, moments: Sequence[tuple[float, float]]) -> str:
+        """All of the moments are in that part."""
         inside = [self.away[0] <= start and end <= self.away[1] for start, end in moments]
         return "the host had them" if inside and all(inside) else ""
 
@@ -276,6 +278,17 @@ class TestExpect:
             world.lab.expect("the API answers", lambda: 0, at_least(1), within=5)
         assert world.kinds()[-1] == (phase, "fail", "the API answers: not seen within 5 s; last seen: 0")
         assert world.clock.time == pytest.approx(5)
+
+    @pytest.mark.parametrize(("away", "error"), [((0, 9), Untrustworthy), ((2, 9), Unmet), ((0, 4), Unmet)])
+    def test_the_host_had_the_cores_all_the_time(
+        self, world: World, away: tuple[float, float], error: type[Exception]
+    ) -> None:
+        world.narrator.enter("fault")
+        world.monitor.cores.away = away
+        with pytest.raises(
+            error, match=r"last seen: 0" + (r" \(the host had them\)$" if error is Untrustworthy else "$")
+        ):
+            world.lab.expect("the API answers", lambda: 0, at_least(1), within=5)
 
     @pytest.mark.parametrize(
         "error",

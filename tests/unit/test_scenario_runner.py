@@ -70,6 +70,7 @@ class World:
         FakeKubernetes.put(self.provider.node("lab-control-plane-1"), "/etc/kubernetes/admin.conf", ADMIN)
         self.cluster = Cluster(ClusterSpec(workers=1), tuple(self.provider.nodes("lab")), 6443)
         self.stopped = False
+        self.taken = ""
         self.events: list[EventSnapshot] = []
 
     def answer(self, _node: FakeNode, call: Call) -> Result | None:
@@ -130,6 +131,7 @@ def monitor_of(world: World) -> type:
             self.sampling = False
             self.stopped = False
             self.kubectl = kubectl
+            self.cores = SimpleNamespace(taken=lambda moments: world.taken)
 
         def start(self, inside: str) -> None:
             """Begin."""
@@ -310,6 +312,11 @@ class TestVerdicts:
         assert world.did[-3].startswith("page of")
         assert not world.stopped
         assert Journal.of("lab").is_empty()
+
+    def test_one_that_broke_off_while_the_host_had_the_cores(self, world: World) -> None:
+        world.taken = "the host had them"
+        done, _ = world.run(broken_off)
+        assert done.reason == done.ended == "the drill broke off: the engine is gone (the host had them)"
 
     @pytest.mark.parametrize("body", [good, unseen, unmet])
     def test_a_broken_probe_wins(self, world: World, body: Callable[[Lab], None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kubedrill import cputime, paths
 from kubedrill.availability import judgeable
-from kubedrill.cputime import CpuTime
+from kubedrill.cputime import TOO_BUSY, CpuTime
 from kubedrill.history import Lane, LaneFigures
 
 verdicts = loading.by_path("verdicts", paths.repository() / "tests" / "cluster" / "verdicts.py")
@@ -31,6 +31,15 @@ def test_full_cores_excuse() -> None:
     assert verdicts.too_busy(f"Service from inside a pod: no failed request: 19 of 597 (3.18%) ({full})")
     assert verdicts.too_busy(f"x: longest gap 12 s ({full}); {reason(100, 1.5, 0.01)}")
     assert not verdicts.too_busy(f"x: longest gap 12 s ({full}); the heal failed: y")
+
+
+def test_a_step_that_never_came_while_the_host_had_the_cores_excuses() -> None:
+    ended = (
+        f"the API answers: not within 90 s; last seen: a; b (just then 33% or more were taken by its host: {TOO_BUSY})"
+    )
+    assert verdicts.too_busy(ended, ended)
+    assert not verdicts.too_busy(ended), "several doubts, of which only the last has an excuse"
+    assert not verdicts.too_busy("the API answers: not within 90 s", "the API answers: not within 90 s")
 
 
 @pytest.mark.parametrize(
