@@ -19,6 +19,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files anew from what the code renders now"
     )
+    parser.addoption(
+        "--on", metavar="CLUSTER", default="",
+        help="run the tests of one module of tests/cluster on this cluster instead of one of their own, and leave it",
+    )  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -39,7 +39,10 @@ def user_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest, place: Lab, console: Console, user_config: Path) -> Iterator[Cluster]:
-    """The cluster that a module asks for in its SPEC."""
+    """The cluster that a module asks for in its SPEC; with --on the one of that name, which stays."""
+    if there := request.config.getoption("--on"):
+        yield cluster.attach(place.provider, there)
+        return
     asked = spec.load(None, {**request.module.SPEC, "name": f"test-{os.getpid()}"})
     try:
         yield cluster.up(place, asked, console)
