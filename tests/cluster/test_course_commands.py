@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from verdicts import too_busy
 
 from kubedrill import cluster, course, paths, shell
 from kubedrill.cluster import Lab
@@ -50,6 +51,9 @@ def test_the_command_does_what_the_lesson_says(command: Command, tmp_path: Path)
         _until_interrupted(command, tmp_path / "log")
         return
     result = shell.run(as_typed(command), cwd=paths.repository(), check=False, timeout=1200, env={"COLUMNS": "200"})
+    verdict = re.search(r": INCONCLUSIVE in \d+ s: (.+)$", result.output, re.MULTILINE)
+    if verdict and too_busy(verdict[1]):
+        pytest.skip(f"this machine was too busy for a verdict: {verdict[1]}")
     assert result.status == command.status, result.output[-3000:]
     assert re.search(command.expect, result.output), result.output[-3000:]
 
