@@ -10,6 +10,11 @@ from kubedrill.network import API_PORT
 CONFIG_PATH = "/etc/haproxy/haproxy.cfg"
 SOCKET = "/run/haproxy.sock"
 State = Literal["drain", "ready"]
+# Where a control plane tells with which weight it is to be sent to: images/files/usr/local/sbin/kubedrill-weight.
+WEIGHT_PORT = 6444
+# Ends the name of a control plane's second entry, for when all first entries weigh nothing.
+ANYWAY = ":anyway"
+FULL_WEIGHT = "100%"
 
 
 def haproxy_config(control_planes: Mapping[str, str]) -> str:
@@ -18,13 +23,23 @@ def haproxy_config(control_planes: Mapping[str, str]) -> str:
     Args:
         control_planes: {node name: address}, also of those that do not run yet.
     """
-    servers = "\n".join(
-        f"    server {name} {address}:{API_PORT} check check-ssl verify none"
+    entries = {
+        f"{name} {address}:{API_PORT}": f"check check-ssl verify none agent-check agent-port {WEIGHT_PORT}"
         for name, address in control_planes.items()
-    )
+    }
+    # Who weighs nothing is better than nobody: these stand in, with the state of the first entries.
+    entries |= {
+        f"{name}{ANYWAY} {address}:{API_PORT}": f"track control-planes/{name} backup"
+        for name, address in control_planes.items()
+    }
+    servers = "\n".join(f"    server {entry} {settings}" for entry, settings in entries.items())
     # A control plane is out 2 failed checks after it dies (1 s), and its connections are closed at once, so that
     # clients with a connection to a dead node notice it too. The check's TLS is not verified: the balancer exists
     # before the CA, and the traffic that passes through is verified end to end.
+    # Two API servers that share a port also share the checks: the ready one answers for the other. A control plane on
+    # which one replaces the other says so itself, and weighs nothing meanwhile. Where nobody listens for such questions
+    # (all control planes but self-hosted ones) HAProxy goes by its checks.
+    # https://docs.haproxy.org/2.6/configuration.html#5.2-agent-check
     return f"""\
 global
     log stdout format raw local0 notice
@@ -55,10 +70,12 @@ frontend health
 
 backend control-planes
     balance roundrobin
+    option allbackups
     option httpchk
     http-check send meth GET uri /readyz
     http-check expect status 200
     default-server inter 500ms fastinter 250ms downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
+    default-server agent-inter 1s
 {servers}
 """
 
@@ -73,6 +90,20 @@ def set_state(name: str, state: State) -> tuple[str, ...]:
         name: the control plane's node name.
         state: drain or ready.
     """
+    return _order(f"set server control-planes/{name} state {state}")
+
+
+def take_in(name: str) -> tuple[str, ...]:
+    """The command, on the balancer, that lets a control plane in again that no longer tells its weight.
+
+    Args:
+        name: the control plane's node name.
+    """
+    return _order(
+        f"set server control-planes/{name} state ready; set server control-planes/{name} weight {FULL_WEIGHT}"
+    )
+
+
+def _order(words: str) -> tuple[str, ...]:
     # A balancer that was made before it had this socket balances all the same.
-    script = f"[ -S {SOCKET} ] || exit 0; echo 'set server control-planes/{name} state {state}' | socat -t 5 - {SOCKET}"
-    return ("sh", "-c", script)
+    return ("sh", "-c", f"[ -S {SOCKET} ] || exit 0; echo '{words}' | socat -t 5 - {SOCKET}")

@@ -132,4 +132,6 @@ class SelfHosted:
     def _balance(self, cluster: Map, name: str, state: Literal["drain", "ready"]) -> list[Command]:
         if not self.entrance:
             return []
-        return [Command(cluster.node(self.entrance).name, loadbalancer.set_state(name, state), until_boot=True)]
+        # With the timer ended what told the balancer which weight each has.
+        order = loadbalancer.take_in(name) if state == "ready" else loadbalancer.set_state(name, state)
+        return [Command(cluster.node(self.entrance).name, order, until_boot=True)]

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from kubedrill import loadbalancer
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound
 from kubedrill.etcd_members import ETCDCTL
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, Target
@@ -115,10 +116,15 @@ def behind_balancer(cluster: Computers) -> tuple[Target, ...]:
 
 
 def backends(csv: str) -> dict[str, str]:
-    """HAProxy's own statistics as {control plane: first word of its status} (CSV; column 18 is the status)."""
+    """HAProxy's own statistics as {control plane: first word of its status}; SPARED where it gets nobody new.
+
+    Of the columns of the CSV the 18th is the status, the 19th the weight.
+    https://docs.haproxy.org/2.6/management.html#9.1
+    """
     rows = [line.split(",") for line in csv.splitlines()]
-    servers = [row for row in rows if len(row) > 17 and row[0] == "control-planes" and row[1] != "BACKEND"]
-    return {row[1]: (row[17].split() or [""])[0] for row in servers}
+    servers = [row for row in rows if len(row) > 18 and row[0] == "control-planes" and row[1] != "BACKEND"]
+    first = [row for row in servers if not row[1].endswith(loadbalancer.ANYWAY)]
+    return {row[1]: "SPARED" if row[18] == "0" else (row[17].split() or [""])[0] for row in first}
 
 
 def _kubectl(cluster: Computers, *arguments: str) -> str:

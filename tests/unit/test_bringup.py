@@ -166,7 +166,7 @@ class TestOrder:
     def test_the_balancer_is_there_and_configured_before_init(self, run: Run) -> None:
         run.up(spec_of(3, 1))
         balancer = run.node("lab-load-balancer")
-        assert balancer.text("/etc/haproxy/haproxy.cfg").count("    server lab-control-plane-") == 3
+        assert balancer.text("/etc/haproxy/haproxy.cfg").count(":6443 check ") == 3
         written = run.at("write", "lab-load-balancer", "/etc/haproxy/haproxy.cfg")
         checked = run.at("ran", "lab-load-balancer", "systemctl is-active haproxy")
         assert written < checked < run.at("run", "lab-control-plane-1", "kubeadm init")

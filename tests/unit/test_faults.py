@@ -659,12 +659,13 @@ class TestTargets:
             targets.node_of_pod(world.cluster, "app=x")
 
     def test_behind_the_balancer(self, world: World) -> None:
-        def row(server: str, status: str, backend: str = "control-planes") -> str:
-            return ",".join([backend, server, *["0"] * 15, status, "0"])
+        def row(server: str, status: str, backend: str = "control-planes", weight: str = "1") -> str:
+            return ",".join([backend, server, *["0"] * 15, status, weight])
 
         csv = "\n".join([
             "# pxname,svname", row("FRONTEND", "OPEN", "api"), row("lab-control-plane-1", "DOWN 1/2"),
             row("lab-control-plane-2", "UP"), row("lab-control-plane-3", "UP 1/2"), row("BACKEND", "UP"),
+            row("lab-control-plane-4", "UP", weight="0"), row("lab-control-plane-1:anyway", "UP"),
         ])  # fmt: skip
         self.answers(world, "curl", Result(0, csv, ""))
         assert [found.node for found in targets.behind_balancer(world.cluster)] == [

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from rendering import ADDRESSES, KEYS, V1, V2, Golden
 
-from kubedrill import kubeadm, loadbalancer, network, versions
+from kubedrill import kubeadm, loadbalancer, network, paths, versions
 from kubedrill.kubeadm import Machine
 from kubedrill.spec import ClusterSpec, load_mapping
 
@@ -129,8 +129,23 @@ def test_haproxy(golden: Golden) -> None:
     assert [(name, where) for name, where, _ in servers] == [
         ("lab-control-plane-1", "172.28.7.11:6443"),
         ("lab-control-plane-2", "172.28.7.12:6443"),
+        ("lab-control-plane-1:anyway", "172.28.7.11:6443"),
+        ("lab-control-plane-2:anyway", "172.28.7.12:6443"),
     ]
-    assert all("check" in options.split() for _, _, options in servers)
+    assert [{"check", "track", "backup"} & set(options.split()) for _, _, options in servers] == [
+        {"check"}, {"check"}, {"track", "backup"}, {"track", "backup"},
+    ]  # fmt: skip
+
+
+def test_the_port_of_weights_is_the_one_that_control_planes_answer_on() -> None:
+    unit = paths.repository() / "images" / "files/etc/systemd/system/kubedrill-weight.service"
+    assert f"TCP4-LISTEN:{loadbalancer.WEIGHT_PORT}," in unit.read_text()
+
+
+def test_who_is_taken_in_again_has_its_weight() -> None:
+    order = loadbalancer.take_in("lab-control-plane-1")[-1]
+    assert "set server control-planes/lab-control-plane-1 state ready; " in order
+    assert "set server control-planes/lab-control-plane-1 weight 100%" in order
 
 
 class TestInit:

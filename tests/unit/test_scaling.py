@@ -100,7 +100,9 @@ class World:
     def behind(self) -> list[str]:
         """Who is behind the balancer."""
         text = self.provider.node("lab-load-balancer").text(loadbalancer.CONFIG_PATH)
-        return [line.split()[1] for line in text.splitlines() if line.strip().startswith("server lab")]
+        return [
+            line.split()[1] for line in text.splitlines() if line.strip().startswith("server lab") and " check " in line
+        ]
 
     def order(self, *beginnings: str) -> list[str]:
         """Which of some commands and events happened, in order."""
