@@ -38,6 +38,9 @@ LEASE = 17
 LOOK, START = 3, 5
 # An API server waits for those who watch until its pod's time to end is over.
 GRACE = 30
+# Seconds between two looks at whether a process itself serves: each takes a dozen processes on the node, and five
+# looks a second would take a core from what is about to start.
+LOOK_EACH = 1.0
 
 
 @scenario(control_planes=3, workers=1)
@@ -124,7 +127,7 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
             for name in group:
                 lab.expect(
                     f"{component} 3/9: on {name} it serves again, with the flag",
-                    partial(_serves_with, lab, name, component, SHARE), _yes, within=90,
+                    partial(_serves_with, lab, name, component, SHARE), _yes, within=90, every=LOOK_EACH,
                     predicted=START + (GRACE if component == "kube-apiserver" else 1),
                 )  # fmt: skip
     manifest = to_yaml([daemon_set(lab.node(first).run(["cat", shared], show=False).stdout)])
@@ -238,7 +241,7 @@ def _reboot(lab: Lab, planes: Sequence[str]) -> None:
         pass
     for component in COMPONENTS:
         lab.expect(f"{component} serves again on {node}", partial(_alive_on, lab, node, component), _yes,
-                   within=120, predicted=15)  # fmt: skip
+                   within=120, predicted=15, every=LOOK_EACH)  # fmt: skip
     _without_checkpoints(lab, planes, within=60)
 
 
@@ -256,7 +259,7 @@ def _cold_boot(lab: Lab, planes: Sequence[str]) -> float:
     for component in COMPONENTS:
         for node in planes:
             lab.expect(f"the DaemonSet's {component} serves on {node}", partial(_alive_on, lab, node, component), _yes,
-                       within=180, predicted=40)  # fmt: skip
+                       within=180, predicted=40, every=LOOK_EACH)  # fmt: skip
     _without_checkpoints(lab, planes, within=60)
     wanted = names([*lab.control_planes(), *lab.workers()])
     lab.expect("all nodes are Ready", lab.api.nodes, lambda nodes: checks.nodes_ready(nodes, wanted), within=120,
