@@ -34,6 +34,9 @@ RESTART = GONE + STARTS
 # A control plane's kubelet reports to its own API server; one that is silent for 50 s makes its node NotReady
 # (--node-monitor-grace-period). A roll that waits longer than that for one control plane waits for a slow machine.
 PATIENCE = 90
+# Seconds between two looks into a node: each is a command there, and five a second would take half a core from what
+# is about to start.
+LOOK = 1.0
 
 
 @scenario(control_planes=3, workers=1)
@@ -114,6 +117,7 @@ def _healthy(lab: Lab, changed: list[Node], planes: list[Node]) -> None:
         lab.expect(
             f"the API server of {node.name} runs with the flags of its manifest, and its /readyz says ok",
             partial(holds, lab.cluster, as_written(node.name, COMPONENT)), _itself, within=PATIENCE, predicted=RESTART,
+            every=LOOK,
         )  # fmt: skip
         lab.node(ENTRANCE).run(loadbalancer.set_state(node.name, "ready"))
     lab.expect(
@@ -162,6 +166,7 @@ def _wrong(lab: Lab, good: str) -> None:
             said = lab.expect(
                 f"the API server of {first.name} does not come back, and says why", lambda: _last_words(first),
                 lambda words: ("unknown flag" in words, words[-160:] or "it runs"), within=PATIENCE, predicted=GONE + 1,
+                every=LOOK,
             )  # fmt: skip
             lab.require("its log names the flag", "--no-such-flag" in said, said.strip().splitlines()[-1][:160])
             lab.require("the check that the roll waits for does not hold: the roll stops here",
