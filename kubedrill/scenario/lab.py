@@ -141,12 +141,12 @@ class Lab:
 
     # --- phases, expectations, requirements
 
-    def baseline(self, seconds: float, *, inside: str = "") -> None:
+    def baseline(self, seconds: float, *, inside: str | None = "") -> None:
         """Sample the healthy cluster for a while.
 
         Args:
             seconds: how long, once every lane has answered.
-            inside: the node whose pod asks from inside; the last worker (or control plane) without it.
+            inside: the node whose pod asks from inside: the last worker (or control plane) without it, none with None.
 
         Raises:
             Untrustworthy: what is sampled does not work even now.
@@ -154,7 +154,8 @@ class Lab:
         self._narrator.enter("baseline")
         self.from_now()
         self.expect("every CoreDNS knows the Service of this drill", self._names, resolving.right, within=90)
-        self.monitor.start(inside or (self.workers() or self.control_planes())[-1].name)
+        last = (self.workers() or self.control_planes())[-1].name
+        self.monitor.start("" if inside is None else inside or last)
         self.say(f"sampling {', '.join(self.monitor.names())} for {seconds:g} s before anything is broken")
         self.hold(seconds)
         silent = [name for name in self.monitor.names() if not self.monitor.works(name)]

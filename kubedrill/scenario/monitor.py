@@ -61,7 +61,7 @@ class Monitor:
         self._interval, self._timeout = INTERVAL * cluster.slow, 1.0 * cluster.slow
         self._samplers: dict[str, Sampler] = {}
         self._recordings: dict[str, Recording] = {}
-        self._inside = ""
+        self._inside, self._outside_only = "", False
         self._end = 0.0
         self._writer: ApiWrite | None = None
         # What was asked of the lists of writes, and answered.
@@ -88,15 +88,15 @@ class Monitor:
         """Make what the probes need in the cluster, and begin.
 
         Args:
-            inside: the node of the pod that asks from inside.
+            inside: the node of the pod that asks from inside; '' where nobody does.
         """
-        self._inside = inside
-        lanes = self._pod_lanes()
+        self._inside, self._outside_only = inside, not inside
+        pod = inpod.pod_manifest(POD, inside, self._pod_lanes(), timeout=self._timeout) if inside else ""
         self._kubectl(
             *slowness.apply(self._cluster.slow),
             "-f",
             "-",
-            stdin=manifest.manifest() + "---\n" + inpod.pod_manifest(POD, inside, lanes, timeout=self._timeout),
+            stdin=manifest.manifest() + (pod and f"---\n{pod}"),
         )
         way = access(self._cluster.admin_conf())
         for probe in self._probes(way):
@@ -248,6 +248,8 @@ class Monitor:
         return probes
 
     def _pod_lanes(self) -> list[inpod.PodLane]:
+        if self._outside_only:
+            return []
         host = f"hello.{workload.NAMESPACE}.svc.cluster.local."
         return [
             inpod.PodLane(
@@ -258,6 +260,8 @@ class Monitor:
         ]
 
     def _take_from_the_pod(self) -> None:
+        if self._outside_only:
+            return
         try:
             node = self._cluster.node(self._inside)
             tree = node.read_tree(inpod.LOGS)

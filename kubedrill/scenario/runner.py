@@ -186,7 +186,7 @@ def _clear(lab: Lab, console: Console) -> None:
     """Take away what a drill made; the next one must find nothing of it."""
     try:
         lab.kubectl("delete", "namespace", workload.NAMESPACE, manifest.NAMESPACE, "--ignore-not-found",
-                    "--timeout=60s", timeout=90)  # fmt: skip
+                    f"--timeout={60 * lab.patience:g}s", timeout=90)  # fmt: skip
     except KubedrillError as error:
         console.say(f"what the drill made could not be removed: {error.what}")
 
