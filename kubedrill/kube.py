@@ -13,6 +13,13 @@ from kubedrill.errors import KubedrillError
 
 # The label of nodes without a computer.
 HOLLOW = "kubedrill.io/hollow"
+# kubectl's and the API server's words for no answer: no connection, one that broke, etcd without a leader or too busy.
+_NO_ANSWER = (
+    "Unable to connect to the server", "connection refused", "connection reset", "unexpected EOF",
+    "TLS handshake timeout", "i/o timeout", "etcdserver: request timed out", "etcdserver: leader changed",
+    "context deadline exceeded", "unable to return a response in the time allotted",
+    "Timeout: request did not complete",
+)  # fmt: skip
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
@@ -216,6 +223,15 @@ class Kube:
 def preload() -> None:
     """Import the client ahead of its use; it takes about a second."""
     import kubernetes  # noqa: F401
+
+
+def unanswered(said: str) -> bool:
+    """Whether kubectl's words tell that the API did not answer, or had no answer yet, rather than refused.
+
+    Args:
+        said: its output.
+    """
+    return any(words in said for words in _NO_ANSWER)
 
 
 def translated() -> contextlib.AbstractContextManager[None]:

@@ -134,14 +134,14 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
     step(4, "build a DaemonSet from its pod: no ports (they would keep a second pod off the node), the node's address "
             "asked of the kubelet, control planes with a label only, all taints tolerated, no token")  # fmt: skip
     step(5, "kubectl apply -f daemonset.yaml: no node has its label yet")
-    _order(lab, "apply", "-f", "-", stdin=manifest)
+    lab.order("apply", "-f", "-", stdin=manifest)
     done: list[str] = []
     for group in groups:
         done += group
         with _out_of_the_balancer(lab, group if several else []):
             lab.from_now()
             step(6, f"kubectl label node {' '.join(group)} {node_label(component)}=")
-            _order(lab, "label", "node", *group, f"{node_label(component)}=", "--overwrite")
+            lab.order("label", "node", *group, f"{node_label(component)}=", "--overwrite")
             lab.expect(
                 f"{component} 6/9: the DaemonSet's own pod serves on {', '.join(group)}",
                 partial(_own_pods, lab, component), _served(done), within=180, predicted=START + LOOK,
@@ -195,7 +195,7 @@ def _delete(lab: Lab, component: str, planes: Sequence[str]) -> None:
     victim = lab.read(lambda: _own_pods(lab, component))[0]
     lab.from_now()
     lab.say(f"kubectl -n kube-system delete pod {victim.name}: this one can be deleted, and comes back")
-    _order(lab, "--namespace", "kube-system", "delete", "pod", victim.name, "--wait=false", "--ignore-not-found")
+    lab.order("--namespace", "kube-system", "delete", "pod", victim.name, "--wait=false", "--ignore-not-found")
     lab.expect(f"{component} is whole again, with another pod on {victim.node}", partial(_own_pods, lab, component),
                _served(planes, without={victim.uid}), within=180,
                predicted=LEASE if len(planes) > 1 else 9 + START)  # fmt: skip
@@ -293,11 +293,6 @@ def _without_checkpoints(lab: Lab, planes: Sequence[str], *, within: float) -> N
                                                  zip(planes, found, strict=True) if files) or "none"),
         within=within,
     )  # fmt: skip
-
-
-def _order(lab: Lab, *arguments: str, stdin: str | None = None) -> None:
-    """What may be said twice, said until an API that is being rolled takes it: so would whoever types it."""
-    lab.read(lambda: lab.kubectl(*arguments, stdin=stdin), within=60)
 
 
 def _change_once(lab: Lab, daemon_set: str, *arguments: str) -> None:

@@ -18,7 +18,7 @@ from kubedrill.history import FaultSpan, LaneFigures, Requirement
 from kubedrill.journal import Entry, Journal
 from kubedrill.kube import Kube
 from kubedrill.providers.base import Node
-from kubedrill.scenario import resolving, rules, workload
+from kubedrill.scenario import orders, resolving, rules, workload
 from kubedrill.scenario.judge import Unmet, Untrustworthy
 from kubedrill.scenario.monitor import Monitor
 from kubedrill.scenario.narrator import Narrator
@@ -120,10 +120,19 @@ class Lab:
             raise NotFound("no control plane runs")
         return running.run(["kubectl", *arguments], stdin=stdin, check=check, timeout=timeout * self.patience)
 
+    def order(self, *arguments: str, stdin: str | None = None) -> Result:
+        """kubectl with what may be said twice: said until an API that is busy, or being rolled, takes it.
+
+        Raises:
+            CommandFailed: it was refused.
+            TimedOut: the API did not answer for a minute.
+        """
+        return orders.take(lambda: self.kubectl(*arguments, stdin=stdin), patience=self.patience)
+
     def apply(self, *objects: dict[str, Any]) -> None:
         """Apply objects in the drill's namespace, which is removed at the end."""
         manifest = workload.manifest(*(workload.patient(one, self.cluster.slow) for one in objects))
-        self.kubectl(*slowness.apply(self.cluster.slow), "-f", "-", stdin=manifest)
+        self.order(*slowness.apply(self.cluster.slow), "-f", "-", stdin=manifest)
 
     def in_pod(self, pod: str, command: str, *, check: bool = True) -> Result:
         """A command line in a pod of the drill's namespace."""
@@ -382,17 +391,6 @@ class Lab:
         self._narrator.step(
             f"{'met' if one.ok else 'NOT MET'}: {one.text} ({one.measured})", "say" if one.ok else "fail"
         )
-
-
-def every(*checks: Callable[[Any], Verdict]) -> Callable[[Any], Verdict]:
-    """A check that holds when all of them do."""
-
-    def check(state: Any) -> Verdict:
-        verdicts = [one(state) for one in checks]
-        failing = [why for ok, why in verdicts if not ok]
-        return not failing, "; ".join(failing or [why for _, why in verdicts])
-
-    return check
 
 
 def names(nodes: Sequence[Node]) -> list[str]:

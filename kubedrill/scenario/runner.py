@@ -57,7 +57,7 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
     lab_box: list[Lab] = []
 
     def kubectl(*arguments: str, stdin: str | None = None) -> object:
-        return lab_box[0].kubectl(*arguments, stdin=stdin)
+        return lab_box[0].order(*arguments, stdin=stdin)
 
     journal = Journal.of(cluster.spec.name)
     monitor = Monitor(cluster, f"{drill.name}-{int(started)}", now, started, folder, kubectl)

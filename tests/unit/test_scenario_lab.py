@@ -24,9 +24,9 @@ from kubedrill.kube import ApiUnavailable
 from kubedrill.linearizability import Judgement
 from kubedrill.providers.base import NetworkSpec, NodeSpec, Role
 from kubedrill.scenario import lab as module
-from kubedrill.scenario import resolving, rules, workload
+from kubedrill.scenario import orders, resolving, rules, workload
 from kubedrill.scenario.judge import Unmet, Untrustworthy
-from kubedrill.scenario.lab import Lab, every, names
+from kubedrill.scenario.lab import Lab, names
 from kubedrill.scenario.monitor import Monitor
 from kubedrill.scenario.narrator import Narrator
 from kubedrill.scenario.resolving import Told
@@ -232,7 +232,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def made(**counts: Any) -> World:
         world = World(tmp_path, **counts)
-        monkeypatch.setattr(module, "until", partial(until, clock=world.clock))
+        for one in (module, orders):
+            monkeypatch.setattr(one, "until", partial(until, clock=world.clock))
         return world
 
     return made
@@ -713,6 +714,21 @@ class TestCluster:
         assert world.lab.in_pod("hello-1", "true", check=False).status == 1
         assert world.lines("exec")[-1].endswith(f"exec --namespace {workload.NAMESPACE} hello-1 -- sh -c true")
 
+    @pytest.mark.parametrize(
+        "said", ["Unable to connect to the server: unexpected EOF", "etcdserver: request timed out"]
+    )
+    def test_an_order_is_given_again_where_the_api_did_not_answer(self, world: World, said: str) -> None:
+        answers = [Result(1, "", said), Result(1, "", said), Result(0, "labeled", "")]
+        world.broken = lambda call: answers.pop(0) if "label" in call.line else None
+        assert world.lab.order("label", "node", "x", "a=", "--overwrite").stdout == "labeled"
+        assert not answers
+
+    def test_an_order_that_is_refused_is_not_given_again(self, world: World) -> None:
+        answers = [Result(1, "", "Error from server (Forbidden): no")]
+        world.broken = lambda call: answers.pop(0) if "label" in call.line else None
+        with pytest.raises(CommandFailed, match="Forbidden"):
+            world.lab.order("label", "node", "x", "a=")
+
     def test_apply(self, world: World) -> None:
         world.lab.apply(workload.service("hello"))
         call = world.provider.node("lab-control-plane-1").calls[-1]
@@ -726,18 +742,6 @@ class TestCluster:
         assert world.lab.pods("hello") == ()
         assert cast(Any, world.lab.api).asked == [("drill", "app=hello")]
         assert cast(Any, world.lab.api).timeout == 2
-
-    @pytest.mark.parametrize(
-        ("state", "verdict"),
-        [
-            (6, (True, "even; small")), (5, (False, "odd")), (20, (False, "large")), (21, (False, "odd; large")),
-        ],
-    )  # fmt: skip
-    def test_every(self, state: int, verdict: tuple[bool, str]) -> None:
-        check = every(
-            lambda n: (n % 2 == 0, "odd" if n % 2 else "even"), lambda n: (n < 10, "small" if n < 10 else "large")
-        )
-        assert check(state) == verdict
 
 
 class TestFullCores:
