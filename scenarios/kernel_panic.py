@@ -30,7 +30,7 @@ def run(lab: Lab, *, healed: bool = True) -> None:
     panic: Fault = KernelPanic(leader.name)
     with lab.fault(panic if healed else LeftOut(panic)):
         lab.require_seen("the API is silent", lambda: lab.monitor.silent_for("api-read"),
-                         lambda seconds: (seconds > 2, f"for {seconds:.1f} s"), within=60)  # fmt: skip
+                         back.silent(lab), within=60)  # fmt: skip
         lab.require_seen("its last words are on the serial console", leader.console,
                          lambda text: ("Kernel panic" in text, text[-100:]), within=60)  # fmt: skip
         lab.require("the computer itself is on", leader.state() == "running", leader.state())
