@@ -19,6 +19,8 @@ REFERENCE = 0.2
 # Less is noise of a busy machine.
 _WORTH_IT = 2.0
 _MOST = 30.0
+# Limits of a drill are at most so many times longer than written.
+_MOST_PATIENCE = 6.0
 
 
 def measure(node: Node) -> float:
@@ -38,6 +40,11 @@ def factor(seconds: float) -> float:
     """The factor for a piece of work that took so many seconds."""
     times = seconds / REFERENCE
     return 1.0 if times < _WORTH_IT else round(min(times, _MOST), 1)
+
+
+def patience(slow: float) -> float:
+    """How many times longer a drill waits: its limits end what does not come, they measure nothing."""
+    return min(slow, _MOST_PATIENCE)
 
 
 def kubeadm_timeouts(slow: float) -> dict[str, str]:

@@ -26,8 +26,6 @@ from kubedrill.shell import Result
 from kubedrill.wait import Verdict, until
 
 T = TypeVar("T")
-# Limits are at most so many times longer than written.
-MOST_PATIENCE = 6.0
 # What only means "not yet" while a cluster is broken on purpose.
 _TRANSIENT = (kube.ApiUnavailable, CommandFailed, NotFound, NoControlPlane, NoTarget)
 
@@ -50,7 +48,7 @@ class Lab:
     ) -> None:  # fmt: skip
         self.cluster = cluster
         # Where nodes are slow, limits are longer: they are there to end what does not come, not to measure.
-        self.patience = min(cluster.slow, MOST_PATIENCE)
+        self.patience = slowness.patience(cluster.slow)
         self.api = Kube(cluster.admin_conf(), timeout=2 * self.patience)
         self.monitor = monitor
         self.slow = slow

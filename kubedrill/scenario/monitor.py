@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from kubedrill import availability, linearizability, porcupine, slowness
@@ -33,6 +34,8 @@ MINIMUM_SAMPLES = 30
 MAX_STALL = 1.0
 # Seconds until the API must answer after the end of a drill, so that it can be told what became of the writes.
 READ_BACK = 60
+# Seconds for one try; both are longer where nodes are slow.
+READ_ALL = 10
 # Share of a core that a lane may use; more may be felt by the cluster that it measures.
 MAX_OVERHEAD = 0.10
 POD = "probe"
@@ -119,9 +122,11 @@ class Monitor:
             self._doubts += [f"the probe of {name} broke: {what}" for what in recording.broken]
         self._take_from_the_pod()
         if self._writer is not None:
+            patience = slowness.patience(self._cluster.slow)
+            read_back = partial(self._writer.read_back, READ_ALL * self._cluster.slow)
             try:
                 # Where a drill ended with its API down, that is on its way back: it was healed a moment ago.
-                self._found = until(self._writer.read_back, lambda _: (True, "read"), within=READ_BACK,
+                self._found = until(read_back, lambda _: (True, "read"), within=READ_BACK * patience,
                                     what="what was written", transient=(KubedrillError,))  # fmt: skip
                 save_found(self._found, self._folder / "writes-found.json")
                 linearizability.save(self._history.all(), self._folder)
