@@ -127,7 +127,7 @@ def _pivot(lab: Lab, component: str, planes: Sequence[str]) -> None:
             for name in group:
                 lab.expect(
                     f"{component} 3/9: on {name} it serves again, with the flag",
-                    partial(_serves_with, lab, name, component, SHARE), _yes, within=90, every=LOOK_EACH,
+                    partial(_serves_with, lab, name, component, SHARE), _yes, within=180, every=LOOK_EACH,
                     predicted=START + (GRACE if component == "kube-apiserver" else 1),
                 )  # fmt: skip
     manifest = to_yaml([daemon_set(lab.node(first).run(["cat", shared], show=False).stdout)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from kubedrill.scenario.lab import Lab
 from kubedrill.scenario.monitor import Monitor
 from kubedrill.scenario.narrator import Narrator
 from kubedrill.trends import records
+
+_HEAL_FAILED = "the heal failed: "
 
 
 def runs() -> Path:
@@ -87,8 +90,11 @@ def _run(
     monitor.stop()
     doubts = [] if ending.untrustworthy and not monitor.names() else monitor.doubts()
     doubts += lab.doubts
-    doubts += _healed(cluster, journal, console)
-    doubts += _settled(cluster, lab)
+    left = [*_healed(cluster, journal, console), *_settled(cluster, lab)]
+    doubts += left
+    # A heal has a limit of time, too: one that missed it on full cores and worked at the second try may have been late.
+    if ending.error.startswith(_HEAL_FAILED) and not left and (excuse := lab.monitor.cores.excuse()):
+        ending = replace(ending, error=f"{ending.error}; the second try mended it ({excuse})")
     narrator.end()
     if worked := cputime.between(cpu, cputime.read()):
         lab.fact("this computer's cores were", worked)
@@ -142,7 +148,7 @@ def _body(drill: Scenario, lab: Lab) -> Ending:
         if isinstance(error.during, KeyboardInterrupt):
             lab.say(f"the heal failed: {error}")
             raise error.during from error
-        return Ending(f"the heal failed: {error}", untrustworthy=True)
+        return Ending(f"{_HEAL_FAILED}{error}", untrustworthy=True)
     except KubedrillError as error:
         # Nobody knows what broke it off, then; where the host had left the cores alone, somebody is to find out.
         excuse = lab.monitor.cores.taken([(0.0, lab.now())])

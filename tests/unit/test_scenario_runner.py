@@ -131,7 +131,7 @@ def monitor_of(world: World) -> type:
             self.sampling = False
             self.stopped = False
             self.kubectl = kubectl
-            self.cores = SimpleNamespace(taken=lambda moments: world.taken)
+            self.cores = SimpleNamespace(taken=lambda moments: world.taken, excuse=lambda: world.taken)
 
         def start(self, inside: str) -> None:
             """Begin."""
@@ -356,6 +356,28 @@ class TestVerdicts:
         assert "the engine is gone" in done.reason
         assert [span.healed for span in done.faults] == [None]
         assert not Journal.of("lab").is_empty()
+
+    def test_a_heal_that_fails_for_good_has_no_excuse(self, world: World) -> None:
+        world.broken, world.taken = engine_gone, "cores were full"
+        done, _ = world.run(good)
+        assert "cores were full" not in done.reason
+
+    @pytest.mark.parametrize("full", ["cores were full", ""])
+    def test_a_heal_that_works_at_the_second_try(self, world: World, full: str) -> None:
+        tries: list[Call] = []
+
+        def once(call: Call) -> Result | None:
+            if call.line == "systemctl start kubelet" and not tries:
+                tries.append(call)
+                raise KubedrillError("too late")
+            return None
+
+        world.broken, world.taken = once, full
+        done, _ = world.run(good)
+        assert done.verdict == "inconclusive"
+        assert done.reason == done.ended
+        assert done.reason.endswith("; the second try mended it (cores were full)") is bool(full)
+        assert Journal.of("lab").is_empty()
 
     def test_a_heal_that_was_left_out_is_made_up_for_before_the_cluster_is_looked_at(self, world: World) -> None:
         def body(lab: Lab) -> None:
