@@ -14,7 +14,6 @@ State = Literal["drain", "ready"]
 WEIGHT_PORT = 6444
 # Ends the name of a control plane's second entry, for when all first entries weigh nothing.
 ANYWAY = ":anyway"
-FULL_WEIGHT = "100%"
 
 
 def haproxy_config(control_planes: Mapping[str, str]) -> str:
@@ -99,9 +98,7 @@ def take_in(name: str) -> tuple[str, ...]:
     Args:
         name: the control plane's node name.
     """
-    return _order(
-        f"set server control-planes/{name} state ready; set server control-planes/{name} weight {FULL_WEIGHT}"
-    )
+    return _order(f"set server control-planes/{name} state ready; set server control-planes/{name} weight 100%")
 
 
 def _order(words: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from kubedrill import anatomy, checks, loadbalancer
 from kubedrill.faults import KillNode, SelfHosted, StopNode, targets
 from kubedrill.kube import PodSnapshot
 from kubedrill.network import to_yaml
-from kubedrill.scenario import scenario, workload
+from kubedrill.scenario import orders, scenario, workload
 from kubedrill.scenario.lab import Lab, names
 from kubedrill.selfhosting import (
     COMPONENTS,
@@ -27,6 +27,7 @@ from kubedrill.selfhosting import (
     flags,
     node_label,
 )
+from kubedrill.shell import Result
 from kubedrill.wait import Verdict
 
 AGENT = "kubedrill-selfhosted"
@@ -298,17 +299,14 @@ def _without_checkpoints(lab: Lab, planes: Sequence[str], *, within: float) -> N
 def _change_once(lab: Lab, daemon_set: str, *arguments: str) -> None:
     """What changes the template of a DaemonSet each time it is said: again only where it was not taken."""
 
-    def generation() -> str:
-        path = "jsonpath={.metadata.generation}"
-        return lab.kubectl("--namespace", "kube-system", "get", "daemonset", daemon_set, "-o", path).stdout
+    look = ("--namespace", "kube-system", "get", "daemonset", daemon_set, "-o", "jsonpath={.metadata.generation}")
+    before = lab.order(*look).stdout
 
-    before = lab.read(generation)
+    def change() -> Result:
+        now = lab.kubectl(*look)
+        return lab.kubectl("--namespace", "kube-system", *arguments) if now.stdout == before else now
 
-    def change() -> None:
-        if generation() == before:
-            lab.kubectl("--namespace", "kube-system", *arguments)
-
-    lab.read(change, within=60)
+    orders.take(change, patience=lab.patience)
 
 
 def _renewed(lab: Lab, component: str) -> float:

@@ -26,7 +26,7 @@ from kubedrill.wait import Verdict, until
 # A node that was off boots, and a control plane that was cut off finds its quorum, before its commands work again.
 # A limit, not an expectation: where a host had 30 % of the cores, an API server needed more than two minutes.
 _PATIENCE = 240
-# Seconds between two tries of an undo: to ask whether an API server serves takes CPU from that very start.
+# Seconds between two tries of an undo, or looks whether it holds: each look takes CPU from what is to serve again.
 _AGAIN = 1.0
 _DONE = {"kill": "stopped", "stop": "stopped", "start": "running", "pause": "paused", "resume": "running"}
 
@@ -107,7 +107,7 @@ def verify(cluster: Computers, check: Check) -> None:
         return
     until(
         lambda: holds(cluster, check), lambda verdict: verdict, within=_patience(cluster),
-        what=f"after the undo ({check})",
+        every=_AGAIN, what=f"after the undo ({check})",
         transient=(CommandFailed, NoControlPlane),
     )  # fmt: skip
 

@@ -109,9 +109,13 @@ def behind_balancer(cluster: Computers) -> tuple[Target, ...]:
         csv = balancer.run(["curl", "--silent", "--max-time", "5", _CSV], timeout=10, show=False).stdout
     except (CommandFailed, NotFound) as error:
         raise NoTarget("the balancer does not tell whom it sends to", evidence=[str(error)]) from error
-    up = [name for name, status in backends(csv).items() if status == "UP"]
+    found = backends(csv)
+    # Where all that are up are spared, all are sent to.
+    up = [name for name, status in found.items() if status == "UP"] or [
+        name for name, status in found.items() if status == "SPARED"
+    ]
     if not up:
-        raise NoTarget("the balancer sends to nobody", evidence=[str(backends(csv))])
+        raise NoTarget("the balancer sends to nobody", evidence=[str(found)])
     return tuple(_known(cluster, name, "behind the balancer", "HAProxy says UP") for name in up)
 
 
@@ -124,7 +128,8 @@ def backends(csv: str) -> dict[str, str]:
     rows = [line.split(",") for line in csv.splitlines()]
     servers = [row for row in rows if len(row) > 18 and row[0] == "control-planes" and row[1] != "BACKEND"]
     first = [row for row in servers if not row[1].endswith(loadbalancer.ANYWAY)]
-    return {row[1]: "SPARED" if row[18] == "0" else (row[17].split() or [""])[0] for row in first}
+    words = {row[1]: ((row[17].split() or [""])[0], row[18]) for row in first}
+    return {name: "SPARED" if (word, weight) == ("UP", "0") else word for name, (word, weight) in words.items()}
 
 
 def _kubectl(cluster: Computers, *arguments: str) -> str:

@@ -64,7 +64,7 @@ class Monitor:
         self._interval, self._timeout = INTERVAL * cluster.slow, 1.0 * cluster.slow
         self._samplers: dict[str, Sampler] = {}
         self._recordings: dict[str, Recording] = {}
-        self._inside, self._outside_only = "", False
+        self._inside = ""
         self._end = 0.0
         self._writer: ApiWrite | None = None
         # What was asked of the lists of writes, and answered.
@@ -93,7 +93,7 @@ class Monitor:
         Args:
             inside: the node of the pod that asks from inside; '' where nobody does.
         """
-        self._inside, self._outside_only = inside, not inside
+        self._inside = inside
         pod = inpod.pod_manifest(POD, inside, self._pod_lanes(), timeout=self._timeout) if inside else ""
         self._kubectl(
             *slowness.apply(self._cluster.slow),
@@ -253,7 +253,7 @@ class Monitor:
         return probes
 
     def _pod_lanes(self) -> list[inpod.PodLane]:
-        if self._outside_only:
+        if not self._inside:
             return []
         host = f"hello.{workload.NAMESPACE}.svc.cluster.local."
         return [
@@ -265,7 +265,7 @@ class Monitor:
         ]
 
     def _take_from_the_pod(self) -> None:
-        if self._outside_only:
+        if not self._inside:
             return
         try:
             node = self._cluster.node(self._inside)

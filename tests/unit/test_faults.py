@@ -671,6 +671,11 @@ class TestTargets:
         assert [found.node for found in targets.behind_balancer(world.cluster)] == [
             "lab-control-plane-2", "lab-control-plane-3"
         ]  # fmt: skip
+        spared = "\n".join(
+            [row("lab-control-plane-1", "UP", weight="0"), row("lab-control-plane-2", "DOWN", weight="0")]
+        )
+        self.answers(world, "curl", Result(0, spared, ""))
+        assert [found.node for found in targets.behind_balancer(world.cluster)] == ["lab-control-plane-1"]
         world.provider.node("lab-load-balancer").kill()
         with pytest.raises(targets.NoTarget):
             targets.behind_balancer(world.cluster)
