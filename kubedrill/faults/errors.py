@@ -22,9 +22,12 @@ class HealFailed(KubedrillError):
         what: one sentence that says what happened.
         evidence: each thing that failed, and why.
         during: the error that ended the fault's block, if one did.
+        late: whether it only took longer than it may.
     """
 
-    def __init__(self, what: str, *, evidence: Sequence[str], during: BaseException | None = None) -> None:
+    def __init__(
+        self, what: str, *, evidence: Sequence[str], during: BaseException | None = None, late: bool = False
+    ) -> None:
         also = [] if during is None else [f"the fault had been ended by {type(during).__name__}: {during}"]
         super().__init__(what, evidence=[*evidence, *also], todo=["run: invoke heal", "or remove it: invoke down"])
-        self.during = during
+        self.during, self.late = during, late

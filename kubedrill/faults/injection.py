@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from kubedrill.errors import KubedrillError
+from kubedrill.errors import KubedrillError, TimedOut
 from kubedrill.faults.actions import Fault, Plan
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.needs import lacking
@@ -157,12 +157,15 @@ def _heal_own(entry: Entry, cluster: Computers, journal: Journal, tell: Tell, en
             return
         why = _undo(entry, cluster, journal)
         if why:
-            raise HealFailed(f"could not heal: {entry.fault}", evidence=[why], during=ended_by) from ended_by
+            late = isinstance(why, TimedOut)
+            raise HealFailed(
+                f"could not heal: {entry.fault}", evidence=[str(why)], during=ended_by, late=late
+            ) from ended_by
         tell(f"healed: {entry.fault}")
 
 
-def _undo(entry: Entry, cluster: Computers, journal: Journal) -> str:
-    """Undo, verify, and only then forget; the reason why not, where it failed."""
+def _undo(entry: Entry, cluster: Computers, journal: Journal) -> Exception | None:
+    """Undo, verify, and only then forget; what kept it from that, where it failed."""
     try:
         for action in entry.undo:
             mend(cluster, action)
@@ -170,8 +173,8 @@ def _undo(entry: Entry, cluster: Computers, journal: Journal) -> str:
             verify(cluster, check)
         journal.remove(entry)
     except (KubedrillError, OSError) as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
 @contextlib.contextmanager

@@ -23,10 +23,12 @@ class Ending:
     Args:
         error: the reason, '' where it ran to its end.
         untrustworthy: whether that reason says nothing of the cluster.
+        late: whether it is a heal that only took longer than it may.
     """
 
     error: str = ""
     untrustworthy: bool = False
+    late: bool = False
 
 
 def verdict(ending: Ending, requirements: Sequence[Requirement], doubts: Sequence[str]) -> tuple[Verdict, str]:

@@ -25,8 +25,6 @@ from kubedrill.scenario.monitor import Monitor
 from kubedrill.scenario.narrator import Narrator
 from kubedrill.trends import records
 
-_HEAL_FAILED = "the heal failed: "
-
 
 def runs() -> Path:
     """The folder of all runs."""
@@ -93,7 +91,7 @@ def _run(
     left = [*_healed(cluster, journal, console), *_settled(cluster, lab)]
     doubts += left
     # A heal has a limit of time, too: one that missed it on full cores and worked at the second try may have been late.
-    if ending.error.startswith(_HEAL_FAILED) and not left and (excuse := lab.monitor.cores.excuse()):
+    if ending.late and not left and (excuse := lab.monitor.cores.excuse()):
         ending = replace(ending, error=f"{ending.error}; the second try mended it ({excuse})")
     narrator.end()
     if worked := cputime.between(cpu, cputime.read()):
@@ -148,7 +146,7 @@ def _body(drill: Scenario, lab: Lab) -> Ending:
         if isinstance(error.during, KeyboardInterrupt):
             lab.say(f"the heal failed: {error}")
             raise error.during from error
-        return Ending(f"{_HEAL_FAILED}{error}", untrustworthy=True)
+        return Ending(f"the heal failed: {error}", untrustworthy=True, late=error.late)
     except KubedrillError as error:
         # Nobody knows what broke it off, then; where the host had left the cores alone, somebody is to find out.
         excuse = lab.monitor.cores.taken([(0.0, lab.now())])

@@ -563,6 +563,10 @@ class TestPhases:
         assert world.narrator.phase == "baseline"
         assert world.clock.time == pytest.approx(7, abs=0.11)
 
+    def test_nobody_asks_from_inside(self, world: World) -> None:
+        world.lab.baseline(0, inside=None)
+        assert world.monitor.inside == [""]
+
     @pytest.mark.parametrize(
         ("workers", "inside", "chosen"),
         [(2, "lab-worker-1", "lab-worker-1"), (1, "", "lab-worker-1"), (0, "", "lab-control-plane-3")],

@@ -18,7 +18,7 @@ from kubedrill import history, live, shell
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.cputime import CpuTime
-from kubedrill.errors import KubedrillError
+from kubedrill.errors import KubedrillError, TimedOut
 from kubedrill.faults import LeftOut, StopUnit
 from kubedrill.history import ClusterEvent, Lane, LaneFigures, Run, Sample
 from kubedrill.journal import Journal
@@ -362,21 +362,30 @@ class TestVerdicts:
         done, _ = world.run(good)
         assert "cores were full" not in done.reason
 
-    @pytest.mark.parametrize("full", ["cores were full", ""])
-    def test_a_heal_that_works_at_the_second_try(self, world: World, full: str) -> None:
+    @pytest.mark.parametrize(
+        ("full", "error", "excused"),
+        [
+            ("cores were full", TimedOut("too late"), True),
+            ("", TimedOut("too late"), False),
+            ("cores were full", KubedrillError("no"), False),
+        ],
+    )
+    def test_a_heal_that_works_at_the_second_try(
+        self, world: World, full: str, error: KubedrillError, excused: bool
+    ) -> None:
         tries: list[Call] = []
 
         def once(call: Call) -> Result | None:
             if call.line == "systemctl start kubelet" and not tries:
                 tries.append(call)
-                raise KubedrillError("too late")
+                raise error
             return None
 
         world.broken, world.taken = once, full
         done, _ = world.run(good)
         assert done.verdict == "inconclusive"
         assert done.reason == done.ended
-        assert done.reason.endswith("; the second try mended it (cores were full)") is bool(full)
+        assert done.reason.endswith("; the second try mended it (cores were full)") is excused
         assert Journal.of("lab").is_empty()
 
     def test_a_heal_that_was_left_out_is_made_up_for_before_the_cluster_is_looked_at(self, world: World) -> None:
