@@ -12,6 +12,7 @@ from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.etcd_members import ETCDCTL
 from kubedrill.kube import Kube
+from kubedrill.loadbalancer import ANYWAY
 from kubedrill.wait import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.cluster]
@@ -28,12 +29,14 @@ def test_etcd_has_three_voting_members(lab: Cluster) -> None:
 
 
 def test_the_balancer_sees_all_control_planes_and_drops_a_dead_one(lab: Cluster, api: Kube) -> None:
-    assert _backends(lab) == {f"{lab.spec.name}-control-plane-{number}": "UP" for number in (1, 2, 3)}
+    servers = [f"{lab.spec.name}-control-plane-{number}" for number in (1, 2, 3)]
+    assert _backends(lab) == {name: "UP" for server in servers for name in (server, server + ANYWAY)}
     dead = lab.node("control-plane-3")
     dead.kill()
     try:
         until(
-            lambda: _backends(lab), lambda seen: (seen[dead.name] == "DOWN", str(seen)), within=30,
+            lambda: _backends(lab),
+            lambda seen: (seen[dead.name] == seen[dead.name + ANYWAY] == "DOWN", str(seen)), within=30,
             what="HAProxy's notice of the dead control plane",
         )  # fmt: skip
         assert api.readyz() == "ok"
@@ -74,7 +77,10 @@ def test_another_cluster_beside_it_has_its_own_network(lab: Cluster, place: Lab,
 
 
 def _backends(lab: Cluster) -> dict[str, str]:
-    """How HAProxy sees each control plane, from its own statistics (CSV; column 18 is the status)."""
+    """How HAProxy sees each control plane, and its stand-in for when all have weight 0, from its own statistics.
+
+    They are CSV; column 18 is the status.
+    """
     csv = lab.node("load-balancer").run(["curl", "-s", "http://127.0.0.1:8404/;csv"], show=False).stdout
     rows = [line.split(",") for line in csv.splitlines()]
     return {row[1]: row[17].split()[0] for row in rows if row[0] == "control-planes" and row[1] != "BACKEND"}
