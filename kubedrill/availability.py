@@ -20,12 +20,14 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from kubedrill.history import Lane, LaneFigures, Outcome, Sample
 
 Window = tuple[float, float]
 Verdict = tuple[bool, str]
+# How a question is answered whose connection was refused (probes/wire.py).
+REFUSED = "connection refused"
 
 
 def figures(
@@ -53,7 +55,35 @@ def figures(
         latency=_latency(ordered, faults),
         stalled=_stalled(ordered, lane.interval, run_end),
         overhead=overhead,
+        refused=refused(ordered),
     )
+
+
+def refused(samples: Iterable[Sample]) -> tuple[Window, ...]:
+    """When nobody listened: from a connection that was refused to the last such one before the next answer.
+
+    A question that waited, for a slow process or for a computer's cores, opens no such window and ends none: a refusal
+    is the kernel's, given at once where no process listens. Where two follow each other without an answer between,
+    nobody is known to have listened in between.
+
+    Args:
+        samples: in any order; they may overlap. An answer counts when it came, a refusal when it was asked for.
+    """
+    moments = []
+    for sample in samples:
+        if sample.outcome == "ok":
+            moments.append((sample.end, False))
+        elif sample.detail.endswith(REFUSED):
+            moments.append((sample.start, True))
+    moments.sort()
+    runs = [[at for at, _ in run] for was_refused, run in groupby(moments, key=lambda one: one[1]) if was_refused]
+    return tuple((run[0], run[-1]) for run in runs)
+
+
+def together(one: Sequence[Window], other: Sequence[Window]) -> float:
+    """For how many seconds at most a window of one overlaps a window of the other; 0 where none does."""
+    overlaps = (min(first[1], second[1]) - max(first[0], second[0]) for first in one for second in other)
+    return max([0.0, *overlaps])
 
 
 def downtime(samples: Iterable[Sample], run_end: float) -> tuple[Window, ...]:

@@ -147,6 +147,7 @@ class LaneFigures:
         latency: {'before' | 'during' | 'after' a fault: {'p50', 'p95', 'max'}}, of samples that are ok.
         stalled: the longest time in which the sampler itself asked nothing although it should have.
         overhead: share of one core that the sampler used, 0 to 1.
+        refused: each time in which connections were refused, without an answer between: (start, end).
     """
 
     lane: str
@@ -159,6 +160,7 @@ class LaneFigures:
     latency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     stalled: float = 0.0
     overhead: float = 0.0
+    refused: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,9 @@ def load(folder: Path) -> Run:
     for key, kind in parts.items():
         content[key] = tuple(kind(**item) for item in content[key])
     content["figures"] = tuple(
-        LaneFigures(**{**item, "windows": tuple((start, end) for start, end in item["windows"])})
+        LaneFigures(
+            **item | {key: tuple((start, end) for start, end in item.get(key, ())) for key in ("windows", "refused")}
+        )
         for item in content["figures"]
     )
     return Run(**content)

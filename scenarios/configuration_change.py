@@ -84,6 +84,7 @@ def run(lab: Lab, *, at_once: bool = False) -> None:
         lab.fact(
             f"the API of control plane {number} itself was away at most", f"{lab.figures(f'cp-{number}').longest:.1f} s"
         )
+    lab.require_never_together([f"cp-{number}" for number, _ in enumerate(planes, 1)], "API servers")
     # An API server that starts takes both cores of a small computer for some seconds: requests of others wait longer
     # than the probe does. One that is gone without a replacement is away for 40 s and more.
     lab.require_downtime("api-read", 2)

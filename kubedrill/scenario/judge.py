@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubedrill.history import Requirement, Verdict
+from kubedrill.scenario.rules import proven
 
 
 class Unmet(Exception):
@@ -31,20 +32,28 @@ class Ending:
     late: bool = False
 
 
-def verdict(ending: Ending, requirements: Sequence[Requirement], doubts: Sequence[str]) -> tuple[Verdict, str]:
+def verdict(
+    ending: Ending, requirements: Sequence[Requirement], doubts: Sequence[str], late: Sequence[str] = ()
+) -> tuple[Verdict, str]:
     """Passed, failed or inconclusive, and why.
 
-    What makes a run worthless comes first: a failure that a broken probe measured is no failure.
+    What makes a run worthless comes first: a failure that a broken probe measured is no failure. Only times are in
+    doubt where samples or answers came late: a write that was acknowledged and is lost, is lost.
 
     Args:
         ending: how the drill's function ended.
         requirements: what it required.
         doubts: why its measurements cannot be trusted, one line each.
+        late: why the times that it measured cannot be trusted, one line each.
     """
     if ending.untrustworthy:
         return "inconclusive", ending.error
     if doubts:
-        return "inconclusive", "; ".join(doubts)
+        return "inconclusive", "; ".join([*doubts, *late])
+    if facts := [f"{one.text}: {one.measured}" for one in requirements if proven(one)]:
+        return "failed", "not met: " + "; ".join(facts)
+    if late:
+        return "inconclusive", "; ".join(late)
     if ending.error:
         return "failed", ending.error
     unmet = [f"{one.text}: {one.measured}" for one in requirements if not one.ok]

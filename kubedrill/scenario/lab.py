@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from kubedrill import kube, slowness
-from kubedrill.availability import Restored
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
 from kubedrill.faults import Fault, KernelPanic, KillNode, PowerCut, PowerOff, StopNode, Target
 from kubedrill.faults.injection import inject
 from kubedrill.faults.perform import NoControlPlane
 from kubedrill.faults.targets import NoTarget
-from kubedrill.history import FaultSpan, LaneFigures, Requirement
+from kubedrill.history import FaultSpan
 from kubedrill.journal import Entry, Journal
 from kubedrill.kube import Kube
 from kubedrill.providers.base import Node
-from kubedrill.scenario import orders, resolving, rules, workload
+from kubedrill.scenario import orders, resolving, workload
+from kubedrill.scenario.demands import Demands
 from kubedrill.scenario.judge import Unmet, Untrustworthy
 from kubedrill.scenario.monitor import Monitor
 from kubedrill.scenario.narrator import Narrator
@@ -30,7 +30,7 @@ T = TypeVar("T")
 _TRANSIENT = (kube.ApiUnavailable, CommandFailed, NotFound, NoControlPlane, NoTarget)
 
 
-class Lab:
+class Lab(Demands):
     """A cluster under a drill.
 
     Args:
@@ -46,29 +46,19 @@ class Lab:
         self, cluster: Cluster, monitor: Monitor, journal: Journal, narrator: Narrator, now: Callable[[], float],
         *, slow: bool = False,
     ) -> None:  # fmt: skip
-        self.cluster = cluster
+        super().__init__(cluster, monitor, narrator, now)
         # Where nodes are slow, limits are longer: they are there to end what does not come, not to measure.
         self.patience = slowness.patience(cluster.slow)
         self.api = Kube(cluster.admin_conf(), timeout=2 * self.patience)
-        self.monitor = monitor
         self.slow = slow
-        self.now = now
         self._journal = journal
-        self._narrator = narrator
         self._reference = 0.0
-        self.requirements: list[Requirement] = []
-        self.spans: list[FaultSpan] = []
         self.targets: dict[str, str] = {}
         self.facts: dict[str, str] = {}
-        self.doubts: list[str] = []
         if cluster.slow > 1:
             self.fact("nodes are slower than real hardware", f"{cluster.slow:g} times")
 
     # --- the story
-
-    def say(self, text: str) -> None:
-        """Tell something."""
-        self._narrator.step(text)
 
     def command(self, line: str) -> None:
         """Tell the command that a person would type for what comes next."""
@@ -169,7 +159,7 @@ class Lab:
         if silent:
             why = f"before any fault nothing succeeded on: {', '.join(silent)}"
             # What has never answered does not wait for a core.
-            excuse = self._excuse() if all(map(self.monitor.has_worked, silent)) else ""
+            excuse = self.excuse() if all(map(self.monitor.has_worked, silent)) else ""
             raise Untrustworthy(f"{why} ({excuse})" if excuse else why)
 
     def _names(self) -> resolving.Told:
@@ -243,7 +233,7 @@ class Lab:
             self._narrator.step(f"{what}: not seen within {within:g} s; {'; '.join(error.evidence)}", "fail")
             reason = f"{error.what}; {'; '.join(error.evidence)}"
             cores = self.monitor.cores
-            excuse = self._too_slow() if self.cluster.slow > 1 else cores.taken([(began, self.now())])
+            excuse = self.too_slow() if self.cluster.slow > 1 else cores.taken([(began, self.now())])
             early = self._narrator.phase in ("assumptions", "baseline")
             kind = Untrustworthy if early or excuse else Unmet
             raise kind(f"{reason} ({excuse})" if excuse else reason) from error
@@ -308,60 +298,6 @@ class Lab:
         self._narrator.enter("verify")
         self.monitor.stop()
 
-    def require(self, text: str, ok: bool, measured: object) -> None:
-        """Require something of the run; the verdict depends on it.
-
-        Args:
-            text: what is required: 'no acknowledged write is lost'.
-            ok: whether it holds.
-            measured: what was measured.
-        """
-        self._add(Requirement(text, str(measured), ok))
-
-    def figures(self, lane: str) -> LaneFigures:
-        """What a lane's samples add up to, once sampling has ended."""
-        return self.monitor.figures(lane, self.windows())
-
-    def span(self) -> tuple[float, float]:
-        """The newest fault, from just before it was injected until it was undone."""
-        return self.windows()[-1]
-
-    def windows(self) -> list[tuple[float, float]]:
-        """When something was broken: (start, end)."""
-        return [(span.injected, span.healed if span.healed is not None else self.now()) for span in self.spans]
-
-    def require_downtime(
-        self, lane: str, at_most: float, *, between: tuple[float, float] | None = None, when: str = ""
-    ) -> None:
-        """Require that a lane had no longer gap than so many seconds.
-
-        Args:
-            lane: its name.
-            at_most: seconds; with 0 each of its questions must have been answered well.
-            between: only the gaps that begin in this part of the run.
-            when: that part in words.
-        """
-        figures = self.figures(lane)
-        moments = rules.gaps(figures, between, at_most)
-        self._add(rules.gap(self.monitor.lane(lane).title, figures, at_most, between, when), moments)
-
-    def require_no_failure(self, lane: str) -> None:
-        """Require that every question of a lane was answered well."""
-        figures = self.figures(lane)
-        self._add(rules.no_failure(self.monitor.lane(lane).title, figures), figures.windows)
-
-    def require_writes(self, restored: Restored | None = None) -> None:
-        """Require that every acknowledged write is there, in order.
-
-        Args:
-            restored: where the store was put back to a snapshot: what was younger is told, and may not be there.
-        """
-        self._add(rules.writes(self.monitor.writes_check(restored), restored))
-
-    def require_linearizable(self, restored: Restored | None = None) -> None:
-        """Require that one order explains all reads and writes; `restored` as above. The last thing: it may build."""
-        self._add(rules.linearizable(self.monitor.linearizable(self.say, restored), restored))
-
     def _ended(self, began: Sequence[tuple[Fault, Entry, float]], role: str) -> None:
         """Keep the faults of a block; one whose undo failed, or was left out, is still in the journal."""
         self._reference = self.now()
@@ -373,22 +309,6 @@ class Lab:
         undone = [span.name for span in self.spans[len(self.spans) - len(began) :] if span.healed is not None]
         if undone:
             self._narrator.step("undone: " + ", ".join(undone), "heal")
-
-    def _too_slow(self) -> str:
-        return f"nodes are {self.cluster.slow:g} times slower than real hardware, too slow for a verdict on this"
-
-    def _excuse(self, moments: Sequence[tuple[float, float]] = ()) -> str:
-        """Why what was late, in those moments, may have been the computer's doing; '' where it was the cluster's."""
-        return self._too_slow() if self.cluster.slow > 1 else self.monitor.cores.excuse(moments)
-
-    def _add(self, one: Requirement, moments: Sequence[tuple[float, float]] = ()) -> None:
-        if not one.ok and one.rule.get("kind") in rules.TIMED and (excuse := self._excuse(moments)):
-            self.doubts.append(f"{one.text}: {one.measured} ({excuse})")
-        self.doubts += rules.undecided([one])
-        self.requirements.append(one)
-        self._narrator.step(
-            f"{'met' if one.ok else 'NOT MET'}: {one.text} ({one.measured})", "say" if one.ok else "fail"
-        )
 
 
 def names(nodes: Sequence[Node]) -> list[str]:

@@ -204,10 +204,12 @@ class Monitor:
 
     def doubts(self) -> list[str]:
         """Why what was measured cannot carry a verdict."""
-        if not self._recordings:
-            return ["nothing was sampled"]
+        return self._doubts if self._recordings else ["nothing was sampled"]
+
+    def late(self) -> list[str]:
+        """Why the times that were measured cannot carry a verdict: too few samples, too late, at too high a cost."""
         weak = []
-        for lane in self.lanes():
+        for lane in self.lanes() if self._recordings else []:
             if lane.name in self._recordings:
                 ok, why = availability.judgeable(
                     self.figures(lane.name, ()), lane, MINIMUM_SAMPLES, MAX_STALL * self._cluster.slow, MAX_OVERHEAD
@@ -215,7 +217,7 @@ class Monitor:
                 weak += [] if ok else [why]
             else:
                 weak.append(f"{lane.name}: no samples")
-        return [*self._doubts, *weak]
+        return weak
 
     def _ahead(self, node: Node) -> float:
         """How many seconds a node's clock is ahead of this machine's; a container's is the same clock."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
 
-from kubedrill.availability import Restored, WritesCheck, error_share
+from kubedrill.availability import Restored, WritesCheck, error_share, together
 from kubedrill.history import LaneFigures, Requirement
 from kubedrill.linearizability import Judgement
 
@@ -53,6 +54,23 @@ def no_failure(title: str, figures: LaneFigures) -> Requirement:
     return Requirement(f"{title}: no failed request", measured, bad == 0 and figures.samples > 0, rule)
 
 
+def never_together(what: str, lanes: Sequence[LaneFigures]) -> Requirement:
+    """At no moment two lanes were refused a connection.
+
+    Args:
+        what: what these lanes ask, for people: 'the API servers of the control planes'.
+        lanes: their figures.
+    """
+    (length, pair) = max(
+        ((length, (one.lane, other.lane)) for one, other in combinations(lanes, 2)
+         if (length := together(one.refused, other.refused))),
+        default=(0.0, ("", "")),
+    )  # fmt: skip
+    measured = f"{pair[0]} and {pair[1]} for {length:.2f} s" if length else "never two"
+    rule = {"kind": "together", "what": what, "lanes": [one.lane for one in lanes], "proven": length > 0}
+    return Requirement(f"{what}: never two away at a time", measured, length == 0, rule)
+
+
 def writes(check: WritesCheck, restored: Restored | None = None) -> Requirement:
     """Every acknowledged write is there, in order.
 
@@ -69,7 +87,7 @@ def writes(check: WritesCheck, restored: Restored | None = None) -> Requirement:
     ok = check.intact and check.acknowledged > 0
     which = " up to the snapshot, and since the restore," if restored else ""
     text = f"every acknowledged write{which} is there, in order"
-    rule = {"kind": "writes", **({"restored": asdict(restored)} if restored else {})}
+    rule = {"kind": "writes", "proven": not check.intact, **({"restored": asdict(restored)} if restored else {})}
     return Requirement(text, measured, ok, rule)
 
 
@@ -83,6 +101,7 @@ def linearizable(judged: Judgement, restored: Restored | None = None) -> Require
     which = ", the restore of the snapshot one of them" if restored else ""
     ok = judged.result == "linearizable" and judged.reads > 0 and judged.writes > 0
     rule = {"kind": "linearizable", "decided": judged.result != "unknown",
+            "proven": judged.result not in ("linearizable", "unknown"),
             **({"restored": asdict(restored)} if restored else {})}  # fmt: skip
     return Requirement(f"one order explains all reads and writes of each object{which}", judged.measured, ok, rule)
 
@@ -90,6 +109,11 @@ def linearizable(judged: Judgement, restored: Restored | None = None) -> Require
 def undecided(requirements: Iterable[Requirement]) -> list[str]:
     """Requirements of which nobody knows whether they hold: why the run cannot carry a verdict."""
     return [f"{one.text}: {one.measured}" for one in requirements if one.rule.get("decided") is False]
+
+
+def proven(one: Requirement) -> bool:
+    """Whether that it does not hold is a fact that neither a busy computer nor late samples can explain away."""
+    return not one.ok and bool(one.rule.get("proven"))
 
 
 def again(
@@ -112,6 +136,8 @@ def again(
             return gap(titles[rule["lane"]], figures[rule["lane"]], rule["at_most"], between, rule.get("when", ""))
         case "no-failure":
             return no_failure(titles[rule["lane"]], figures[rule["lane"]])
+        case "together":
+            return never_together(rule["what"], [figures[lane] for lane in rule["lanes"]])
         case "writes":
             restored = Restored(**rule["restored"]) if "restored" in rule else None
             return writes(check(restored), restored)

@@ -86,8 +86,9 @@ def _run(
         _clear(lab, console)
         raise
     monitor.stop()
-    doubts = [] if ending.untrustworthy and not monitor.names() else monitor.doubts()
-    doubts += lab.doubts
+    sampled = bool(monitor.names()) or not ending.untrustworthy
+    doubts = [*(monitor.doubts() if sampled else []), *lab.doubts]
+    late = [*(monitor.late() if sampled else []), *lab.excuses]
     left = [*_healed(cluster, journal, console), *_settled(cluster, lab)]
     doubts += left
     # A heal has a limit of time, too: one that missed it on full cores and worked at the second try may have been late.
@@ -96,7 +97,7 @@ def _run(
     narrator.end()
     if worked := cputime.between(cpu, cputime.read()):
         lab.fact("this computer's cores were", worked)
-    judged, reason = verdict(ending, lab.requirements, doubts)
+    judged, reason = verdict(ending, lab.requirements, doubts, late)
     if judged != "passed":
         logs.collect(cluster.nodes, folder / "logs")
     done = Run(

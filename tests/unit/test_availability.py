@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import socket
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -10,8 +12,9 @@ from itertools import pairwise
 import pytest
 
 from kubedrill import availability
-from kubedrill.availability import Write, WritesCheck
+from kubedrill.availability import Window, Write, WritesCheck
 from kubedrill.history import Lane, LaneFigures, Outcome, Sample
+from kubedrill.probes.wire import Endpoint, Link, Unanswered
 
 LANE = Lane("api-read", "API read", 0.1, "read", "new")
 
@@ -149,6 +152,43 @@ def test_a_sampler_that_dies_is_stalled_until_the_end_of_the_run() -> None:
 )  # fmt: skip
 def test_percentiles_are_by_nearest_rank(percent: float, expected: float) -> None:
     assert availability.percentile([4, 1, 3, 2], percent) == expected
+
+
+def asked(*rows: tuple[float, float, Outcome, str]) -> list[Sample]:
+    return [Sample(*row) for row in rows]
+
+
+def test_refused_from_the_first_to_the_last_connection_before_the_next_answer() -> None:
+    seen = asked(
+        (1.0, 1.1, "ok", ""), (1.2, 1.2, "failed", "connecting: connection refused"),
+        (1.3, 3.3, "unknown", "TLS: timed out"), (1.9, 1.9, "failed", "connecting: connection refused"),
+        # asked before the last refusal, answered after it: the answer ends the window
+        (1.8, 2.5, "ok", ""), (2.6, 2.6, "failed", "500 Internal Server Error"),
+        (2.7, 2.7, "failed", "connecting: connection refused"),
+    )  # fmt: skip
+    assert availability.refused(reversed(seen)) == ((1.2, 1.9), (2.7, 2.7))
+    assert availability.figures(LANE, seen, [], 3.0).refused == ((1.2, 1.9), (2.7, 2.7))
+    assert availability.refused(asked((1.0, 1.1, "ok", ""), (1.2, 3.2, "unknown", "TLS: timed out"))) == ()
+
+
+def test_this_is_what_a_port_where_nobody_listens_says() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        nobody = Endpoint.of(f"http://127.0.0.1:{held.getsockname()[1]}")
+        with pytest.raises(Unanswered) as caught:
+            Link(nobody, time.monotonic() + 5)
+    assert str(caught.value).endswith(availability.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "length"),
+    [
+        ((), ((1, 2),), 0), (((1, 2),), (), 0), (((1, 2),), ((2, 3),), 0), (((1, 2),), ((3, 4),), 0),
+        (((1, 5),), ((2, 3),), 1), (((1, 2), (4, 9)), ((1.5, 2), (6, 12)), 3),
+    ],
+)  # fmt: skip
+def test_together(one: tuple[Window, ...], other: tuple[Window, ...], length: float) -> None:
+    assert availability.together(one, other) == availability.together(other, one) == length
 
 
 GOOD = LaneFigures("api-read", 100, 0, 0, 0, 0, (), stalled=0.1, overhead=0.05)

@@ -45,6 +45,13 @@ class TestVerdict:
     ) -> None:
         assert verdict(ending, requirements, doubts) == (judged, reason)
 
+    def test_late_samples_leave_no_doubt_of_a_fact(self) -> None:
+        lost = Requirement("no write is lost", "2 lost", False, {"kind": "writes", "proven": True})
+        assert verdict(BROKE, [MET, UNMET, lost], [], [DOUBT]) == ("failed", "not met: no write is lost: 2 lost")
+        assert verdict(WENT_WELL, [lost], ["it could not be read back"], [DOUBT])[0] == "inconclusive"
+        assert verdict(WORTHLESS, [lost], [], [DOUBT])[0] == "inconclusive"
+        assert verdict(BROKE, [MET, UNMET], [], [DOUBT]) == ("inconclusive", DOUBT)
+
 
 class Story:
     """A narrator with a clock that stands still until it is set."""

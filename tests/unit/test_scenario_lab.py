@@ -82,6 +82,7 @@ class FakeMonitor:
         self.silent: set[str] = set()
         self.dead: set[str] = set()
         self.gaps: tuple[tuple[float, float], ...] = ()
+        self.refused: dict[str, tuple[tuple[float, float], ...]] = {}
         self.bad = (0, 0)
         self.samples = 200
         self.check = WritesCheck(9, (), (), 2, 1)
@@ -123,7 +124,9 @@ class FakeMonitor:
         self.faults = faults
         failed, unknown = self.bad
         longest = max((end - start for start, end in self.gaps), default=0)
-        return LaneFigures(name, self.samples, failed, unknown, 0, longest, self.gaps)
+        return LaneFigures(
+            name, self.samples, failed, unknown, 0, longest, self.gaps, refused=self.refused.get(name, ())
+        )
 
     def writes_check(self, restored: Restored | None = None) -> WritesCheck:
         """What the test says."""
@@ -442,6 +445,13 @@ class TestFault:
         assert world.monitor.downs == ["worker-2"], "the pod that asks from inside may have been on it"
 
 
+@pytest.fixture
+def full(make: Make) -> World:
+    made = make()
+    made.monitor.cores.full = "cores were 95% busy"
+    return made
+
+
 class TestRequire:
     def test_require(self, world: World) -> None:
         world.lab.require("no failed request", True, 0)
@@ -509,6 +519,7 @@ class TestRequire:
         world.monitor.check = check
         world.lab.require_writes()
         assert world.required() == [("every acknowledged write is there, in order", measured, ok, "writes")]
+        assert rules.proven(world.lab.requirements[0]) == (check.acknowledged > 0 and not ok)
 
     def test_writes_after_a_restore(self, world: World) -> None:
         world.monitor.check = WritesCheck(9, (), (), 0, 0, rolled_back=(7, 8))
@@ -517,7 +528,7 @@ class TestRequire:
         assert one.ok
         assert "up to the snapshot" in one.text
         assert one.measured.endswith(", 2 lost with what was younger than the snapshot")
-        assert one.rule == {"kind": "writes", "restored": {"revision": 100, "at": 5.0}}
+        assert one.rule == {"kind": "writes", "proven": False, "restored": {"revision": 100, "at": 5.0}}
         asked = []
 
         def check(restored: Restored | None) -> WritesCheck:
@@ -542,6 +553,22 @@ class TestRequire:
         world.monitor.judgement = Judgement("unknown", "too long", 20, 9)
         world.lab.require_linearizable()
         assert world.lab.doubts == [f"{text}: too long"]
+
+    @pytest.mark.parametrize(
+        ("other", "measured", "ok"),
+        [
+            (((4.5, 6.0),), "never two", True),
+            (((9.0, 12.5), (3.0, 5.0)), "api-read and service for 2.50 s", False),
+        ],
+    )  # fmt: skip
+    def test_never_together(self, full: World, other: tuple[tuple[float, float], ...], measured: str, ok: bool) -> None:
+        full.monitor.refused = {"api-read": ((1.0, 4.0), (10.0, 20.0)), "service": other}
+        full.lab.require_never_together(["api-read", "service"], "API servers")
+        assert full.required() == [("API servers: never two away at a time", measured, ok, "together")]
+        (one,) = full.lab.requirements
+        assert rules.proven(one) != ok, "no cores were too full for it"
+        figures = {name: full.monitor.figures(name, ()) for name in full.monitor.names()}
+        assert rules.again(one, {}, figures, lambda _: full.monitor.check, full.monitor.judge) == one
 
     def test_a_lane_without_samples_is_not_without_failure(self, world: World) -> None:
         world.monitor.samples = 0
@@ -634,14 +661,14 @@ class TestSlowNodes:
     def test_a_limit_of_time_that_is_not_met_is_a_doubt(self, slow: World) -> None:
         slow.monitor.gaps = ((1.0, 9.0),)
         slow.lab.require_downtime("service", 2)
-        (doubt,) = slow.lab.doubts
+        (doubt,) = slow.lab.excuses
         assert "17 times slower" in doubt
         assert "longest gap" in doubt, "with the figure"
 
     def test_what_was_lost_is_lost_on_slow_nodes_too(self, slow: World) -> None:
         slow.lab.require("it is there", False, "nothing")
         slow.lab.require_downtime("service", 2)
-        assert slow.lab.doubts == []
+        assert slow.lab.excuses == []
 
     def test_the_report_tells_it(self, slow: World, world: World) -> None:
         assert slow.lab.facts["nodes are slower than real hardware"] == "17 times"
@@ -751,37 +778,31 @@ class TestCluster:
 class TestFullCores:
     """What was late while every core was busy is inconclusive; what was lost is lost, and what was in time was."""
 
-    @pytest.fixture
-    def full(self, make: Make) -> World:
-        made = make()
-        made.monitor.cores.full = "cores were 95% busy"
-        return made
-
     def test_a_limit_of_time_that_is_not_met_is_a_doubt(self, full: World) -> None:
         full.monitor.gaps = ((1.0, 9.0),)
         full.lab.require_downtime("service", 2)
-        (doubt,) = full.lab.doubts
+        (doubt,) = full.lab.excuses
         assert doubt.endswith("(cores were 95% busy)")
 
     def test_the_host_took_the_cores_just_then(self, world: World) -> None:
         world.monitor.gaps, world.monitor.cores.away = ((1.0, 2.5), (10.0, 17.0), (30.0, 32.5)), (9.0, 40.0)
         world.lab.require_downtime("api-read", 2)
-        (doubt,) = world.lab.doubts
+        (doubt,) = world.lab.excuses
         assert doubt.endswith("longest gap 7.00 s (the host had them)"), "the gap that was short enough needs no excuse"
 
     def test_the_host_took_them_at_another_time(self, world: World) -> None:
         world.monitor.gaps, world.monitor.cores.away = ((10.0, 17.0), (30.0, 32.5)), (9.0, 20.0)
         world.lab.require_downtime("api-read", 2)
-        assert world.lab.doubts == []
+        assert world.lab.excuses == []
 
     def test_one_that_is_met_is_met(self, full: World) -> None:
         full.lab.require_downtime("service", 2)
-        assert full.lab.doubts == []
+        assert full.lab.excuses == []
         assert full.lab.requirements[0].ok
 
     def test_what_was_lost_is_lost(self, full: World) -> None:
         full.lab.require("it is there", False, "nothing")
-        assert full.lab.doubts == []
+        assert full.lab.excuses == []
 
     def test_a_lane_that_fell_silent_has_its_reason(self, full: World) -> None:
         full.monitor.silent = {"service"}

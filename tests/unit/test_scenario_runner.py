@@ -20,7 +20,7 @@ from kubedrill.console import Console
 from kubedrill.cputime import CpuTime
 from kubedrill.errors import KubedrillError, TimedOut
 from kubedrill.faults import LeftOut, StopUnit
-from kubedrill.history import ClusterEvent, Lane, LaneFigures, Run, Sample
+from kubedrill.history import ClusterEvent, Lane, LaneFigures, Requirement, Run, Sample
 from kubedrill.journal import Journal
 from kubedrill.kube import ApiUnavailable, EventSnapshot
 from kubedrill.providers.base import NetworkSpec, NodeSpec
@@ -60,6 +60,7 @@ class World:
     def __init__(self) -> None:
         self.did: list[str] = []
         self.doubts: list[str] = []
+        self.late: list[str] = []
         self.answers = True
         self.healthy = True
         self.broken: Callable[[Call], Result | None] = lambda _call: None
@@ -172,6 +173,10 @@ def monitor_of(world: World) -> type:
         def doubts(self) -> list[str]:
             """What speaks against it."""
             return world.doubts if self.stopped else ["nothing was sampled"]
+
+        def late(self) -> list[str]:
+            """What speaks against its times."""
+            return world.late
 
     return FakeMonitor
 
@@ -320,9 +325,41 @@ class TestVerdicts:
 
     @pytest.mark.parametrize("body", [good, unseen, unmet])
     def test_a_broken_probe_wins(self, world: World, body: Callable[[Lab], None]) -> None:
-        world.doubts = ["api-read: 3 samples, 30 are needed", "watch: no samples"]
+        world.doubts, world.late = ["the probe of watch broke: KeyError"], ["api-read: 3 samples, 30 are needed"]
         done, _ = world.run(body)
-        assert (done.verdict, done.reason) == ("inconclusive", "; ".join(world.doubts))
+        assert (done.verdict, done.reason) == ("inconclusive", "; ".join(world.doubts + world.late))
+
+    @pytest.mark.parametrize("body", [good, unseen, unmet])
+    def test_samples_that_came_late_win(self, world: World, body: Callable[[Lab], None]) -> None:
+        world.late = ["api-read: 3 samples, 30 are needed"]
+        done, _ = world.run(body)
+        assert (done.verdict, done.reason) == ("inconclusive", "api-read: 3 samples, 30 are needed")
+
+    def test_a_fact_is_excused_neither_by_late_samples_nor_by_full_cores(self, world: World) -> None:
+        def lost(lab: Lab) -> None:
+            """Loses a write, and is slow."""
+            lab.baseline(0)
+            lab.requirements.append(
+                Requirement("no write is lost", "2 lost", False, {"kind": "writes", "proven": True})
+            )
+            lab.excuses.append("no gap longer than 2 s: longest gap 7.00 s (full cores)")
+
+        world.late = ["api-read: a question was 2.00 s late, at most 1 s is allowed"]
+        done, _ = world.run(lost)
+        assert (done.verdict, done.reason) == ("failed", "not met: no write is lost: 2 lost")
+
+    def test_a_limit_of_time_that_was_missed_on_full_cores(self, world: World) -> None:
+        def slow(lab: Lab) -> None:
+            """Is slow."""
+            lab.baseline(0)
+            lab.requirements.append(Requirement("no gap longer than 2 s", "longest gap 7.00 s", False, {"kind": "gap"}))
+            lab.excuses.append("no gap longer than 2 s: longest gap 7.00 s (full cores)")
+
+        done, _ = world.run(slow)
+        assert (done.verdict, done.reason) == (
+            "inconclusive",
+            "no gap longer than 2 s: longest gap 7.00 s (full cores)",
+        )
 
     @pytest.mark.parametrize("body", [good, unmet])
     def test_a_cluster_that_is_not_healthy_afterwards(self, world: World, body: Callable[[Lab], None]) -> None:
