@@ -41,7 +41,12 @@ def user_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def lab(request: pytest.FixtureRequest, place: Lab, console: Console, user_config: Path) -> Iterator[Cluster]:
     """The cluster that a module asks for in its SPEC; with --on the one of that name, which stays."""
     if there := request.config.getoption("--on"):
-        yield cluster.attach(place.provider, there)
+        found = cluster.attach(place.provider, there)
+        wanted = spec.load(None, {**request.module.SPEC, "name": there}).model_dump(by_alias=True)
+        has = found.spec.model_dump(by_alias=True)
+        others = [f"{key} {wanted[key]}, not {has[key]}" for key in request.module.SPEC if wanted[key] != has[key]]
+        assert not others, f"{request.module.__name__} needs another cluster than {there}: {', '.join(others)}"
+        yield found
         return
     asked = spec.load(None, {**request.module.SPEC, "name": f"test-{os.getpid()}"})
     try:
