@@ -143,7 +143,7 @@ class TestRule:
         one = rules.linearizable(Judgement("linearizable", "all of it", 5, 2))
         assert one == Requirement(
             "one order explains all reads and writes of each object", "all of it", True,
-            {"kind": "linearizable", "decided": True},
+            {"kind": "linearizable", "decided": True, "proven": False},
         )  # fmt: skip
         assert rules.undecided([one]) == []
 
@@ -153,11 +153,12 @@ class TestRule:
 
     def test_not_met(self) -> None:
         one = rules.linearizable(Judgement("not linearizable", "stale", 5, 2))
-        assert (one.ok, rules.undecided([one])) == (False, [])
+        assert (one.ok, rules.undecided([one]), rules.proven(one)) == (False, [], True)
 
     def test_undecided(self) -> None:
         one = rules.linearizable(Judgement("unknown", "too long", 5, 2))
         assert not one.ok
+        assert not rules.proven(one)
         assert rules.undecided([one]) == ["one order explains all reads and writes of each object: too long"]
 
     def test_after_a_restore(self) -> None:
