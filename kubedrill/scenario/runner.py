@@ -188,8 +188,15 @@ def _events(api: Kube, since: float) -> tuple[ClusterEvent, ...]:
 
 
 def _clear(lab: Lab, console: Console) -> None:
-    """Take away what a drill made; the next one must find nothing of it."""
+    """Take away what a drill made; the next one must find nothing of it.
+
+    Pods first: a namespace is looked at once more after half its pods' grace period where one of them is left
+    (ResourcesRemainingError in pkg/controller/namespace), and on slow nodes each look takes a minute.
+    """
     try:
+        for namespace in (workload.NAMESPACE, manifest.NAMESPACE):
+            lab.kubectl("delete", "deployments,daemonsets,replicasets,pods", "--all", "--namespace", namespace,
+                        f"--timeout={30 * lab.patience:g}s", check=False, timeout=60)  # fmt: skip
         lab.kubectl("delete", "namespace", workload.NAMESPACE, manifest.NAMESPACE, "--ignore-not-found",
                     f"--timeout={60 * lab.patience:g}s", timeout=90)  # fmt: skip
     except KubedrillError as error:

@@ -23,6 +23,7 @@ from kubedrill.faults import LeftOut, StopUnit
 from kubedrill.history import ClusterEvent, Lane, LaneFigures, Requirement, Run, Sample
 from kubedrill.journal import Journal
 from kubedrill.kube import ApiUnavailable, EventSnapshot
+from kubedrill.probes import manifest
 from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.scenario import Scenario, runner, workload
 from kubedrill.scenario import lab as lab_module
@@ -436,6 +437,22 @@ class TestVerdicts:
         assert (done.verdict, done.reason) == ("failed", "not met: it is mended: it is not")
         assert world.did[:6] == ["clear", "sample", "stop", "stop sampling", "start", "look"]
         assert Journal.of("lab").is_empty()
+
+    def test_pods_go_before_their_namespaces(self, world: World) -> None:
+        deleted: list[tuple[str, ...]] = []
+
+        def note(call: Call) -> None:
+            if call.argv[:2] == ("kubectl", "delete"):
+                deleted.append(call.argv[2:])
+
+        world.broken = note
+        world.run(good)
+        own, probe, both = deleted[:3]
+        assert deleted == [own, probe, both] * 2, "before the drill and after it"
+        for kinds, namespace in ((own, workload.NAMESPACE), (probe, manifest.NAMESPACE)):
+            assert {"pods", "deployments", "daemonsets"} < set(kinds[0].split(","))
+            assert kinds[kinds.index("--namespace") + 1] == namespace
+        assert both[:3] == ("namespace", workload.NAMESPACE, manifest.NAMESPACE)
 
     def test_what_cannot_be_cleared_costs_no_verdict(self, world: World) -> None:
         world.broken = lambda call: Result(1, "", "timed out") if "delete" in call.argv else None
