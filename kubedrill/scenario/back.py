@@ -22,15 +22,18 @@ def silent(lab: Lab) -> Callable[[float], Verdict]:
     return lambda seconds: (seconds > limit, f"for {seconds:.1f} s")
 
 
-def require(lab: Lab, *, within: float, when: str = "") -> None:
+def require(lab: Lab, *, within: float, when: str = "") -> bool:
     """Require reads and writes again, waited for together: what keeps one away keeps the other.
 
     Args:
         lab: the lab.
         within: seconds.
         when: in which case, in words.
+
+    Returns:
+        Whether they were seen.
     """
-    lab.require_seen(
+    return lab.require_seen(
         f"reads and writes succeed again{when and ' '}{when}",
         lambda: [name for name in _LANES if not lab.monitor.works(name)], _none, within=within,
     )  # fmt: skip

@@ -71,6 +71,7 @@ class Monitor:
         self._history = Operations(now)
         self._found: dict[str, tuple[int, ...]] | None = None
         self._doubts: list[str] = []
+        self._lacking: list[str] = []
         self._off: list[tuple[float, float]] = []
         self.cores = Diary(now)
         self._noting: Sampler | None = None
@@ -120,20 +121,30 @@ class Monitor:
             self._noting.stop()
         for name, recording in self._recordings.items():
             self._doubts += [f"the probe of {name} broke: {what}" for what in recording.broken]
-        self._take_from_the_pod()
-        if self._writer is not None:
-            patience = slowness.patience(self._cluster.slow)
-            read_back = partial(self._writer.read_back, READ_ALL * self._cluster.slow)
-            try:
-                # Where a drill ended with its API down, that is on its way back: it was healed a moment ago.
-                self._found = until(read_back, lambda _: (True, "read"), within=READ_BACK * patience,
-                                    what="what was written", transient=(KubedrillError,))  # fmt: skip
-                save_found(self._found, self._folder / "writes-found.json")
-                linearizability.save(self._history.all(), self._folder)
-            except KubedrillError as error:
-                self._doubts.append(
-                    f"what was written could not be read back: {'; '.join([error.what, *error.evidence])}"
-                )
+        self.complete()
+
+    def complete(self) -> None:
+        """Fetch what the pod and the cluster hold of what was measured; anew only what could not be had before.
+
+        A drill that ends with its API away has it once it is healed.
+        """
+        if self._recordings:
+            self._lacking = [*self._take_from_the_pod(), *self._read_back()]
+
+    def _read_back(self) -> list[str]:
+        if self._writer is None or self._found is not None:
+            return []
+        patience = slowness.patience(self._cluster.slow)
+        read_back = partial(self._writer.read_back, READ_ALL * self._cluster.slow)
+        try:
+            # Where a drill ended with its API down, that is on its way back: it was healed a moment ago.
+            self._found = until(read_back, lambda _: (True, "read"), within=READ_BACK * patience,
+                                what="what was written", transient=(KubedrillError,))  # fmt: skip
+        except KubedrillError as error:
+            return [f"what was written could not be read back: {'; '.join([error.what, *error.evidence])}"]
+        save_found(self._found, self._folder / "writes-found.json")
+        linearizability.save(self._history.all(), self._folder)
+        return []
 
     def works(self, name: str) -> bool:
         """Whether the newest samples of a lane succeed."""
@@ -204,7 +215,7 @@ class Monitor:
 
     def doubts(self) -> list[str]:
         """Why what was measured cannot carry a verdict."""
-        return self._doubts if self._recordings else ["nothing was sampled"]
+        return [*self._doubts, *self._lacking] if self._recordings else ["nothing was sampled"]
 
     def late(self) -> list[str]:
         """Why the times that were measured cannot carry a verdict: too few samples, too late, at too high a cost."""
@@ -266,16 +277,15 @@ class Monitor:
             inpod.PodLane(Lane("pod-dns", "DNS from inside a pod", self._interval, "dns", "new"), host),
         ]
 
-    def _take_from_the_pod(self) -> None:
-        if not self._inside:
-            return
+    def _take_from_the_pod(self) -> list[str]:
+        if not self._inside or set(INSIDE) <= set(self._recordings):
+            return []
         try:
             node = self._cluster.node(self._inside)
             tree = node.read_tree(inpod.LOGS)
             ahead = self._ahead(node)
         except KubedrillError as error:
-            self._doubts.append(f"the samples from inside could not be had: {error.what}")
-            return
+            return [f"the samples from inside could not be had: {error.what}"]
         taken = inpod.parse(inpod.log_lines(tree, POD), self._started + ahead)
         self._doubts += [f"the probe in the pod said: {line}" for line in taken.noise[:3]]
         for name, samples in taken.lanes.items():
@@ -284,3 +294,4 @@ class Monitor:
             mine = inpod.while_off(mine, self._interval, self._off, self._end)
             self._recordings[name] = Recording(mine, taken.overhead, 0, ())
             write_samples(mine, self._folder, name)
+        return []

@@ -86,11 +86,11 @@ def _run(
         _clear(lab, console)
         raise
     monitor.stop()
-    sampled = bool(monitor.names()) or not ending.untrustworthy
-    doubts = [*(monitor.doubts() if sampled else []), *lab.doubts]
-    late = [*(monitor.late() if sampled else []), *lab.excuses]
     left = [*_healed(cluster, journal, console), *_settled(cluster, lab)]
-    doubts += left
+    monitor.complete()
+    sampled = bool(monitor.names()) or not ending.untrustworthy
+    doubts = [*(monitor.doubts() if sampled else []), *lab.doubts, *left]
+    late = [*(monitor.late() if sampled else []), *lab.excuses]
     # A heal has a limit of time, too: one that missed it on full cores and worked at the second try may have been late.
     if ending.late and not left and (excuse := lab.monitor.cores.excuse()):
         ending = replace(ending, error=f"{ending.error}; the second try mended it ({excuse})")

@@ -175,6 +175,10 @@ def monitor_of(world: World) -> type:
             """What speaks against it."""
             return world.doubts if self.stopped else ["nothing was sampled"]
 
+        def complete(self) -> None:
+            """What could not be had before the heal."""
+            world.did.append("fetch")
+
         def late(self) -> list[str]:
             """What speaks against its times."""
             return world.late
@@ -283,7 +287,8 @@ class TestVerdicts:
         done, folder = world.run(good)
         assert (done.verdict, done.reason) == ("passed", "1 requirements met")
         assert world.did == [
-            "clear", "sample", "stop", "start", "stop sampling", "look", "page of 1 lanes", "index of all", "clear",
+            "clear", "sample", "stop", "start", "stop sampling", "look", "fetch", "page of 1 lanes", "index of all",
+            "clear",
         ]  # fmt: skip
         assert history.load(folder) == done
         assert not (folder / "logs").exists()
@@ -314,7 +319,7 @@ class TestVerdicts:
         assert (done.verdict, done.reason[: len(reason)]) == (judged, reason)
         assert history.load(folder) == done
         assert (folder / "logs").is_dir()
-        assert world.did[-5:] == ["look", "logs", *world.did[-3:-2], "index of all", "clear"]
+        assert world.did[-6:] == ["look", "fetch", "logs", *world.did[-3:-2], "index of all", "clear"]
         assert world.did[-3].startswith("page of")
         assert not world.stopped
         assert Journal.of("lab").is_empty()
