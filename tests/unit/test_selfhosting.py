@@ -135,16 +135,18 @@ class TestCheckpoint:
                 '{"metadata": {"annotations": {"kubedrill.local/checkpoint": "x"}}}'
             )
         (place.folder / "run").mkdir(exist_ok=True)
+        place.program("pgrep", "exit 1")
 
     def test_without_an_api_all_that_does_not_run_is_recovered_at_once(self, place: Place) -> None:
-        place.program("crictl", 'case "$*" in *kube-scheduler*) echo 0123 ;; esac')
+        place.program("curl", "exit 7")
+        place.program("pgrep", 'case "$*" in *"^kube-scheduler "*) ;; *) exit 1 ;; esac')
         result = place.run(AGENT)
         assert result.status == 0, result.output
         assert place.manifests() == {"kube-apiserver", "kube-controller-manager"}
 
     def test_with_an_api_the_cluster_gets_9_seconds_to_replace_it(self, place: Place) -> None:
         place.program("curl", 'case "$*" in *readyz*) printf ok ;; *) echo "{\\"items\\": []}" ;; esac')
-        place.program("crictl", 'case "$*" in *kube-apiserver*) echo 0123 ;; esac')
+        place.program("pgrep", 'case "$*" in *"^kube-apiserver "*) ;; *) exit 1 ;; esac')
         assert place.run(AGENT).status == 0
         assert place.manifests() == set()
         since = place.folder / "run/kubedrill-selfhosted/missing-kube-scheduler"
@@ -164,14 +166,14 @@ class TestCheckpoint:
         }  # fmt: skip
         answers = place.folder / "answers"
         (answers / "pods").write_text(json.dumps({"items": [pod]}))
-        (answers / "pod").write_text(json.dumps(pod))
+        (answers / "asked").unlink(missing_ok=True)
         place.program(
             "curl",
             f'echo "$*" >>{answers}/asked\n'
-            f'case "$*" in *PATCH*) exit 0 ;; *readyz*) printf ok ;; *pods?label*) cat {answers}/pods ;; '
-            f"*kube-apiserver-abc) cat {answers}/pod ;; esac",
+            f'case "$*" in *PATCH*) exit 0 ;; *readyz*) printf ok ;; *pods?label*) cat {answers}/pods ;; esac',
         )
-        place.program("crictl", 'case "$1" in inspect) echo 42 ;; ps) echo 0123 ;; esac')
+        place.program("crictl", 'case "$1" in inspect) echo 42 ;; esac')
+        place.program("pgrep", "exit 0")
         place.program("ss", f"echo 'LISTEN users:((\"kube-apiserver\",pid={42 if listens else 7},fd=3))'")
 
     def test_it_steps_aside_when_the_process_itself_listens(self, place: Place) -> None:
@@ -183,6 +185,25 @@ class TestCheckpoint:
         saved = json.loads((place.folder / "etc/selfhosted/checkpoint/kube-apiserver.json").read_text())
         assert saved["kind"] == "Pod"
         assert saved["spec"] == {"containers": [{"name": "kube-apiserver"}]}
+
+    def test_what_is_saved_is_not_saved_again_until_another_pod_runs(self, place: Place) -> None:
+        self.serving(place, listens=True)
+        saved = place.folder / "etc/selfhosted/checkpoint/kube-apiserver.json"
+        first = place.run(AGENT)
+        assert "saved self-hosted-kube-apiserver-abc as the checkpoint of kube-apiserver" in first.output
+        saved.write_text(saved.read_text() + " ")
+        content = saved.read_text()
+        assert "saved" not in place.run(AGENT).output
+        assert saved.read_text() == content
+        answer = place.folder / "answers/pods"
+        answer.write_text(answer.read_text().replace("apiserver-abc", "apiserver-def"))
+        assert "saved self-hosted-kube-apiserver-def" in place.run(AGENT).output
+        assert "apiserver-def" in saved.read_text()
+
+    def test_where_only_the_pods_cannot_be_had_the_cluster_still_gets_its_9_seconds(self, place: Place) -> None:
+        place.program("curl", 'case "$*" in *readyz*) printf ok ;; *) exit 22 ;; esac')
+        assert place.run(AGENT).status == 0
+        assert place.manifests() == set()
 
     def test_an_answer_of_the_other_process_on_the_port_is_none(self, place: Place) -> None:
         self.serving(place, listens=False)
