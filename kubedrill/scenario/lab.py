@@ -297,6 +297,7 @@ class Lab(Demands):
         """All is mended and settled: what follows is checked at leisure. Sampling ends here."""
         self._narrator.enter("verify")
         self.monitor.stop()
+        self.monitor.complete()
 
     def _ended(self, began: Sequence[tuple[Fault, Entry, float]], role: str) -> None:
         """Keep the faults of a block; one whose undo failed, or was left out, is still in the journal."""

@@ -112,7 +112,7 @@ class Monitor:
             sampler.start()
 
     def stop(self) -> None:
-        """End all sampling, read back what was written, and take the pod's samples from its node. Twice is harmless."""
+        """End all sampling. Twice is harmless."""
         if self._recordings or not self._samplers:
             return
         self._end = self._now()
@@ -121,13 +121,9 @@ class Monitor:
             self._noting.stop()
         for name, recording in self._recordings.items():
             self._doubts += [f"the probe of {name} broke: {what}" for what in recording.broken]
-        self.complete()
 
     def complete(self) -> None:
-        """Fetch what the pod and the cluster hold of what was measured; anew only what could not be had before.
-
-        A drill that ends with its API away has it once it is healed.
-        """
+        """Once sampling has ended: fetch what the pod and the cluster hold of it; anew only what could not be had."""
         if self._recordings:
             self._lacking = [*self._take_from_the_pod(), *self._read_back()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -87,6 +88,7 @@ def _run(
         raise
     monitor.stop()
     left = [*_healed(cluster, journal, console), *_settled(cluster, lab)]
+    # A drill that ended with its API away has it again now.
     monitor.complete()
     sampled = bool(monitor.names()) or not ending.untrustworthy
     doubts = [*(monitor.doubts() if sampled else []), *lab.doubts, *left]
@@ -193,14 +195,19 @@ def _clear(lab: Lab, console: Console) -> None:
     Pods first: a namespace is looked at once more after half its pods' grace period where one of them is left
     (ResourcesRemainingError in pkg/controller/namespace), and on slow nodes each look takes a minute.
     """
-    try:
-        for namespace in (workload.NAMESPACE, manifest.NAMESPACE):
+    for namespace in (workload.NAMESPACE, manifest.NAMESPACE):
+        # Where that fails, the namespace's own end is what counts.
+        with contextlib.suppress(KubedrillError):
             lab.kubectl("delete", "deployments,daemonsets,replicasets,pods", "--all", "--namespace", namespace,
-                        f"--timeout={30 * lab.patience:g}s", check=False, timeout=60)  # fmt: skip
+                        f"--timeout={30 * lab.patience:g}s", timeout=60)  # fmt: skip
+    try:
         lab.kubectl("delete", "namespace", workload.NAMESPACE, manifest.NAMESPACE, "--ignore-not-found",
                     f"--timeout={60 * lab.patience:g}s", timeout=90)  # fmt: skip
     except KubedrillError as error:
-        console.say(f"what the drill made could not be removed: {error.what}")
+        console.say(
+            f"what the drill made could not be removed: {error.what}; later: "
+            f"kubectl delete namespace {workload.NAMESPACE} {manifest.NAMESPACE}"
+        )
 
 
 def _summary(done: Run, folder: Path, console: Console) -> None:

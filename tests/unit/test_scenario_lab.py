@@ -99,6 +99,10 @@ class FakeMonitor:
         """End."""
         self.stops += 1
 
+    def complete(self) -> None:
+        """Fetch what others hold."""
+        assert self.stops
+
     def was_down(self, nodes: str, start: float, end: float) -> None:
         """Nodes were down."""
         self.downs.append(nodes)
@@ -569,6 +573,13 @@ class TestRequire:
         assert rules.proven(one) != ok, "no cores were too full for it"
         figures = {name: full.monitor.figures(name, ()) for name in full.monitor.names()}
         assert rules.again(one, {}, figures, lambda _: full.monitor.check, full.monitor.judge) == one
+
+    def test_lanes_without_samples_are_not_never_together(self, world: World) -> None:
+        world.monitor.samples = 0
+        world.lab.require_never_together(["api-read", "service"], "API servers")
+        (one,) = world.lab.requirements
+        assert (one.ok, rules.proven(one)) == (False, False)
+        assert one.measured == "never two; nothing was asked on api-read, service"
 
     def test_a_lane_without_samples_is_not_without_failure(self, world: World) -> None:
         world.monitor.samples = 0

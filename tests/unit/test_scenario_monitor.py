@@ -77,6 +77,8 @@ def test_what_could_not_be_read_back_is_read_once_the_cluster_is_healed(
 ) -> None:
     monitor.start("")
     monitor.stop()
+    assert writer.reads == 0, "who ends a drill does not wait for that"
+    monitor.complete()
     (doubt,) = monitor.doubts()
     assert doubt.startswith("what was written could not be read back: ")
     assert "the API refuses" in doubt
@@ -95,6 +97,7 @@ def test_what_could_not_be_read_back_is_read_once_the_cluster_is_healed(
 def test_what_can_never_be_read_back_leaves_one_doubt(monitor: Monitor) -> None:
     monitor.start("")
     monitor.stop()
+    monitor.complete()
     monitor.complete()
     assert len(monitor.doubts()) == 1
 

@@ -287,7 +287,7 @@ class TestVerdicts:
         done, folder = world.run(good)
         assert (done.verdict, done.reason) == ("passed", "1 requirements met")
         assert world.did == [
-            "clear", "sample", "stop", "start", "stop sampling", "look", "fetch", "page of 1 lanes", "index of all",
+            "clear", "sample", "stop", "start", "stop sampling", "fetch", "look", "fetch", "page of 1 lanes", "index of all",
             "clear",
         ]  # fmt: skip
         assert history.load(folder) == done
