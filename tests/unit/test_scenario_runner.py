@@ -287,8 +287,8 @@ class TestVerdicts:
         done, folder = world.run(good)
         assert (done.verdict, done.reason) == ("passed", "1 requirements met")
         assert world.did == [
-            "clear", "sample", "stop", "start", "stop sampling", "fetch", "look", "fetch", "page of 1 lanes", "index of all",
-            "clear",
+            "clear", "sample", "stop", "start", "stop sampling", "fetch", "look", "fetch", "page of 1 lanes",
+            "index of all", "clear",
         ]  # fmt: skip
         assert history.load(folder) == done
         assert not (folder / "logs").exists()
@@ -341,31 +341,24 @@ class TestVerdicts:
         done, _ = world.run(body)
         assert (done.verdict, done.reason) == ("inconclusive", "api-read: 3 samples, 30 are needed")
 
-    def test_a_fact_is_excused_neither_by_late_samples_nor_by_full_cores(self, world: World) -> None:
-        def lost(lab: Lab) -> None:
-            """Loses a write, and is slow."""
+    @pytest.mark.parametrize(
+        ("rule", "judged", "reason"),
+        [
+            ({"kind": "writes", "proven": True}, "failed", "not met: the requirement: as measured"),
+            ({"kind": "gap"}, "inconclusive", "full cores"),
+        ],
+    )
+    def test_full_cores_excuse_what_was_late_and_no_fact(
+        self, world: World, rule: dict[str, Any], judged: str, reason: str
+    ) -> None:
+        def body(lab: Lab) -> None:
+            """Misses a limit, and another requirement."""
             lab.baseline(0)
-            lab.requirements.append(
-                Requirement("no write is lost", "2 lost", False, {"kind": "writes", "proven": True})
-            )
-            lab.excuses.append("no gap longer than 2 s: longest gap 7.00 s (full cores)")
+            lab.requirements.append(Requirement("the requirement", "as measured", False, rule))
+            lab.excuses.append("full cores")
 
-        world.late = ["api-read: a question was 2.00 s late, at most 1 s is allowed"]
-        done, _ = world.run(lost)
-        assert (done.verdict, done.reason) == ("failed", "not met: no write is lost: 2 lost")
-
-    def test_a_limit_of_time_that_was_missed_on_full_cores(self, world: World) -> None:
-        def slow(lab: Lab) -> None:
-            """Is slow."""
-            lab.baseline(0)
-            lab.requirements.append(Requirement("no gap longer than 2 s", "longest gap 7.00 s", False, {"kind": "gap"}))
-            lab.excuses.append("no gap longer than 2 s: longest gap 7.00 s (full cores)")
-
-        done, _ = world.run(slow)
-        assert (done.verdict, done.reason) == (
-            "inconclusive",
-            "no gap longer than 2 s: longest gap 7.00 s (full cores)",
-        )
+        done, _ = world.run(body)
+        assert (done.verdict, done.reason) == (judged, reason)
 
     @pytest.mark.parametrize("body", [good, unmet])
     def test_a_cluster_that_is_not_healthy_afterwards(self, world: World, body: Callable[[Lab], None]) -> None:
