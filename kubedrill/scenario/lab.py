@@ -16,6 +16,7 @@ from kubedrill.faults.targets import NoTarget
 from kubedrill.history import FaultSpan
 from kubedrill.journal import Entry, Journal
 from kubedrill.kube import Kube
+from kubedrill.network import API_PORT
 from kubedrill.providers.base import Node
 from kubedrill.scenario import orders, resolving, workload
 from kubedrill.scenario.demands import Demands
@@ -150,17 +151,30 @@ class Lab(Demands):
         """
         self._narrator.enter("baseline")
         self.from_now()
+        self.expect("every API server is ready", self._not_ready, lambda bad: (not bad, "; ".join(bad)), within=120)
         self.expect("every CoreDNS knows the Service of this drill", self._names, resolving.right, within=90)
         last = (self.workers() or self.control_planes())[-1].name
         self.monitor.start("" if inside is None else inside or last)
         self.say(f"sampling {', '.join(self.monitor.names())} for {seconds:g} s before anything is broken")
+        began = self.now()
         self.hold(seconds)
         silent = [name for name in self.monitor.names() if not self.monitor.works(name)]
         if silent:
             why = f"before any fault nothing succeeded on: {', '.join(silent)}"
-            # What has never answered does not wait for a core.
-            excuse = self.excuse() if all(map(self.monitor.has_worked, silent)) else ""
+            # What has never answered does not wait for a busy core, but for one that the host has it may.
+            worked = all(map(self.monitor.has_worked, silent))
+            excuse = self.excuse() if worked else self.monitor.cores.taken([(began, self.now())])
             raise Untrustworthy(f"{why} ({excuse})" if excuse else why)
+
+    def _not_ready(self) -> list[str]:
+        """What each API server lacks, asked past the balancer: one that drops out is no news where others answer."""
+        lacking = []
+        for node in self.control_planes():
+            where = ["--server", f"https://{node.address}:{API_PORT}", f"--request-timeout={5 * self.patience:.0f}s"]
+            said = node.run(["kubectl", *where, "get", "--raw", "/readyz"], check=False, timeout=60 * self.patience)
+            if said.status:
+                lacking.append(f"{node.name}: {said.output.strip() or f'status {said.status}'}")
+        return lacking
 
     def _names(self) -> resolving.Told:
         dns = self.api.pods("kube-system", "k8s-app=kube-dns")

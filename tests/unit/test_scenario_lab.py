@@ -619,6 +619,41 @@ class TestPhases:
         with pytest.raises(Untrustworthy, match=r"^before any fault nothing succeeded on: service$"):
             world.lab.baseline(1)
 
+    @pytest.mark.parametrize(
+        ("away", "said"),
+        [
+            ((0.0, 99.0), "before any fault nothing succeeded on: service (the host had them)"),
+            ((0.5, 99.0), "before any fault nothing succeeded on: service"),
+        ],
+    )
+    def test_a_host_that_had_the_cores_all_the_while_is_why(
+        self, world: World, away: tuple[float, float], said: str
+    ) -> None:
+        world.monitor.silent = world.monitor.dead = {"service"}
+        world.monitor.cores.away, world.monitor.cores.full = away, "cores were 95% busy"
+        with pytest.raises(Untrustworthy) as caught:
+            world.lab.baseline(1)
+        assert str(caught.value) == said
+
+    def test_nothing_is_sampled_before_each_api_server_is_ready(self, make: Make) -> None:
+        world = make(control_planes=3)
+        answers = [Result(1, "", "connection refused\n"), Result(1, "", ""), OK]
+
+        def third(call: Call) -> Result | None:
+            if "https://172.28.0.13:6443 " not in call.line:
+                return None
+            assert world.monitor.inside == []
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+        world.broken = third
+        world.lab.baseline(0)
+        assert world.monitor.inside == ["lab-worker-2"]
+        assert len(world.lines("--raw /readyz")) == 9
+        world.monitor.inside.clear()
+        answers[:] = [Result(1, "", "connection refused\n")]
+        with pytest.raises(Untrustworthy, match=r"lab-control-plane-3: connection refused$"):
+            world.lab.baseline(0)
+
     def test_nothing_is_sampled_before_names_lead_where_they_should(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:

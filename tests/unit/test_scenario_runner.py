@@ -502,7 +502,7 @@ class TestReport:
         ]
         assert done.faults[0].healed is not None
         assert 0 <= done.faults[0].injected <= done.faults[0].healed <= done.duration + 0.1
-        assert [step.kind for step in done.steps] == ["wait", "say", "fault", "wait", "heal", "say"]
+        assert [step.kind for step in done.steps] == ["wait", "wait", "say", "fault", "wait", "heal", "say"]
         assert (done.lanes, done.figures) == ((LANE,), (FIGURES,))
         assert done.facts["a fact"] == "7"
         assert done.facts["this computer's cores were"] == "75% busy, 10% taken by its host"
