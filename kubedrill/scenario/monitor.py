@@ -164,7 +164,7 @@ class Monitor:
         Args:
             nodes: their names, or what is left of them without the cluster's.
             start: in seconds of the run.
-            end: when they were started again.
+            end: when they were started again; infinite where they were not.
         """
         if self._inside in [self._cluster.node(name).name for name in nodes.replace(",", " ").split()]:
             self._off.append((start, end))

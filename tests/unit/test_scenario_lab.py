@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,7 @@ class FakeMonitor:
     def __init__(self) -> None:
         self.inside: list[str] = []
         self.stops = 0
-        self.downs: list[str] = []
+        self.downs: list[tuple[str, float, float]] = []
         self.silent: set[str] = set()
         self.dead: set[str] = set()
         self.gaps: tuple[tuple[float, float], ...] = ()
@@ -105,7 +106,7 @@ class FakeMonitor:
 
     def was_down(self, nodes: str, start: float, end: float) -> None:
         """Nodes were down."""
-        self.downs.append(nodes)
+        self.downs.append((nodes, start, end))
 
     def names(self) -> list[str]:
         """The lanes."""
@@ -442,11 +443,19 @@ class TestFault:
         assert world.lab.spans == [FaultSpan("stop kubelet", "worker-1", "", 0, None)]
         assert not [text for _, kind, text in world.kinds() if kind == "heal"]
 
+    def test_a_computer_that_stays_down_is_down_until_the_end(self, world: World) -> None:
+        world.clock.time = 7
+        with world.lab.fault(LeftOut(KillNode("worker-2"))):
+            pass
+        assert world.monitor.downs == [("worker-2", 7, math.inf)]
+
     def test_a_computer(self, world: World) -> None:
         with world.lab.fault(KillNode("worker-2")):
             assert world.provider.node("lab-worker-2").state() == "stopped"
         assert world.provider.node("lab-worker-2").state() == "running"
-        assert world.monitor.downs == ["worker-2"], "the pod that asks from inside may have been on it"
+        (down,) = world.monitor.downs
+        assert down[0] == "worker-2", "the pod that asks from inside may have been on it"
+        assert down[2] == world.clock.time
 
 
 @pytest.fixture
