@@ -123,7 +123,7 @@ def _back(lab: Lab, how: str, began: float, since: float) -> None:
     several = len(lab.control_planes()) > 1
     lab.expect("the API answers", lab.api.readyz, lambda answer: (answer == "ok", answer), within=60, every=0.1,
                predicted=API[several])  # fmt: skip
-    took = lab.now() - began
+    ended = lab.now()
     lab.expect("a write is acknowledged", lambda: lab.monitor.silent_for("api-write"), _below(1), within=60,
                predicted=API[several] + 1)  # fmt: skip
     nodes = names([*lab.control_planes(), *lab.workers()])
@@ -139,7 +139,7 @@ def _back(lab: Lab, how: str, began: float, since: float) -> None:
     lanes = [name for name in lab.monitor.names() if name.startswith("cp-")] or ["api-read"]
     lab.expect("the API of every control plane answers", lambda: max(map(lab.monitor.silent_for, lanes)), _below(1),
                within=60, predicted=WHOLE[several])  # fmt: skip
-    lab.require(f"{how}: the API is back within {LIMIT} s", took <= LIMIT, f"{took:.1f} s")
+    lab.require_within(f"{how}: the API is back", began, ended, LIMIT)
 
 
 @contextlib.contextmanager

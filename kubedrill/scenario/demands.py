@@ -84,6 +84,17 @@ class Demands:
         figures = self.figures(lane)
         self._add(rules.no_failure(self.monitor.lane(lane).title, figures), figures.windows)
 
+    def require_within(self, text: str, began: float, ended: float, at_most: float) -> None:
+        """Require that something took no longer than so many seconds.
+
+        Args:
+            text: what was to happen, without the limit: 'the API is back'.
+            began: in seconds of the run.
+            ended: when it had happened, in seconds of the run.
+            at_most: seconds.
+        """
+        self._add(rules.within(text, ended - began, at_most), [(began, ended)])
+
     def require_never_together(self, lanes: Sequence[str], what: str) -> None:
         """Require that at no moment two of these lanes were refused a connection: that nobody listened at both.
 

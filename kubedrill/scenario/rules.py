@@ -12,7 +12,7 @@ from kubedrill.history import LaneFigures, Requirement
 from kubedrill.linearizability import Judgement
 
 # Kinds of requirements whose limits were made for real hardware: not met on slow nodes, they say nothing.
-TIMED = ("gap", "no-failure")
+TIMED = ("gap", "no-failure", "within")
 
 
 def gaps(
@@ -52,6 +52,17 @@ def no_failure(title: str, figures: LaneFigures) -> Requirement:
     measured = f"{bad} of {figures.samples} ({error_share(figures):.2%})"
     rule = {"kind": "no-failure", "lane": figures.lane}
     return Requirement(f"{title}: no failed request", measured, bad == 0 and figures.samples > 0, rule)
+
+
+def within(text: str, took: float, at_most: float) -> Requirement:
+    """Something took no longer than so many seconds.
+
+    Args:
+        text: what was to happen, without the limit: 'the API is back'.
+        took: seconds.
+        at_most: seconds.
+    """
+    return Requirement(f"{text} within {at_most:g} s", f"{took:.1f} s", took <= at_most, {"kind": "within"})
 
 
 def never_together(what: str, lanes: Sequence[LaneFigures]) -> Requirement:

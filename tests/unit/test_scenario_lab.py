@@ -850,6 +850,20 @@ class TestFullCores:
         world.lab.require_downtime("api-read", 2)
         assert world.lab.excuses == []
 
+    @pytest.mark.parametrize(
+        ("away", "excused"),
+        [((9.0, 40.0), ["the API is back within 25 s: 27.0 s (the host had them)"]), ((9.0, 30.0), [])],
+    )
+    def test_what_took_too_long_is_excused_as_a_gap_is(
+        self, world: World, away: tuple[float, float], excused: list[str]
+    ) -> None:
+        world.monitor.cores.away = away
+        world.lab.require_within("the API is back", 10, 37, 25)
+        assert world.lab.excuses == excused
+        assert world.required() == [("the API is back within 25 s", "27.0 s", False, "within")]
+        world.lab.require_within("it is back", 10, 35, 25)
+        assert world.lab.requirements[-1].ok
+
     def test_one_that_is_met_is_met(self, full: World) -> None:
         full.lab.require_downtime("service", 2)
         assert full.lab.excuses == []
