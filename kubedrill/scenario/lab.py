@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from kubedrill import kube, slowness
+from kubedrill import kube, kubeconfig, slowness
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
 from kubedrill.faults import Fault, KernelPanic, KillNode, LeftOut, PowerCut, PowerOff, StopNode, Target
@@ -152,7 +152,9 @@ class Lab(Demands):
         """
         self._narrator.enter("baseline")
         self.from_now()
-        self.expect("every API server is ready", self._not_ready, lambda bad: (not bad, "; ".join(bad)), within=120)
+        servers = self._servers()
+        self.expect("every API server is ready", lambda: _unready(servers), lambda bad: (not bad, "; ".join(bad)),
+                    within=120)  # fmt: skip
         self.expect("every CoreDNS knows the Service of this drill", self._names, resolving.right, within=90)
         last = (self.workers() or self.control_planes())[-1].name
         self.monitor.start("" if inside is None else inside or last)
@@ -167,15 +169,14 @@ class Lab(Demands):
             excuse = self.excuse() if worked else self.monitor.cores.taken([(began, self.now())])
             raise Untrustworthy(f"{why} ({excuse})" if excuse else why)
 
-    def _not_ready(self) -> list[str]:
-        """What each API server lacks, asked past the balancer: one that drops out is no news where others answer."""
-        lacking = []
-        for node in self.control_planes():
-            where = ["--server", f"https://{node.address}:{API_PORT}", f"--request-timeout={5 * self.patience:.0f}s"]
-            said = node.run(["kubectl", *where, "get", "--raw", "/readyz"], check=False, timeout=60 * self.patience)
-            if said.status:
-                lacking.append(f"{node.name}: {said.output.strip() or f'status {said.status}'}")
-        return lacking
+    def _servers(self) -> dict[str, Kube]:
+        """The API of each control plane, past the balancer: one that drops out is no news where others answer."""
+        planes, admin = self.control_planes(), self.cluster.admin_conf()
+        if len(planes) == 1:
+            return {planes[0].name: self.api}
+        urls = {node.name: f"https://{node.address}:{API_PORT}" for node in planes}
+        return {name: Kube(kubeconfig.standalone(name, admin, url), timeout=2 * self.patience)
+                for name, url in urls.items()}  # fmt: skip
 
     def _names(self) -> resolving.Told:
         dns = self.api.pods("kube-system", "k8s-app=kube-dns")
@@ -326,6 +327,16 @@ class Lab(Demands):
         undone = [span.name for span in self.spans[len(self.spans) - len(began) :] if span.healed is not None]
         if undone:
             self._narrator.step("undone: " + ", ".join(undone), "heal")
+
+
+def _unready(servers: Mapping[str, Kube]) -> list[str]:
+    lacking = []
+    for name, api in servers.items():
+        try:
+            api.readyz()
+        except kube.ApiUnavailable as error:
+            lacking.append(f"{name}: {'; '.join([error.what, *error.evidence])}")
+    return lacking
 
 
 def names(nodes: Sequence[Node]) -> list[str]:

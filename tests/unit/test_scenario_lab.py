@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 import yaml
@@ -149,12 +149,22 @@ class FakeMonitor:
 
 
 class FakeKube:
-    """An API that nobody asks."""
+    """An API, and what each of its servers answers when it is asked whether it is ready: nothing where it is."""
+
+    lacking: ClassVar[dict[str, list[str]]] = {}
+    questions: ClassVar[list[str]] = []
 
     def __init__(self, text: str, *, timeout: float) -> None:
-        assert "127.0.0.1:6443" in text
+        self.server = yaml.safe_load(text)["clusters"][0]["cluster"]["server"]
         self.timeout = timeout
         self.asked: list[tuple[str, str]] = []
+
+    def readyz(self) -> str:
+        """Refuse as often as the test says."""
+        self.questions.append(self.server)
+        if refusals := self.lacking.get(self.server):
+            raise ApiUnavailable("it does not answer", evidence=[refusals.pop()])
+        return "ok"
 
     def pods(self, namespace: str, selector: str) -> tuple[()]:
         """None."""
@@ -237,6 +247,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes worlds."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(module, "Kube", FakeKube)
+    monkeypatch.setattr(FakeKube, "lacking", {})
+    monkeypatch.setattr(FakeKube, "questions", [])
 
     def made(**counts: Any) -> World:
         world = World(tmp_path, **counts)
@@ -646,22 +658,20 @@ class TestPhases:
 
     def test_nothing_is_sampled_before_each_api_server_is_ready(self, make: Make) -> None:
         world = make(control_planes=3)
-        answers = [Result(1, "", "connection refused\n"), Result(1, "", ""), OK]
-
-        def third(call: Call) -> Result | None:
-            if "https://172.28.0.13:6443 " not in call.line:
-                return None
-            assert world.monitor.inside == []
-            return answers.pop(0) if len(answers) > 1 else answers[0]
-
-        world.broken = third
+        third = "https://172.28.0.13:6443"
+        FakeKube.lacking[third] = ["connection refused"] * 2
         world.lab.baseline(0)
         assert world.monitor.inside == ["lab-worker-2"]
-        assert len(world.lines("--raw /readyz")) == 9
+        assert FakeKube.questions == [f"https://172.28.0.1{number}:6443" for number in (1, 2, 3)] * 3
         world.monitor.inside.clear()
-        answers[:] = [Result(1, "", "connection refused\n")]
-        with pytest.raises(Untrustworthy, match=r"lab-control-plane-3: connection refused$"):
+        FakeKube.lacking[third] = ["connection refused"] * 1000
+        with pytest.raises(Untrustworthy, match=r"lab-control-plane-3: it does not answer; connection refused$"):
             world.lab.baseline(0)
+        assert world.monitor.inside == []
+
+    def test_the_only_api_server_is_asked_as_everybody_asks(self, world: World) -> None:
+        world.lab.baseline(0)
+        assert FakeKube.questions == ["https://127.0.0.1:6443"]
 
     def test_nothing_is_sampled_before_names_lead_where_they_should(
         self, world: World, monkeypatch: pytest.MonkeyPatch

@@ -193,6 +193,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
 
     class FakeKube:
+        def readyz(self) -> str:
+            return "ok"
+
         """An API that knows of events."""
 
         def __init__(self, text: str, *, timeout: float) -> None:
