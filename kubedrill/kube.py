@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from kubedrill import objects
 from kubedrill.errors import KubedrillError
+from kubedrill.objects import Object
 
 # The label of nodes without a computer.
 HOLLOW = "kubedrill.io/hollow"
@@ -106,11 +109,7 @@ class Kube:
         # `until` is what retries here. Its pool of connections reads it once, when it is made.
         configuration.retries = False
         config.load_kube_config_from_dict(yaml.safe_load(kubeconfig), client_configuration=configuration)
-        connection = client.ApiClient(configuration)
-        self._raw = connection
-        self._core = client.CoreV1Api(connection)
-        self._apps = client.AppsV1Api(connection)
-        self._coordination = client.CoordinationV1Api(connection)
+        self._client = client.ApiClient(configuration)
         self._timeout = timeout
 
     def cluster(self) -> ClusterSnapshot:
@@ -121,14 +120,11 @@ class Kube:
         """
         from kubedrill.network import FLANNEL_NAMESPACE
 
-        with _translated():
-            deployments = self._apps.list_namespaced_deployment("kube-system", _request_timeout=self._timeout).items
-            daemon_sets = self._apps.list_namespaced_daemon_set(FLANNEL_NAMESPACE, _request_timeout=self._timeout).items
-        coredns = next((item for item in deployments if item.metadata.name == "coredns"), None)
+        deployments = self._list("/apis/apps/v1/namespaces/kube-system/deployments")
+        daemon_sets = self._list(f"/apis/apps/v1/namespaces/{FLANNEL_NAMESPACE}/daemonsets")
         return ClusterSnapshot(
             nodes=self.nodes(),
-            coredns=coredns
-            and WorkloadSnapshot("coredns", coredns.spec.replicas or 0, coredns.status.available_replicas or 0),
+            coredns=next((_deployment(item) for item in deployments if item["metadata"]["name"] == "coredns"), None),
             flannel=next((_daemon_set(item) for item in daemon_sets), None),
         )
 
@@ -138,14 +134,7 @@ class Kube:
         Raises:
             ApiUnavailable: it does not answer, or says that it is not.
         """
-        # Under the generated methods, which know no such path, and whose raw call changes from version to version.
-        with _translated():
-            answer = self._raw.rest_client.pool_manager.request(
-                "GET", f"{self._raw.configuration.host}/readyz", timeout=self._timeout, retries=False
-            )
-        if answer.status != 200:
-            raise ApiUnavailable(f"/readyz answered {answer.status}", evidence=[answer.data.decode()[-300:]])
-        return str(answer.data.decode())
+        return self._get("/readyz").decode()
 
     def has_config_map(self, namespace: str, name: str) -> bool:
         """Whether there is a ConfigMap of that name.
@@ -153,11 +142,7 @@ class Kube:
         Raises:
             ApiUnavailable: the API does not answer.
         """
-        with _translated():
-            items = self._core.list_namespaced_config_map(
-                namespace, field_selector=f"metadata.name={name}", _request_timeout=self._timeout
-            ).items
-        return bool(items)
+        return bool(self._list(f"/api/v1/namespaces/{namespace}/configmaps", fieldSelector=f"metadata.name={name}"))
 
     def nodes(self) -> tuple[NodeSnapshot, ...]:
         """All nodes that are computers, in the order of their names.
@@ -165,8 +150,7 @@ class Kube:
         Raises:
             ApiUnavailable: the API does not answer.
         """
-        with _translated():
-            items = self._core.list_node(label_selector=f"!{HOLLOW}", _request_timeout=self._timeout).items
+        items = self._list("/api/v1/nodes", labelSelector=f"!{HOLLOW}")
         return tuple(sorted((_node(item) for item in items), key=lambda node: node.name))
 
     def hollow(self) -> Mapping[str, bool]:
@@ -175,10 +159,9 @@ class Kube:
         Raises:
             ApiUnavailable: the API does not answer.
         """
-        with _translated():
-            # All at once they take a while to be written and read.
-            items = self._core.list_node(label_selector=HOLLOW, _request_timeout=10 * self._timeout).items
-        return {item.metadata.name: _node(item).ready for item in items}
+        # All at once they take a while to be written and read.
+        items = self._list("/api/v1/nodes", patience=10, labelSelector=HOLLOW)
+        return {item["metadata"]["name"]: _node(item).ready for item in items}
 
     def heartbeats(self) -> Mapping[str, float]:
         """When the kubelet of each node last said that it lives, in seconds since 1970.
@@ -186,9 +169,9 @@ class Kube:
         Raises:
             ApiUnavailable: the API does not answer.
         """
-        with _translated():
-            leases = self._coordination.list_namespaced_lease("kube-node-lease", _request_timeout=self._timeout).items
-        return {lease.metadata.name: lease.spec.renew_time.timestamp() for lease in leases if lease.spec.renew_time}
+        leases = self._list("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases")
+        renewed = {lease["metadata"]["name"]: lease["spec"].get("renewTime") for lease in leases}
+        return {name: objects.moment(when) for name, when in renewed.items() if when}
 
     def events(self) -> tuple[EventSnapshot, ...]:
         """All Events of the cluster.
@@ -196,9 +179,7 @@ class Kube:
         Raises:
             ApiUnavailable: the API does not answer.
         """
-        with _translated():
-            items = self._core.list_event_for_all_namespaces(_request_timeout=self._timeout).items
-        return tuple(_event(item) for item in items)
+        return tuple(_event(item) for item in self._list("/api/v1/events"))
 
     def pods(self, namespace: str | None = None, selector: str = "") -> tuple[PodSnapshot, ...]:
         """Pods of a namespace, or of all.
@@ -210,18 +191,40 @@ class Kube:
         Raises:
             ApiUnavailable: the API does not answer.
         """
-        limit = self._timeout
-        with _translated():
-            if namespace is None:
-                listed = self._core.list_pod_for_all_namespaces(label_selector=selector, _request_timeout=limit)
-            else:
-                listed = self._core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=limit)
-        items = listed.items
+        path = "/api/v1/pods" if namespace is None else f"/api/v1/namespaces/{namespace}/pods"
+        items = self._list(path, labelSelector=selector)
         return tuple(sorted((_pod(item) for item in items), key=lambda pod: (pod.namespace, pod.name)))
+
+    def _list(self, path: str, *, patience: float = 1, **query: str) -> list[dict[str, Any]]:
+        """All objects of a kind, as the API writes them; for `patience` times the usual timeout."""
+        said = self._get(path, patience, {key: value for key, value in query.items() if value})
+        try:
+            items: list[dict[str, Any]] = json.loads(said)["items"] or []
+        except (ValueError, KeyError, TypeError) as error:
+            raise ApiUnavailable(f"{path} is no list", evidence=[said[-300:].decode(errors="replace")]) from error
+        return items
+
+    def _get(self, path: str, patience: float = 1, query: Mapping[str, str] | None = None) -> bytes:
+        """What the API answers to a GET.
+
+        The client's connections, but not its generated methods: those know no /readyz, take half a second of a core to
+        be imported, and make a model of each object, which costs many times the CPU of reading it as JSON. A cluster
+        that starts has no core to spare. Nodes' kubeconfigs hold certificates, and those are in the connections.
+        """
+        with translated():
+            answer = self._client.rest_client.pool_manager.request(
+                "GET", f"{self._client.configuration.host}{path}", fields=query or None,
+                timeout=self._timeout * patience, retries=False,
+            )  # fmt: skip
+        if answer.status != 200:
+            raise ApiUnavailable(
+                f"{path} answered {answer.status}", evidence=[answer.data.decode(errors="replace")[-300:]]
+            )
+        return bytes(answer.data)
 
 
 def preload() -> None:
-    """Import the client ahead of its use; it takes about a second."""
+    """Import the client ahead of its use; it takes a fifth of a second of a core."""
     import kubernetes  # noqa: F401
 
 
@@ -234,69 +237,67 @@ def unanswered(said: str) -> bool:
     return any(words in said for words in _NO_ANSWER)
 
 
-def translated() -> contextlib.AbstractContextManager[None]:
-    """The client's errors as ApiUnavailable, for whoever reads through it (kubewatch.py)."""
-    return _translated()
-
-
-def _node(item: Any) -> NodeSnapshot:
-    ready = next((found for found in item.status.conditions or [] if found.type == "Ready"), None)
-    addresses = {found.type: found.address for found in item.status.addresses or []}
-    return NodeSnapshot(
-        name=item.metadata.name,
-        ready=ready is not None and ready.status == "True",
-        why=(ready.message or ready.reason or "") if ready else "the kubelet has not reported yet",
-        control_plane=_CONTROL_PLANE in (item.metadata.labels or {}),
-        unschedulable=bool(item.spec.unschedulable),
-        taints=tuple(
-            f"{taint.key}{'=' + taint.value if taint.value else ''}:{taint.effect}" for taint in item.spec.taints or []
-        ),
-        address=addresses.get("InternalIP", ""),
-        version=item.status.node_info.kubelet_version if item.status.node_info else "",
-    )
-
-
-def _pod(item: Any) -> PodSnapshot:
-    statuses = item.status.container_statuses or []
-    running = [status.state.running for status in statuses if status.state]
-    return PodSnapshot(
-        namespace=item.metadata.namespace,
-        name=item.metadata.name,
-        node=item.spec.node_name or "",
-        ip=item.status.pod_ip or "",
-        phase=item.status.phase or "",
-        ready=any(found.type == "Ready" and found.status == "True" for found in item.status.conditions or []),
-        restarts=sum(status.restart_count for status in statuses),
-        deleting=item.metadata.deletion_timestamp is not None,
-        labels=dict(item.metadata.labels or {}),
-        uid=item.metadata.uid or "",
-        owner=next((f"{owner.kind}/{owner.name}" for owner in item.metadata.owner_references or []), ""),
-        annotations=dict(item.metadata.annotations or {}),
-        started=min((found.started_at.timestamp() for found in running if found and found.started_at), default=0.0),
-    )
-
-
-def _event(item: Any) -> EventSnapshot:
-    moment = item.last_timestamp or item.event_time or item.first_timestamp or item.metadata.creation_timestamp
-    subject = f"{item.involved_object.kind} {item.involved_object.name}"
-    return EventSnapshot(moment.timestamp(), subject, item.reason or "", (item.message or "").strip())
-
-
-def _daemon_set(item: Any) -> WorkloadSnapshot:
-    status = item.status
-    return WorkloadSnapshot(item.metadata.name, status.desired_number_scheduled or 0, status.number_ready or 0)
-
-
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """The connection's errors as ApiUnavailable."""
     import urllib3.exceptions
-    from kubernetes.client.exceptions import ApiException
 
     try:
         yield
-    except ApiException as error:
-        raise ApiUnavailable(
-            f"the API answered {error.status} {error.reason}", evidence=[str(error.body)[:300]]
-        ) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise ApiUnavailable("the API does not answer", evidence=[str(error)[:300]]) from error
+
+
+def _node(item: Object) -> NodeSnapshot:
+    spec, addresses = item["spec"], item.get("status", {}).get("addresses") or []
+    return NodeSnapshot(
+        name=item["metadata"]["name"],
+        ready=objects.is_ready(item),
+        why=objects.why_unready(item),
+        control_plane=_CONTROL_PLANE in item["metadata"].get("labels", {}),
+        unschedulable=spec.get("unschedulable", False),
+        taints=objects.taints(item),
+        address=next((found["address"] for found in addresses if found["type"] == "InternalIP"), ""),
+        version=objects.kubelet_version(item),
+    )
+
+
+def _pod(item: Object) -> PodSnapshot:
+    metadata, status = item["metadata"], item.get("status", {})
+    running = [(found.get("state") or {}).get("running") or {} for found in objects.containers(item)]
+    return PodSnapshot(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        node=item["spec"].get("nodeName", ""),
+        ip=status.get("podIP", ""),
+        phase=status.get("phase", ""),
+        ready=objects.is_ready(item),
+        restarts=objects.restarts(item),
+        deleting="deletionTimestamp" in metadata,
+        labels=metadata.get("labels", {}),
+        uid=metadata.get("uid", ""),
+        owner=next((f"{owner['kind']}/{owner['name']}" for owner in metadata.get("ownerReferences", [])), ""),
+        annotations=metadata.get("annotations", {}),
+        started=min((objects.moment(found["startedAt"]) for found in running if found.get("startedAt")), default=0.0),
+    )
+
+
+def _event(item: Object) -> EventSnapshot:
+    about = item["involvedObject"]
+    return EventSnapshot(
+        at=objects.last_seen(item),
+        subject=f"{about.get('kind', '')} {about.get('name', '')}",
+        reason=item.get("reason") or "",
+        message=(item.get("message") or "").strip(),
+    )
+
+
+def _deployment(item: Object) -> WorkloadSnapshot:
+    available = item.get("status", {}).get("availableReplicas", 0)
+    return WorkloadSnapshot(item["metadata"]["name"], item["spec"].get("replicas", 0), available)
+
+
+def _daemon_set(item: Object) -> WorkloadSnapshot:
+    status = item.get("status", {})
+    desired, serving = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+    return WorkloadSnapshot(item["metadata"]["name"], desired, serving)

@@ -13,12 +13,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import yaml
 
 from kubedrill.kube import ApiUnavailable, translated
+from kubedrill.objects import Object
 
 KINDS = ("nodes", "pods", "leases", "events")
 # Seconds after which the API server ends a stream by itself, and in which something must come: a connection whose other
@@ -28,8 +29,6 @@ _SILENCE = 60
 _CONNECT = 2
 _LIST = 10
 _PAUSE = 0.5
-
-Object = Mapping[str, Any]
 
 
 class Sink(Protocol):

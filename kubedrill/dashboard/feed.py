@@ -16,7 +16,8 @@ from kubedrill.dashboard.hub import Hub
 from kubedrill.dashboard.state import SECTIONS, Computer, State
 from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.journal import Journal
-from kubedrill.kubewatch import Object, Watches
+from kubedrill.kubewatch import Watches
+from kubedrill.objects import Object
 from kubedrill.probes.access import Access, access
 from kubedrill.probes.wire import Unanswered, ask_once
 from kubedrill.providers.base import Node, Provider

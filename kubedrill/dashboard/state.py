@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from kubedrill.dashboard import views
-from kubedrill.dashboard.views import LEADERS, NODE_LEASES, EventView, LeaseView, NodeView, Object, PodView
+from kubedrill.dashboard.views import LEADERS, NODE_LEASES, EventView, LeaseView, NodeView, PodView
+from kubedrill.objects import Object
 
 # The page has the newest; all are in the cluster.
 _EVENTS = 200

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-Object = Mapping[str, Any]
+from kubedrill import objects
+from kubedrill.objects import Object, moment
+
 NODE_LEASES = "kube-node-lease"
 LEADERS = ("kube-controller-manager", "kube-scheduler")
 
@@ -68,30 +67,22 @@ class EventView:
 
 def node(item: Object) -> NodeView:
     """A Node."""
-    spec, status = item.get("spec", {}), item.get("status", {})
-    ready = next((one for one in status.get("conditions") or [] if one["type"] == "Ready"), None)
-    taints = tuple(
-        f"{taint['key']}{'=' + taint['value'] if taint.get('value') else ''}:{taint['effect']}"
-        for taint in spec.get("taints") or []
-    )
     known = {"True": True, "False": False}
     return NodeView(
         name=item["metadata"]["name"],
-        ready=known.get(ready["status"]) if ready else None,
-        why=(ready.get("message") or ready.get("reason") or "") if ready else "the kubelet has not reported yet",
-        cordoned=bool(spec.get("unschedulable")),
-        taints=taints,
-        version=status.get("nodeInfo", {}).get("kubeletVersion", ""),
+        ready=known.get(objects.ready(item).get("status", "")),
+        why=objects.why_unready(item),
+        cordoned=bool(item.get("spec", {}).get("unschedulable")),
+        taints=objects.taints(item),
+        version=objects.kubelet_version(item),
         created=moment(item["metadata"].get("creationTimestamp")),
     )
 
 
 def pod(item: Object) -> PodView:
     """A Pod."""
-    meta, spec, status = item["metadata"], item.get("spec", {}), item.get("status", {})
-    containers = status.get("containerStatuses") or []
+    meta, spec, containers = item["metadata"], item.get("spec", {}), objects.containers(item)
     wanted = len(spec.get("containers") or [])
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or [])
     word, why = _word(item)
     return PodView(
         namespace=meta["namespace"],
@@ -99,8 +90,8 @@ def pod(item: Object) -> PodView:
         node=spec.get("nodeName", ""),
         status=word,
         ready=f"{sum(bool(one.get('ready')) for one in containers)}/{wanted}",
-        well=word in ("Succeeded", "Completed") or (word == "Running" and ready),
-        restarts=sum(int(one.get("restartCount", 0)) for one in containers),
+        well=word in ("Succeeded", "Completed") or (word == "Running" and objects.is_ready(item)),
+        restarts=objects.restarts(item),
         why=why,
         created=moment(meta.get("creationTimestamp")),
     )
@@ -122,12 +113,8 @@ def lease(item: Object) -> LeaseView:
 def event(item: Object) -> EventView:
     """An Event."""
     about, series = item.get("involvedObject", {}), item.get("series") or {}
-    seen = (
-        series.get("lastObservedTime") or item.get("lastTimestamp") or item.get("eventTime")
-        or item.get("firstTimestamp") or item["metadata"].get("creationTimestamp")
-    )  # fmt: skip
     return EventView(
-        at=moment(seen),
+        at=objects.last_seen(item),
         warning=item.get("type") == "Warning",
         kind=about.get("kind", ""),
         namespace=about.get("namespace", ""),
@@ -136,11 +123,6 @@ def event(item: Object) -> EventView:
         message=(item.get("message") or "").strip(),
         count=int(series.get("count") or item.get("count") or 1),
     )
-
-
-def moment(text: str | None) -> float:
-    """A time of the API (RFC 3339), 0 where there is none."""
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 def _word(item: Object) -> tuple[str, str]:

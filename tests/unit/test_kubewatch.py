@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from kubedrill import kubewatch
-from kubedrill.kubewatch import Object, Watches
+from kubedrill.kubewatch import Watches
+from kubedrill.objects import Object
 
 END = "end"
 
