@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -23,6 +24,25 @@ _RIGHTS = "/etc/kubernetes/super-admin.conf"
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
 _READY = 300
+
+
+@dataclass(frozen=True)
+class Start:
+    """A cluster that begins: `kubeadm init`, which may still be at its last phases, and the API that answers."""
+
+    init: Future[None]
+    api: Kube
+
+
+@contextlib.contextmanager
+def _why(init: Future[None]) -> Iterator[None]:
+    """Where something fails since `kubeadm init` has failed, the reason is told that init gives."""
+    try:
+        yield
+    except KubedrillError:
+        if init.done():
+            init.result()
+        raise
 
 
 @dataclass
@@ -100,16 +120,18 @@ class BringUp:
         leader = nodes[first].result()
         preload.result()
         self._external_etcd({key: nodes[key].result() for key in self.spec.etcd_keys()}, leader)
-        init: Future[None] | None = None
+        start: Start | None = None
         if self._up.joined(leader):
             self._readmit(leader)
         else:
-            init = self._begin(leader)
+            start = self._begin(leader)
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
-        joining: list[Future[None]] = [pool.submit(self._joins.worker, nodes[key], key, discovery) for key in workers]
         prepared = {key: pool.submit(self._joins.prepare, nodes[key], key, discovery) for key in others}
-        if init is not None:
-            init.result()
+        if start is not None:
+            self._controllers_work(start)
+        joining: list[Future[None]] = [pool.submit(self._joins.worker, nodes[key], key, discovery) for key in workers]
+        if start is not None:
+            start.init.result()
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
         if others and workers:
             joining.append(pool.submit(self._spread_dns, api, leader, list(joining)))
@@ -133,7 +155,7 @@ class BringUp:
         if not has_file(leader, READY):
             leader.write([File(READY, "")])
 
-    def _begin(self, leader: Node) -> Future[None]:
+    def _begin(self, leader: Node) -> Start:
         """Run `kubeadm init`, and wait until others may join; on real hardware that is a second before its end.
 
         Raises:
@@ -146,27 +168,22 @@ class BringUp:
         init.add_done_callback(lambda done: self._up.failed.set() if done.exception() else None)
         flannel = own.submit(self._flannel, leader)
         own.shutdown(wait=False)
-        try:
-            api = flannel.result()
-            self._controllers_work(api)
-            self._others_may_join(api, init)
-        except KubedrillError:
-            if init.done():
-                init.result()  # why the rest was given up
-            raise
-        return init
+        with _why(init):
+            start = Start(init, flannel.result())
+            self._others_may_join(start)
+        return start
 
-    def _others_may_join(self, api: Kube, init: Future[None]) -> None:
+    def _others_may_join(self, start: Start) -> None:
         """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.
 
         What follows (the kubelet's start with another certificate, CoreDNS, kube-proxy) nobody who joins waits for.
         """
         if self._up.slow() > 1:
-            init.result()
+            start.init.result()
             return
 
         def ready() -> bool:
-            return init.done() or api.has_config_map("kube-public", "cluster-info")
+            return start.init.done() or start.api.has_config_map("kube-public", "cluster-info")
 
         self._up.wait(ready, lambda yes: (yes, "kubeadm has not come so far"), within=KUBEADM, every=0.1,
                     what="kubeadm's bootstrap tokens", transient=(kube.ApiUnavailable,))  # fmt: skip
@@ -279,14 +296,14 @@ class BringUp:
             )
         return api
 
-    def _controllers_work(self, api: Kube) -> None:
+    def _controllers_work(self, start: Start) -> None:
         """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
 
         A kubelet that joins before waits for its certificate, backs off meanwhile, and is Ready 10 to 20 s later.
         """
-        with self._up.step("controllers work"):
+        with _why(start.init), self._up.step("controllers work"):
             self._up.wait(
-                lambda: api.has_config_map("default", "kube-root-ca.crt"),
+                lambda: start.api.has_config_map("default", "kube-root-ca.crt"),
                 lambda found: (found, "the CA for pods is not published yet"),
                 within=API, every=0.1, what="the controller manager of the first control plane",
                 transient=(kube.ApiUnavailable,),

@@ -22,7 +22,8 @@ INIT_CONFIG = "/etc/kubernetes/kubeadm-init.yaml"
 JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
 UPGRADE_CONFIG = "/etc/kubernetes/kubeadm-upgrade.yaml"
 DISCOVERY_FILE = "/etc/kubernetes/discovery.conf"
-KUBELET_KUBECONFIG = "/etc/kubernetes/kubelet.conf"
+# What a kubelet has been given for its token, or renewed since.
+KUBELET_CERTIFICATE = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 # With which a kubelet asks for its certificate; kubeadm removes it afterwards.
 BOOTSTRAP_KUBECONFIG = "/etc/kubernetes/bootstrap-kubelet.conf"
 PATCHES = "/etc/kubernetes/patches"
