@@ -10,7 +10,8 @@ from typing import Any, ClassVar, cast
 import pytest
 import yaml
 from fake_kubernetes import ADMIN, FakeKubernetes
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill.availability import Restored, WritesCheck
 from kubedrill.cluster import Cluster

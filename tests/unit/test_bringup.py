@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 from fake_kubernetes import ADMIN, KEYS, PROMOTED, FakeKubernetes
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill import bringup, etcd_members, kube, kubeadm, node_specs, undertaking
 from kubedrill.bringup import BringUp, Made

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import pytest
 from fake_kubernetes import ADMIN, KEYS, FakeKubernetes
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill import (
     bringup,

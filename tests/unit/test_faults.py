@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from fakes import Call, FakeNode
+from fake_node import Call, FakeNode
 from faulty_world import DEAD, NO, OK, Killed, World
 
 from kubedrill import cluster, commands

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from fake_kubernetes import ADMIN, FakeKubernetes
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill import history, live, shell
 from kubedrill.cluster import Cluster

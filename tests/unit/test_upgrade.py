@@ -9,7 +9,8 @@ from typing import cast
 
 import pytest
 import yaml
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill import cluster, kept, kubeadm, lifecycle, loadbalancer, scaling, shell, status, there, upgrade, versions
 from kubedrill.cluster import Cluster, Lab
