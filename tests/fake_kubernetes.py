@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fakes import Call, FakeNode, FakeProvider, Stored
+from fake_node import Call, FakeNode, Stored
+from fake_provider import FakeProvider
 
 from kubedrill.etcd_members import LIST, LOG
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot

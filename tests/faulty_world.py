@@ -7,17 +7,22 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from fakes import Call, FakeNode, FakeProvider
+import pytest
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill.cluster import Cluster
+from kubedrill.faults import DropForward, Fault, inject, injection, perform
 from kubedrill.journal import Journal, Owner
 from kubedrill.providers.base import NetworkSpec, NodeSpec, Role
 from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
+from kubedrill.wait import until
 
 OK = Result(0, "", "")
 NO = Result(1, "", "no")
 DEAD = Owner(2**22 + 1, 1, "another boot")
+BOTH = DropForward(("worker-1", "worker-2"))
 
 
 class Killed(BaseException):
@@ -98,3 +103,25 @@ class World:
             data["owner"] = {"pid": DEAD.pid, "started": DEAD.started, "boot": DEAD.boot}
             path.write_text(json.dumps(data))
         return self.journal
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world in which nobody waits long for what does not come."""
+    hurried = {"within": 0.05, "every": 0.005}
+    monkeypatch.setattr(perform, "until", lambda *args, **named: until(*args, **{**named, **hurried}))
+    return World(tmp_path)
+
+
+@pytest.fixture
+def no_heal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process dies before it heals anything."""
+    monkeypatch.setattr(injection, "_heal_own", lambda *_: None)
+
+
+def broken_while(world: World, fault: Fault, work: Callable[[], object], end: BaseException | None = None) -> None:
+    """Inject, do some work, end the block, heal."""
+    with inject(fault, world.cluster, world.journal):
+        work()
+        if end is not None:
+            raise end

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, cast
 import pytest
 import yaml
 from fake_kubernetes import ADMIN, FakeKubernetes
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill.availability import Restored, WritesCheck
 from kubedrill.cluster import Cluster
@@ -237,25 +238,27 @@ class World:
 Make = Callable[..., World]
 
 
-def maker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """What makes worlds, whose labs find a clock and an API that live in memory.
-
-    Args:
-        folder: gets the state.
-        monkeypatch: puts all back.
-    """
-    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Makes worlds, whose labs find a clock and an API that live in memory."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(module, "Kube", FakeKube)
     monkeypatch.setattr(FakeKube, "lacking", {})
     monkeypatch.setattr(FakeKube, "questions", [])
 
     def made(**counts: Any) -> World:
-        world = World(folder, **counts)
+        world = World(tmp_path, **counts)
         for one in (module, orders):
             monkeypatch.setattr(one, "until", partial(until, clock=world.clock))
         return world
 
     return made
+
+
+@pytest.fixture
+def world(make: Make) -> World:
+    """One control plane, two workers."""
+    return make()
 
 
 def at_least(wanted: float) -> Callable[[float], tuple[bool, str]]:

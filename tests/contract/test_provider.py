@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import tar_names
 from place import Place, booted
+from tars import tar_names
 
 from kubedrill import logs
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound

@@ -10,7 +10,7 @@ from types import ModuleType
 import loading
 import pytest
 import yaml
-from fakes import FakeProvider
+from fake_provider import FakeProvider
 
 from kubedrill import shell
 from kubedrill.cluster import Cluster

@@ -9,7 +9,7 @@ from typing import Any
 import loading
 import pytest
 import yaml
-from fakes import FakeProvider
+from fake_provider import FakeProvider
 
 from kubedrill import kubeadm, shell
 from kubedrill.cluster import Cluster

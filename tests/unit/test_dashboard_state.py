@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from fakes import FakeProvider
+from fake_provider import FakeProvider
 
 from kubedrill.dashboard import etcd, state, views
 from kubedrill.dashboard.state import Computer, Member, State

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import loading
 import pytest
-from fakes import FakeProvider
+from fake_provider import FakeProvider
 
 from kubedrill import shell
 from kubedrill.cluster import Cluster

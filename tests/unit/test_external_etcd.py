@@ -7,7 +7,8 @@ from ipaddress import IPv4Network
 import pytest
 import yaml
 from fake_kubernetes import KEYS, FakeKubernetes
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill import (
     anatomy,

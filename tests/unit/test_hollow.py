@@ -10,7 +10,8 @@ from typing import Any
 import loading
 import pytest
 import yaml
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill import hollow, paths
 from kubedrill import hollow_parts as parts

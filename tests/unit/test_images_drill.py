@@ -11,7 +11,8 @@ from typing import Any
 
 import loading
 import pytest
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill import shell
 from kubedrill.cluster import Cluster

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 from fake_kubernetes import ADMIN
-from fakes import Call, FakeNode, FakeProvider, Stored
+from fake_node import Call, FakeNode, Stored
+from fake_provider import FakeProvider
 
 from kubedrill import checkpoints, cluster, commands, insights, lifecycle, operations, status
 from kubedrill.cluster import Cluster, Lab

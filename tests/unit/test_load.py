@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from fakes import Call, FakeNode, FakeProvider, tar_of_texts
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
+from tars import tar_of_texts
 
 from kubedrill import load
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound

@@ -7,7 +7,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from fakes import Call, FakeNode, FakeProvider, tar_bytes, tar_of_texts
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
+from tars import tar_bytes, tar_of_texts
 
 from kubedrill import logs
 from kubedrill.errors import KubedrillError, NotFound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes import Call, FakeNode
+from fake_node import Call, FakeNode
 from faulty_world import NO, World
 
 from kubedrill import shell

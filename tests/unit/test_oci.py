@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import tar_of_texts
+from tars import tar_of_texts
 
 from kubedrill.images import oci
 

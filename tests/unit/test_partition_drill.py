@@ -10,7 +10,8 @@ from typing import Any
 
 import loading
 import pytest
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill.cluster import Cluster
 from kubedrill.faults import Fault, LeftOut, Partition, Target, targets

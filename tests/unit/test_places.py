@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from fakes import FakeProvider
+from fake_provider import FakeProvider
 
 from kubedrill.errors import KubedrillError
 from kubedrill.providers.base import NetworkSpec, NodeSpec, Provider

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import tar_of_texts
+from tars import tar_of_texts
 
 from kubedrill.errors import InvalidSpec
 from kubedrill.images import oci, push

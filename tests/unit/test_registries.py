@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill import daemons, registries, shell
 from kubedrill.cluster import Cluster

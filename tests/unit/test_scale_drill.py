@@ -8,7 +8,7 @@ from typing import Any
 
 import loading
 import pytest
-from fakes import FakeProvider
+from fake_provider import FakeProvider
 
 from kubedrill import cluster as clusters
 from kubedrill import scaling

@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 import yaml
 from fake_kubernetes import KEYS, OK, FakeKubernetes
-from fakes import Call, FakeNode, FakeProvider
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
 from kubedrill import (
     bringup,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import lab_world
 import pytest
-from lab_world import WORKER, Make, World, at_least, maker
+from lab_world import WORKER, Make, World, at_least
 
 from kubedrill.availability import Restored, WritesCheck
 from kubedrill.history import Requirement
@@ -13,17 +12,7 @@ from kubedrill.linearizability import Judgement
 from kubedrill.scenario import rules
 from kubedrill.scenario.judge import Untrustworthy
 
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Makes worlds."""
-    return maker(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def world(make: Make) -> World:
-    """One control plane, two workers."""
-    return make()
+make, world = lab_world.make, lab_world.world  # fixtures
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, cast
 
+import lab_world
 import pytest
-from lab_world import OTHER, WORKER, FakeKube, Make, World, at_least, maker
+from lab_world import OTHER, WORKER, FakeKube, Make, World, at_least
 
 from kubedrill.errors import CommandFailed, KubedrillError, NotFound, TimedOut
 from kubedrill.faults import FaultRefused, HealFailed, KillNode, LeftOut, Target
@@ -21,17 +21,7 @@ from kubedrill.scenario.lab import names
 from kubedrill.scenario.resolving import Told
 from kubedrill.shell import Result
 
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Makes worlds."""
-    return maker(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def world(make: Make) -> World:
-    """One control plane, two workers."""
-    return make()
+make, world = lab_world.make, lab_world.world  # fixtures
 
 
 class TestExpect:

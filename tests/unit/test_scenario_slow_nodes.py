@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+import lab_world
 import pytest
 import yaml
-from lab_world import Make, World, at_least, maker
+from lab_world import Make, World, at_least
 
 from kubedrill.scenario import workload
 from kubedrill.scenario.judge import Untrustworthy
 
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Makes worlds."""
-    return maker(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def world(make: Make) -> World:
-    """One control plane, two workers."""
-    return make()
+make, world = lab_world.make, lab_world.world  # fixtures
 
 
 class TestSlowNodes:

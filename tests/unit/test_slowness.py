@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from fakes import FakeProvider
+from fake_provider import FakeProvider
 from rendering import ADDRESSES, KEYS, V2
 
 from kubedrill import kubeadm, slowness

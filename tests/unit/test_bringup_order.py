@@ -1,0 +1,281 @@
+"""The steps of `up`: what waits for what, and what is done at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import bringup_world
+import pytest
+import yaml
+from bringup_world import SOON, Run, joins, spec_of
+from fake_kubernetes import ADMIN, PROMOTED
+from fake_node import Call, FakeNode
+
+from kubedrill import etcd_members, kubeadm
+from kubedrill.marks import JOINED
+from kubedrill.providers.base import NodeSpec
+from kubedrill.shell import Result
+from kubedrill.wait import until
+
+run = bringup_world.run  # a fixture
+
+# What etcd writes once it has its first snapshot, and once it hears of itself.
+SNAPSHOT, WORD = '{"msg":"applied snapshot"}\n', '{"msg":"published local member to cluster through raft"}\n'
+
+
+class TestOrder:
+    def test_one_control_plane(self, run: Run) -> None:
+        run.up(spec_of())
+        assert run.provider.names() == ["lab-control-plane-1", "lab-worker-1", "lab-worker-2"]
+        assert run.ran("kubeadm init") == ["lab-control-plane-1"]
+        assert sorted(run.joins()) == ["lab-worker-1", "lab-worker-2"]
+        assert run.published == [ADMIN]
+        for name in run.provider.names():
+            assert JOINED in run.node(name).disk
+        init = run.at("ran", "lab-control-plane-1", "kubeadm init")
+        assert init < run.at("run", "lab-worker-1", "kubeadm join")
+        assert init < run.at("write", "lab-control-plane-1", JOINED)
+
+    def test_the_balancer_is_there_and_configured_before_init(self, run: Run) -> None:
+        run.up(spec_of(3, 1))
+        balancer = run.node("lab-load-balancer")
+        assert balancer.text("/etc/haproxy/haproxy.cfg").count(":6443 check ") == 3
+        written = run.at("write", "lab-load-balancer", "/etc/haproxy/haproxy.cfg")
+        checked = run.at("ran", "lab-load-balancer", "systemctl is-active haproxy")
+        assert written < checked < run.at("run", "lab-control-plane-1", "kubeadm init")
+
+    def test_a_balancer_that_is_late_is_waited_for(self, run: Run) -> None:
+        late = iter([Result(3, "activating\n", "")] * 5)
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            return next(late, None) if node.role == "load-balancer" else None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+        assert run.ran("systemctl is-active haproxy") == ["lab-load-balancer"] * 6
+        last = max(n for n, event in enumerate(run.provider.events) if event[:2] == ("ran", "lab-load-balancer"))
+        assert last < run.at("run", "lab-control-plane-1", "kubeadm init")
+
+    def test_no_balancer_for_one_control_plane(self, run: Run) -> None:
+        run.up(spec_of(1, 0))
+        assert run.provider.names() == ["lab-control-plane-1"]
+
+    def test_a_control_plane_joins_once_etcd_has_the_one_before_it(self, run: Run) -> None:
+        """kubeadm join goes on for a while after its member serves; etcd takes one learner at a time."""
+        last = threading.Event()
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if joins(call.line):
+                before = {f"lab-control-plane-{number}" for number in range(1, int(node.name[-1]))}
+                assert before == run.kubernetes.members, "its predecessors serve, and none else has begun"
+                for _ in range(3):
+                    assert run.joins()[-1] == node.name
+                    node.run(["sh", "-c", etcd_members.LOG])
+                run.kubernetes.joined(node)
+                # The end of the join is none of its successors' business.
+                (last.set if node.name.endswith("5") else lambda: last.wait(SOON))()
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(5, 0))
+        assert last.is_set()
+        assert run.joins() == [f"lab-control-plane-{number}" for number in range(2, 6)]
+
+    @pytest.mark.parametrize("quiet", ["slow nodes", "a setting of the user's"])
+    def test_where_etcd_writes_nothing_of_it_another_one_is_asked(self, run: Run, quiet: str) -> None:
+        listed = [0]
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.argv == ("sh", "-c", etcd_members.LIST) and "lab-control-plane-2" in run.kubernetes.members:
+                listed[0] += 1
+                if listed[0] < 20:
+                    assert run.joins() == ["lab-control-plane-2"]
+                    return Result(0, "1, unstarted, , https://a:2380, , true\n", "")
+            if joins(call.line) and node.name.endswith("2"):
+                run.kubernetes.joined(node)
+                until(
+                    lambda: run.joins()[-1], lambda last: (last.endswith("3"), last), within=SOON, every=0.005,
+                    what="the next one",
+                )  # fmt: skip
+            return None
+
+        run.kubernetes.answers = answer
+        run.provider.slow = 25.0 if quiet == "slow nodes" else 1.0
+        run.up(spec_of(3, 0, **({} if quiet == "slow nodes" else {"extra_args": {"etcd": {"log-level": "warn"}}})))
+        assert listed[0] >= 20
+        assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
+
+    def test_a_control_plane_waits_for_a_member_that_only_learns(self, run: Run) -> None:
+        listed = [0]
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.argv == ("sh", "-c", etcd_members.LOG) and node.name.endswith("2"):
+                listed[0] += 1
+                if listed[0] < 20:
+                    assert run.joins() == ["lab-control-plane-2"][: len(run.joins())]
+                    return Result(0, SNAPSHOT + WORD + PROMOTED.replace("5304", "51e4", 1), "")
+            if joins(call.line) and node.name.endswith("2"):
+                run.kubernetes.joined(node)
+                until(
+                    lambda: listed[0], lambda count: (count >= 20, str(count)), within=SOON, every=0.005, what="looks"
+                )
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+        assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
+
+    def test_nobody_waits_for_the_last_phases_of_init(self, run: Run) -> None:
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if not call.line.startswith("kubeadm init"):
+                return None
+            run.kubernetes.answers = lambda _node, _call: None
+            done = run.kubernetes.script(node, call)
+            until(lambda: len([event for event in run.provider.events if event[-1] == "cluster-info"]),
+                  lambda asked: (asked > 3, str(asked)), within=SOON, every=0.005, what="questions")  # fmt: skip
+            assert run.ran("kubeadm join") == [], "before there are tokens"
+            run.tokens.set()
+            until(lambda: run.ran("kubeadm join"), lambda ran: (len(ran) == 4, str(ran)), within=SOON, every=0.005,
+                  what="joins")  # fmt: skip
+            assert not run.published, "that waits for its end"
+            return done
+
+        run.tokens.clear()
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 2))
+        assert run.published
+
+    def test_what_needs_no_turn_is_done_at_once(self, run: Run) -> None:
+        together = threading.Barrier(2)
+
+        def answer(_node: FakeNode, call: Call) -> Result | None:
+            if call.argv == tuple(kubeadm.JOIN_AT_ONCE):
+                together.wait(SOON)
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+        assert not together.broken
+        phases = [set(words[-1].partition("=")[2].split(",")) for words in (kubeadm.JOIN_AT_ONCE, kubeadm.JOIN_IN_TURN)]
+        assert not phases[0] & phases[1], "no phase is left out in both"
+
+    @pytest.mark.parametrize(
+        ("log", "grown", "ended"),
+        [
+            pytest.param([SNAPSHOT], 0, 1, id="it missed the word of itself"),
+            pytest.param([SNAPSHOT, SNAPSHOT + WORD], 0, 0, id="it hears of itself a moment later"),
+            pytest.param(["", WORD], 0, 0, id="it needs no snapshot"),
+            pytest.param([SNAPSHOT], 1, 0, id="a cluster that is in use gets its third one"),
+        ],
+    )
+    def test_only_the_last_new_member_is_started_again(self, run: Run, log: list[str], grown: int, ended: int) -> None:
+        told: Counter[int] = Counter()
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if call.argv == ("sh", "-c", etcd_members.LOG) and node.name.endswith("3"):
+                # Whoever asks, asks in a thread of its own.
+                told[threading.get_ident()] += 1
+                return Result(0, log[min(told[threading.get_ident()], len(log)) - 1], "")
+            if joins(call.line) and node.name.endswith("3"):
+                until(lambda: told.total() >= 30 or bool(run.ran("pkill")), lambda enough: (enough, ""), within=SOON,
+                      every=0.005, what="looks")  # fmt: skip
+            if call.line == "pkill --signal KILL --exact etcd":
+                assert node.name == "lab-control-plane-3"
+                return Result(0, "", "")
+            return None
+
+        if grown:
+            run.up(spec_of(3, 0))
+            run.node("lab-control-plane-3").remove()
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+        assert len(run.ran("pkill")) == ended
+
+    def test_a_kubelet_that_waits_is_started_again_once_its_api_server_knows_it(self, run: Run) -> None:
+        looks = [0]
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if kubeadm.BOOTSTRAP_KUBECONFIG in call.line and node.name.endswith("2"):
+                looks[0] += 1
+                return Result(0 if looks[0] > 5 else 1, "", "Unauthorized")
+            if call.line == "systemctl restart kubelet" and node.name.endswith("2"):
+                assert looks[0] > 5
+            if joins(call.line) and node.name.endswith("2"):
+                run.kubernetes.joined(node)
+                until(lambda: run.ran("systemctl restart kubelet"), lambda ran: (node.name in ran, ""), within=SOON,
+                      every=0.005, what="a kubelet that is started again")  # fmt: skip
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+
+    def test_workers_join_at_once_beside_the_control_planes(self, run: Run) -> None:
+        """Both workers and a control plane must be within kubeadm join at the same moment, or the barrier breaks."""
+        together = threading.Barrier(3)
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if joins(call.line) and node.name != "lab-control-plane-3":
+                together.wait(SOON)
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 2))
+        assert not together.broken
+        assert len(run.joins()) == 4
+
+    def test_nobody_joins_before_the_controllers_work(self, run: Run) -> None:
+        run.controllers.clear()
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if joins(call.line):
+                assert run.controllers.is_set()
+            return None
+
+        def asked_often() -> bool:
+            return len([event for event in run.provider.events if event[0] == "asked"]) >= 5
+
+        run.kubernetes.answers = answer
+        helper = threading.Thread(
+            target=lambda: (
+                until(asked_often, lambda yes: (yes, ""), within=SOON, every=0.005, what="questions"),
+                run.controllers.set(),
+            )
+        )
+        helper.start()
+        run.up(spec_of(3, 2))
+        helper.join()
+        assert run.at("asked", "default", "kube-root-ca.crt") < run.at("run", "lab-worker-1", "kubeadm join")
+        assert len(run.joins()) == 4
+
+    def test_nodes_are_made_at_once(self, run: Run) -> None:
+        """All but the first control plane, which comes first."""
+        together = threading.Barrier(3)
+
+        def create(spec: NodeSpec) -> None:
+            if spec.role == "worker":
+                together.wait(SOON)
+
+        run.provider.before_create = create
+        run.up(spec_of(1, 3))
+        assert not together.broken
+
+    @pytest.mark.parametrize("control_planes", [1, 3])
+    def test_flannel_is_applied_before_init_ends(self, run: Run, control_planes: int) -> None:
+        """The fake's init fails if flannel waits for its end."""
+        run.up(spec_of(control_planes))
+        [manifest] = run.kubernetes.applied
+        kinds = [document["kind"] for document in yaml.safe_load_all(manifest)]
+        assert "DaemonSet" in kinds
+        host = "172.28.0.2" if control_planes > 1 else "172.28.0.11"
+        assert f"value: {host}\n" in manifest
+        applied = run.at("ran", "lab-control-plane-1", "kubectl --kubeconfig /etc/kubernetes/super-admin.conf apply")
+        assert applied < run.at("ran", "lab-control-plane-1", "kubeadm init")
+
+    @pytest.mark.parametrize(("control_planes", "uploads"), [(1, False), (3, True)])
+    def test_certificates_are_uploaded_where_others_need_them(
+        self, run: Run, control_planes: int, uploads: bool
+    ) -> None:
+        run.up(spec_of(control_planes))
+        [init] = [call for call in run.node("lab-control-plane-1").calls if call.argv[:2] == ("kubeadm", "init")]
+        assert ("--upload-certs" in init.argv) is uploads
