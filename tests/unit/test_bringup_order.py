@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections import Counter
 
@@ -33,9 +34,8 @@ class TestOrder:
         assert run.published == [ADMIN]
         for name in run.provider.names():
             assert JOINED in run.node(name).disk
-        init = run.at("ran", "lab-control-plane-1", "kubeadm init")
-        assert init < run.at("run", "lab-worker-1", "kubeadm join")
-        assert init < run.at("write", "lab-control-plane-1", JOINED)
+        assert run.at("run", "lab-control-plane-1", "kubeadm init") < run.at("run", "lab-worker-1", "kubeadm join")
+        assert run.at("ran", "lab-control-plane-1", "kubeadm init") < run.at("write", "lab-control-plane-1", JOINED)
 
     def test_the_balancer_is_there_and_configured_before_init(self, run: Run) -> None:
         run.up(spec_of(3, 1))
@@ -224,7 +224,23 @@ class TestOrder:
         assert not together.broken
         assert len(run.joins()) == 4
 
-    def test_nobody_joins_before_the_controllers_work(self, run: Run) -> None:
+    def test_a_kubelet_that_has_its_certificate_is_left_alone(self, run: Run) -> None:
+        looked = threading.Event()
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if kubeadm.KUBELET_CERTIFICATE in call.line:
+                looked.set()
+                return Result(77, "", "")
+            if joins(call.line):
+                run.kubernetes.joined(node)
+                assert looked.wait(SOON)
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(3, 0))
+        assert run.ran("systemctl restart kubelet") == []
+
+    def test_nobody_joins_before_the_controllers_work_but_first_halves_are_done(self, run: Run) -> None:
         run.controllers.clear()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
@@ -233,7 +249,8 @@ class TestOrder:
             return None
 
         def asked_often() -> bool:
-            return len([event for event in run.provider.events if event[0] == "asked"]) >= 5
+            asked = [event for event in run.provider.events if event == ("asked", "default", "kube-root-ca.crt")]
+            return len(asked) >= 5 and len(run.ran(shlex.join(kubeadm.JOIN_AT_ONCE))) == 2
 
         run.kubernetes.answers = answer
         helper = threading.Thread(
