@@ -159,6 +159,15 @@ def down(c: Context, name: str = "lab", all: bool = False) -> None:
     commands.down(console(), None if all else name)
 
 
+@task(help={"dry_run": "only say what would go"})
+@friendly
+def prune(c: Context, dry_run: bool = False) -> int:
+    """Remove builds that neither this checkout nor any cluster asks for: of older revisions, or another toolchain."""
+    from kubedrill import commands
+
+    return commands.prune(console(), dry=dry_run)
+
+
 @task(
     klass=DrillNames,
     iterable=["drill", "setting"],

@@ -17,9 +17,11 @@ from kubedrill import (
     ingredients,
     install,
     journal,
+    libvirtd,
     lifecycle,
     paths,
     porcupine,
+    pruning,
     registries,
     shell,
     spec,
@@ -37,6 +39,7 @@ from kubedrill.images import build as building
 from kubedrill.journal import Journal
 from kubedrill.providers import places
 from kubedrill.providers.base import Node
+from kubedrill.providers.virsh import Virsh
 from kubedrill.scenario import registry
 from kubedrill.scenario import settings as cluster_settings
 from kubedrill.scenario.rejudge import rejudge
@@ -237,6 +240,21 @@ def down(console: Console, name: str | None) -> None:
     else:
         others = ", ".join(place.provider.clusters()) or "none"
         raise NotFound(f"there is no cluster '{name}'", evidence=[f"clusters: {others}"])
+
+
+def prune(console: Console, *, dry: bool) -> int:
+    """Remove builds that nothing asks for any more; the status is 1 where some could not be removed."""
+    engine = cluster.lab(console).engine
+    kept = pruning.addresses(" ".join(building.wanted(engine))) | pruning.in_use(engine, paths.state() / "vagrant")
+    places = pruning.shelves(engine, libvirtd.IMAGES, lambda: Virsh().refresh())
+    gone, refused = pruning.prune(places, kept, dry=dry)
+    if gone:
+        console.table(("what", "name", "MiB"), [(one.kind, one.name, str(one.mebibytes)) for one in gone])
+    for line in refused:
+        console.say(f"not removed: {line}")
+    size = sum(one.mebibytes for one in gone)
+    console.say(f"{size} MiB {'would be' if dry else 'are'} free again" if gone else "nothing is superseded")
+    return 1 if refused else 0
 
 
 def list_drills(console: Console) -> int:

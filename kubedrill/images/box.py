@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from filelock import FileLock
 
@@ -84,6 +84,15 @@ def key(suite: rootfs.Suite, compiler: str, machine: str, kind: Kind = "libvirt"
     trees = [address.of_tree(images / "files"), address.of_tree(images / "box")]
     settings = [COMMAND_LINE, *_MODULES, str(DISK_GIB), *([] if kind == "libvirt" else [kind])]
     return address.of(rootfs.key(suite, packages(suite, machine)), *programs, *scripts, *trees, *settings)
+
+
+def names(suite: rootfs.Suite, compiler: str) -> list[str]:
+    """The content addresses of the boxes, and of their rootfs; none on a machine that no box is made for."""
+    machine = platform.machine()
+    if machine not in _ARCHITECTURES:
+        return []
+    boxes = [key(suite, compiler, machine, kind) for kind in get_args(Kind)]
+    return [*boxes, rootfs.key(suite, packages(suite, machine))]
 
 
 def find(suite: rootfs.Suite, compiler: str, machine: str | None = None, kind: Kind = "libvirt") -> Box | None:

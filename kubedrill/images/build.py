@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kubedrill import versions
 from kubedrill.errors import CommandFailed, KubedrillError, MissingPrerequisite
-from kubedrill.images import components, node, packages, rootfs, store
+from kubedrill.images import box, components, node, packages, rootfs, store
 from kubedrill.images.cargo import Cargo
 from kubedrill.providers.docker_engine import Engine
 
@@ -42,6 +43,10 @@ class Source(Protocol):
         """The same for nodes that run already."""
         ...
 
+    def names(self) -> Sequence[str]:
+        """Of all that it makes or would make, each with its content address."""
+        ...
+
 
 @dataclass(frozen=True)
 class Modules:
@@ -73,6 +78,11 @@ class Modules:
         """The programs as they were built, and images to be made of them."""
         made, images, programs = store.contents(self.engine, self.kubernetes, self.suite, self.compiler, self.say)
         return Cargo(made.kubernetes, programs, {image.name: image for image in images})
+
+    def names(self) -> Sequence[str]:
+        """Of the node image, the store, and the rootfs of both."""
+        made = store.name(self.kubernetes, self.suite, self.compiler)
+        return [node.name(self.suite, self.compiler), made, rootfs.key(self.suite)]
 
 
 @dataclass(frozen=True)
@@ -191,6 +201,23 @@ def _sources(
     if compiler is not None:
         found[MODULES] = Modules(engine, kubernetes, suite, compiler, missing, say)
     return found
+
+
+def wanted(engine: Engine) -> list[str]:
+    """Names, each with its content address, of all that this checkout makes or would make on this machine.
+
+    Raises:
+        MissingPrerequisite: there is nothing here to make nodes of.
+    """
+    compiler, suite = compiler_or_none(), rootfs.choose()
+    names: list[str] = []
+    for minor in versions.kubernetes_minors():
+        for source in _sources(engine, minor, frozenset(), lambda _: None, compiler).values():
+            names += source.names()
+    if compiler is not None:
+        names += [components.key(components.load(each.name), compiler) for each in versions.components_dir().iterdir()]
+        names += box.names(suite, compiler)
+    return names
 
 
 def compiler_or_none() -> str | None:

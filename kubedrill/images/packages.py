@@ -15,7 +15,7 @@ import socket
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -145,6 +145,11 @@ class Packages:
         own = {image.name: image for image in self._own_images(base, fetched / "bin" / "kubectl")}
         pulled = tuple(image for image in stored.images if image not in own)
         return Cargo(stored.kubernetes, {name: fetched / "bin" / name for name in store.NODE_BINARIES}, own, pulled)
+
+    def names(self) -> Sequence[str]:
+        """Of the node image, the store, and what is fetched for them."""
+        version = versions.kubernetes_version(self.kubernetes)
+        return [self.node_name, self.store_name, rootfs.key(self.suite), _runtime_key(), _kubernetes_key(version)]
 
     def _own_images(self, base: str, kubectl: Path) -> list[oci.Image]:
         if self.compiler is None:

@@ -110,10 +110,10 @@ class Engine:
         with _translated(), contextlib.suppress(docker.errors.NotFound):
             self._api.remove_image(tag, force=True)
 
-    def images(self, label: str) -> Sequence[Mapping[str, Any]]:
-        """The images that carry a label ('key' or 'key=value')."""
+    def images(self, label: str = "") -> Sequence[Mapping[str, Any]]:
+        """The images that carry a label ('key' or 'key=value'); all without one."""
         with _translated():
-            return list(self._api.images(filters={"label": label}))
+            return list(self._api.images(filters={"label": label} if label else None))
 
     def commit(self, name: str, tag: str, labels: Mapping[str, str]) -> None:
         """Make an image of a container's own files: what it has changed of its image, without volumes."""

@@ -1,0 +1,213 @@
+"""Builds that nothing asks for any more: of an earlier revision of images/, another toolchain, another distribution.
+
+Every build is named by its content address. What this checkout would make now gives the addresses that are wanted,
+containers and VMs those that are in use; each other one can go, and is built again by a checkout that asks for it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kubedrill import paths, shell
+from kubedrill.errors import KubedrillError
+from kubedrill.images import store
+from kubedrill.providers.docker_engine import Engine
+
+MIB = 2**20
+_ADDRESS = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
+_IMAGES = ("kubedrill/rootfs", "kubedrill/node", "kubedrill/kind-node", "kubedrill/kind-balancer")
+# Of the cache; each entry is a file or folder that is there whole, or not at all.
+_FOLDERS = ("rootfs", "components", "packages", "boxes", "stores")
+
+
+@dataclass(frozen=True)
+class Build:
+    """Something that was built: what kind of thing, its name, and what its removal gives back."""
+
+    kind: str
+    name: str
+    mebibytes: int
+
+
+class Shelf(Protocol):
+    """A place where builds are."""
+
+    def builds(self) -> Sequence[Build]:
+        """What is there."""
+        ...
+
+    def remove(self, build: Build) -> None:
+        """Remove one.
+
+        Raises:
+            KubedrillError: it is in use.
+        """
+        ...
+
+
+def addresses(text: str) -> frozenset[str]:
+    """The content addresses in a text."""
+    return frozenset(_ADDRESS.findall(text))
+
+
+def superseded(builds: Iterable[Build], kept: Collection[str]) -> list[Build]:
+    """Those that can go, in the order of their names.
+
+    Args:
+        builds: what is there.
+        kept: the content addresses that are wanted or in use.
+    """
+    gone = [build for build in builds if addresses(build.name) and not addresses(build.name) & set(kept)]
+    return sorted(gone, key=lambda build: (build.kind, build.name))
+
+
+def in_use(engine: Engine, vms: Path) -> frozenset[str]:
+    """The content addresses by which containers and VMs that are there know what they are made of.
+
+    Args:
+        engine: Docker's engine.
+        vms: the folder with what kubedrill wrote of each cluster of VMs.
+    """
+    texts = [f"{one['Image']} {[mount.get('Name', '') for mount in one['Mounts']]}" for one in engine.containers()]
+    texts += [file.read_text() for file in vms.glob("*/*.json")]
+    return frozenset().union(*map(addresses, texts))
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of the engine."""
+
+    engine: Engine
+
+    def builds(self) -> Sequence[Build]:
+        """Those that are made of what images/ describes."""
+        return [
+            Build("image", tag, image["Size"] // MIB)
+            for image in self.engine.images()
+            for tag in image["RepoTags"] or []
+            if tag.partition(":")[0] in _IMAGES
+        ]
+
+    def remove(self, build: Build) -> None:
+        """Remove one; layers that others share stay."""
+        self.engine.remove_image(build.name)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Image stores: volumes of the engine."""
+
+    engine: Engine
+
+    def builds(self) -> Sequence[Build]:
+        """All of them, of whatever Kubernetes version."""
+        names = [str(volume["Name"]) for volume in self.engine.volumes(store.LABEL)]
+        return [Build("image store", name, _size(self.engine.volume_folder(name))) for name in names]
+
+    def remove(self, build: Build) -> None:
+        """Remove one."""
+        self.engine.remove_volume(build.name)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files and folders of one folder.
+
+    Args:
+        folder: where they are.
+        kind: what they are, in a word.
+        pattern: which of them.
+        removed: called after one was removed.
+    """
+
+    folder: Path
+    kind: str
+    pattern: str = "*"
+    removed: Callable[[Build], None] = lambda _build: None
+
+    def builds(self) -> Sequence[Build]:
+        """Those that are finished: whatever is being made has a name that begins with a dot."""
+        found = [path for path in self.folder.glob(self.pattern) if path.suffix != ".lock" and path.name[0] != "."]
+        return [Build(self.kind, path.name, _size(path)) for path in found]
+
+    def remove(self, build: Build) -> None:
+        """Remove one."""
+        path = self.folder / build.name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        self.removed(build)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Vagrant's copies of boxes."""
+
+    run: Callable[..., shell.Result] = shell.run
+
+    def builds(self) -> Sequence[Build]:
+        """Those that kubedrill brought."""
+        listed = self.run(["vagrant", "box", "list"], check=False)
+        names = [line.split()[0] for line in listed.stdout.splitlines() if line.startswith("kubedrill-")]
+        return [Build("box of Vagrant's", name, _size(Path.home() / ".vagrant.d" / "boxes" / name)) for name in names]
+
+    def remove(self, build: Build) -> None:
+        """Remove one.
+
+        Raises:
+            CommandFailed: Vagrant refuses.
+        """
+        self.run(["vagrant", "box", "remove", "--all", "--force", build.name])
+
+
+def shelves(engine: Engine, disks: Path, refresh: Callable[[], None]) -> list[Shelf]:
+    """Every place of this machine where builds are.
+
+    Args:
+        engine: Docker's engine.
+        disks: the folder of libvirt's pool.
+        refresh: lets libvirt see what has changed in it.
+    """
+    found: list[Shelf] = [Images(engine), Stores(engine)]
+    found += [Files(paths.cache() / folder, f"{folder} in the cache") for folder in _FOLDERS]
+    if disks.is_dir():
+        found.append(Files(disks, "disk of VMs", "kubedrill-*", lambda _build: refresh()))
+    if shutil.which("vagrant"):
+        found.append(Boxes())
+    return found
+
+
+def prune(shelves: Iterable[Shelf], kept: Collection[str], *, dry: bool) -> tuple[list[Build], list[str]]:
+    """Remove what can go.
+
+    Args:
+        shelves: where to look.
+        kept: the content addresses that are wanted or in use.
+        dry: only look.
+
+    Returns:
+        What went, or would go; and why some did not.
+    """
+    gone, refused = [], []
+    for shelf in shelves:
+        for build in superseded(shelf.builds(), kept):
+            try:
+                if not dry:
+                    shelf.remove(build)
+            except (KubedrillError, OSError) as error:
+                refused.append(f"{build.kind} {build.name}: {' '.join(str(error).split())}")
+            else:
+                gone.append(build)
+    return gone, refused
+
+
+def _size(path: Path) -> int:
+    """What a file or folder takes of its disk, in MiB; 0 where that cannot be read."""
+    result = shell.run(["du", "--summarize", "--block-size=1M", str(path)], check=False)
+    return int(result.stdout.split()[0]) if result.stdout else 0
