@@ -16,6 +16,7 @@ from kubedrill.kube import Kube
 from kubedrill.marks import JOINED, READY, has_file
 from kubedrill.node_specs import BALANCER, Made
 from kubedrill.providers.base import File, Node, Provider
+from kubedrill.providers.places import VMS
 from kubedrill.spec import ClusterSpec
 from kubedrill.undertaking import API, KUBEADM, Undertaking
 
@@ -104,12 +105,15 @@ class BringUp:
         first, *others = [key for key in self.spec.node_keys() if key.startswith("control-plane")]
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
         early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
+        late = [*others, *workers]
+        if self.spec.provider == VMS:  # the boot of a VM takes a while, and no more than one processor
+            early, late = [*early, *late], []
         nodes = self._boot(pool, (*self.spec.etcd_keys(), *early))
         for made in list(nodes.values()):
             made.result()
         # The others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
         # that: it needs all of the processors, and so does what starts after it.
-        nodes |= self._boot(pool, (*others, *workers))
+        nodes |= self._boot(pool, late)
         slow = self._up.slow()
         if slow > 1:
             self.console.say(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class World:
         self.up_fails = False
         self.written: dict[str, str] = {}
         self.volume = False
+        self.importing: Callable[[str], None] = lambda _name: None
+        self.booting: Callable[[str], None] = lambda _name: None
         self.kvm = host.Kvm(False, "no svm and no vmx")
         box = folder / "kubedrill-abc.box"
         box.touch()
@@ -114,7 +116,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             made.said.append(f"Vagrant with {provider}")
 
         def up(self, name: str) -> None:
+            made.importing(name)
             made.vms[f"kubedrill-{name}"] = "running"
+            made.booting(name)
             if made.up_fails:
                 raise KubedrillError("Vagrant could not do it")
 

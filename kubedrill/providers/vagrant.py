@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from kubedrill import host, libvirtd, paths, shell, slowness
-from kubedrill.errors import KubedrillError
+from kubedrill.errors import KubedrillError, TimedOut
 from kubedrill.providers import vagrant_state
 from kubedrill.providers.base import NetworkSpec, Node, NodeSpec
 from kubedrill.providers.hypervisor import Hypervisor
@@ -22,9 +22,12 @@ from kubedrill.providers.vagrant_node import Observer, VagrantNode
 from kubedrill.providers.vagrant_spec import FILE, SIZES, Driver, Vm, VmCluster, network_xml
 from kubedrill.providers.vbox import VBox
 from kubedrill.providers.virsh import Virsh
+from kubedrill.wait import until
 
 DRIVER = "vm-driver"
 DRIVERS = ("auto", "kvm", "emulation", "virtualbox")
+# Seconds that a box may take on its way into the pool, before anything boots.
+_IMPORT = 300
 _ORDER = {"load-balancer": 0, "control-plane": 1, "worker": 2}
 
 
@@ -157,7 +160,10 @@ class VagrantProvider:
         return "kvm" if found.works else "qemu"
 
     def _boot(self, folder: Path, vm: Vm, box: Path) -> None:
-        """Let Vagrant make and start the VM. The first of a box brings its disk into libvirt's pool: one at a time."""
+        """Let Vagrant make and start the VM.
+
+        The first of a box brings its disk into libvirt's pool: until its VM is there, no other is made of that box.
+        """
         shutil.copy(box.with_suffix(".key"), folder / "box.key")
         (folder / "box.key").chmod(0o600)
         link = folder / box.name
@@ -168,12 +174,22 @@ class VagrantProvider:
             kept = vagrant_state.load(folder)
             if not self._hypervisor(kept).has_volume(f"{vm.box}_vagrant_box_image"):
                 alone.enter_context(FileLock(paths.state() / f"box-{vm.box}.lock"))
-            Machines(folder, kept.vagrants_provider).up(vm.name)
+            machines, hypervisor = Machines(folder, kept.vagrants_provider), self._hypervisor(kept)
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                up = pool.submit(machines.up, vm.name)
+                # If that takes longer, the others wait until it has booted.
+                with contextlib.suppress(TimedOut):
+                    until(lambda: up.done() or hypervisor.exists(vm.domain), lambda there: (there, "it is not there"),
+                          within=_IMPORT, every=0.5, what=f"the VM {vm.domain}",
+                          transient=(KubedrillError,))  # fmt: skip
+                    alone.close()
+                up.result()
 
     def _time(self, folder: Path, node: Node) -> None:
         file = folder / "slowness"
-        if not file.exists():
-            file.write_text(f"{slowness.measure(node)}\n")
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                file.write_text(f"{slowness.measure(node)}\n")
 
 
 def _vm(spec: NodeSpec) -> Vm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from typing import Any
 
 import bringup_world
@@ -78,6 +79,16 @@ class TestNodes:
         )
         assert run.at("ran", leader.name, init) < run.at("write", leader.name, JOINED), "half an init is none"
         assert all(f"/var/log/kubedrill/kubeadm-init{part}.log" in leader.disk for part in ("-begin", ""))
+
+    def test_vms_boot_all_at_once(self, run: Run) -> None:
+        together = threading.Barrier(4)
+
+        def meet(_spec: NodeSpec) -> None:
+            together.wait(10)
+
+        run.provider.before_create = meet
+        run.up(spec_of(3, 0, provider="vagrant"))
+        assert not together.broken
 
     def test_files_with_secrets_are_for_root_alone(self, run: Run) -> None:
         run.up(spec_of(3, 1))

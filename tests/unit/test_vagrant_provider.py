@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -88,6 +90,24 @@ class TestCreation:
         assert provider.slowness("lab") == 17.0
         monkeypatch.setattr(slowness, "measure", lambda _: pytest.fail("timed again"))
         provider.create_node("lab", world.spec(2))
+
+    def test_a_box_comes_into_the_pool_once_and_then_all_boot_together(self, world: World) -> None:
+        bring, boot = threading.Lock(), threading.Barrier(2)
+
+        def importing(_name: str) -> None:
+            assert bring.acquire(blocking=False), "another one brings it already"
+
+        def booting(_name: str) -> None:
+            world.volume = True
+            bring.release()
+            boot.wait(10)
+
+        world.importing, world.booting = importing, booting
+        provider = world.cluster()
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            nodes = list(pool.map(lambda number: provider.create_node("lab", world.spec(number)), (1, 2)))
+        assert [node.name for node in nodes] == ["lab-worker-1", "lab-worker-2"]
+        assert not boot.broken
 
     @pytest.mark.parametrize(("driver", "expected"), [("emulation", "libvirt"), ("virtualbox", "virtualbox")])
     def test_vagrant_is_told_what_runs_it(self, world: World, driver: str, expected: str) -> None:
