@@ -33,9 +33,11 @@ from kubedrill import load as loading
 from kubedrill import logs as collecting
 from kubedrill import report as reports
 from kubedrill import status as state
+from kubedrill.bench.kind import image as kind
 from kubedrill.console import Console, fail, raw
 from kubedrill.errors import InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
 from kubedrill.images import build as building
+from kubedrill.images import rootfs
 from kubedrill.journal import Journal
 from kubedrill.providers import places
 from kubedrill.providers.base import Node
@@ -245,7 +247,10 @@ def down(console: Console, name: str | None) -> None:
 def prune(console: Console, *, dry: bool) -> int:
     """Remove builds that nothing asks for any more; the status is 1 where some could not be removed."""
     engine = cluster.lab(console).engine
-    kept = pruning.addresses(" ".join(building.wanted(engine))) | pruning.in_use(engine, paths.state() / "vagrant")
+    wanted = building.wanted(engine)
+    if (compiler := building.compiler_or_none()) is not None:
+        wanted += kind.names(rootfs.choose(), compiler)
+    kept = pruning.addresses(" ".join(wanted)) | pruning.in_use(engine, paths.state() / "vagrant")
     places = pruning.shelves(engine, libvirtd.IMAGES, lambda: Virsh().refresh())
     gone, refused = pruning.prune(places, kept, dry=dry)
     if gone:

@@ -118,9 +118,14 @@ class TestImage:
                 assert version is not None
                 assert version.read() == b"v1.37.2"
 
-        engine: Any = SimpleNamespace(has_image=lambda _: False, build_image=build_image)
+        removed: list[str] = []
+        left = {"kubedrill.stage=kind-images": [{"Id": "sha256:1"}]}
+        engine: Any = SimpleNamespace(
+            has_image=lambda _: False, build_image=build_image, images=left.__getitem__, remove_image=removed.append
+        )
         suite: Any = None
         assert image.ensure(engine, "1.37", suite, "go", print) == "kubedrill/kind-node:1"
+        assert removed == ["sha256:1"], "a stage of the build, as large as the image itself"
         archives = [path for path in modes if path.startswith("archives/") and path.endswith(".tar")]
         assert archives == ["archives/00.tar"], "pause, and not hello"
         programs = ["bin/program", "cni/program", "kubernetes/kubeadm", "files/usr/local/bin/entrypoint"]

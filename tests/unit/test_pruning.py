@@ -175,10 +175,12 @@ class TestWanted:
     ) -> None:
         monkeypatch.setattr(building, "compiler_or_none", lambda: "go version go1.26.8 linux/amd64")
         monkeypatch.setattr(building.rootfs, "choose", lambda: SUITE)
+        monkeypatch.setattr(commands.rootfs, "choose", lambda: SUITE)
         monkeypatch.setattr(commands.cluster, "lab", lambda _console: type("Lab", (), {"engine": engine}))
         monkeypatch.setattr(pruning, "shelves", lambda *_: [Images(real(engine))])
         current = next(name for name in building.wanted(real(engine)) if name.startswith("kubedrill/node:"))
-        engine.tags = [[current], [f"kubedrill/node:{OLD}"]]
+        kind = commands.kind.name("1.37", SUITE, "go version go1.26.8 linux/amd64")
+        engine.tags = [[current], [f"kubedrill/node:{OLD}"], [kind]]
         assert commands.prune(Console(), dry=False) == 0
         assert engine.removed == [f"kubedrill/node:{OLD}"]
         assert "3 MiB are free again" in capsys.readouterr().out

@@ -20,6 +20,8 @@ from kubedrill.providers.docker_engine import Engine
 COMPONENT, MODULE = "kind", "sigs.k8s.io/kind"
 # The label of the image that stands in for Envoy.
 STAND_IN = "kubedrill.stand-in"
+# The label of what the build of the node image leaves behind.
+_STAGE = "kubedrill.stage=kind-images"
 # What kind's own node image lacks, as far as kubeadm and flannel do not need it: kind's nodes copy all that they have.
 _NOT_KIND = ("agnhost", "metrics-server", "kubedrill.local/")
 # Of our own nodes: who writes the CNI configuration, once flannel runs, and the plugin that it names.
@@ -77,8 +79,20 @@ def ensure(engine: Engine, kubernetes: str, suite: rootfs.Suite, compiler: str, 
             _add_images(tar, [image for image in images if wanted(image.name)], planned.sandbox_image, Path(folder))
         with context.open("rb") as opened:
             engine.build_image(opened, tag, {"ROOTFS": base})
+    for left in engine.images(_STAGE):
+        engine.remove_image(left["Id"])
     say(f"composed it in {time.monotonic() - began:.0f} s")
     return tag
+
+
+def names(suite: rootfs.Suite, compiler: str) -> list[str]:
+    """Of all images that this checkout makes or would make, each with its content address."""
+    return [balancer_name(suite), *(name(minor, suite, compiler) for minor in versions.kubernetes_minors())]
+
+
+def balancer_name(suite: rootfs.Suite) -> str:
+    """The image that stands in for Envoy: its tag is the content address of what it is made of."""
+    return "kubedrill/kind-balancer:" + address.of(rootfs.key(suite), address.of_tree(_folder() / "balancer"))
 
 
 def ensure_balancer(engine: Engine, suite: rootfs.Suite, say: Callable[[str], None]) -> str:
@@ -87,8 +101,7 @@ def ensure_balancer(engine: Engine, suite: rootfs.Suite, say: Callable[[str], No
     Raises:
         BuildFailed: with the end of the output of what failed.
     """
-    folder = _folder() / "balancer"
-    tag = "kubedrill/kind-balancer:" + address.of(rootfs.key(suite), address.of_tree(folder))
+    folder, tag = _folder() / "balancer", balancer_name(suite)
     if not engine.has_image(tag):
         say("composing the stand-in for Envoy")
         buffer = io.BytesIO()
