@@ -104,16 +104,17 @@ class BringUp:
         preload = pool.submit(kube.preload)
         first, *others = [key for key in self.spec.node_keys() if key.startswith("control-plane")]
         workers = [key for key in self.spec.node_keys() if key.startswith("worker")]
-        early = [BALANCER, first] if self.spec.control_planes > 1 else [first]
-        late = [*others, *workers]
+        early = [BALANCER, first] if others else [first]
         if self.spec.provider == VMS:  # the boot of a VM takes a while, and no more than one processor
-            early, late = [*early, *late], []
+            early += [*others, *workers]
         nodes = self._boot(pool, (*self.spec.etcd_keys(), *early))
         for made in list(nodes.values()):
             made.result()
-        # The others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
-        # that: it needs all of the processors, and so does what starts after it.
-        nodes |= self._boot(pool, late)
+        # Others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
+        # that: it needs all of the processors, and so does what starts after it. Where further control planes join, one
+        # after another, workers have time: they boot when the first API server is through with its start.
+        meanwhile = others if others and self._up.slow() == 1 else [*others, *workers]
+        nodes |= self._boot(pool, [key for key in meanwhile if key not in nodes])
         slow = self._up.slow()
         if slow > 1:
             self.console.say(
@@ -129,6 +130,9 @@ class BringUp:
             self._readmit(leader)
         else:
             start = self._begin(leader)
+        nodes |= self._boot(pool, [key for key in workers if key not in nodes])
+        if start is not None:
+            self._others_may_join(start)
         discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
         prepared = {key: pool.submit(self._joins.prepare, nodes[key], key, discovery) for key in others}
         if start is not None:
@@ -160,7 +164,7 @@ class BringUp:
             leader.write([File(READY, "")])
 
     def _begin(self, leader: Node) -> Start:
-        """Run `kubeadm init`, and wait until others may join; on real hardware that is a second before its end.
+        """Run `kubeadm init`, and wait until its API server answers and flannel is applied.
 
         Raises:
             KubedrillError: why it failed, or why flannel could not be applied meanwhile.
@@ -173,14 +177,13 @@ class BringUp:
         flannel = own.submit(self._flannel, leader)
         own.shutdown(wait=False)
         with _why(init):
-            start = Start(init, flannel.result())
-            self._others_may_join(start)
-        return start
+            return Start(init, flannel.result())
 
     def _others_may_join(self, start: Start) -> None:
         """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.
 
-        What follows (the kubelet's start with another certificate, CoreDNS, kube-proxy) nobody who joins waits for.
+        On real hardware that is a second before the end of init. What follows (the kubelet's start with another
+        certificate, CoreDNS, kube-proxy) nobody who joins waits for.
         """
         if self._up.slow() > 1:
             start.init.result()
@@ -189,8 +192,9 @@ class BringUp:
         def ready() -> bool:
             return start.init.done() or start.api.has_config_map("kube-public", "cluster-info")
 
-        self._up.wait(ready, lambda yes: (yes, "kubeadm has not come so far"), within=KUBEADM, every=0.1,
-                    what="kubeadm's bootstrap tokens", transient=(kube.ApiUnavailable,))  # fmt: skip
+        with _why(start.init):
+            self._up.wait(ready, lambda yes: (yes, "kubeadm has not come so far"), within=KUBEADM, every=0.1,
+                          what="kubeadm's bootstrap tokens", transient=(kube.ApiUnavailable,))  # fmt: skip
 
     def _boot(self, pool: ThreadPoolExecutor, keys: Iterable[str]) -> dict[str, Future[Node]]:
         nodes = {key: pool.submit(self._node, key) for key in keys}
