@@ -7,9 +7,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from kubedrill.kube import ClusterSnapshot, NodeSnapshot, PodSnapshot, WorkloadSnapshot
 from kubedrill.wait import Verdict
 
+_CONTROL_PLANE = "node-role.kubernetes.io/control-plane:NoSchedule"
+_NOT_READY = "node.kubernetes.io/not-ready:NoExecute"
+
 
 def nodes_ready(nodes: Sequence[NodeSnapshot], wanted: Collection[str]) -> Verdict:
-    """All wanted nodes are registered, Ready, and free of the taint that keeps pods away until then."""
+    """All wanted nodes are registered, Ready, and free of the taint that keeps pods away until then.
+
+    The controller manager takes that taint away up to 5 s after the node is Ready (its --node-monitor-period). That of
+    a control plane is not waited for where its own taint keeps pods away in any case.
+    """
     known = {node.name: node for node in nodes}
     missing = sorted(set(wanted) - set(known))
     if missing:
@@ -17,14 +24,17 @@ def nodes_ready(nodes: Sequence[NodeSnapshot], wanted: Collection[str]) -> Verdi
     unready = [node for node in nodes if node.name in wanted and not node.ready]
     if unready:
         return False, "; ".join(f"{node.name} is not Ready: {node.why}" for node in unready)
-    tainted = [
-        node.name
-        for node in nodes
-        if node.name in wanted and any(taint.startswith("node.kubernetes.io/") for taint in node.taints)
-    ]
+    tainted = [node.name for node in nodes if node.name in wanted and _still_tainted(node)]
     if tainted:
         return False, f"Ready, but still tainted so: {', '.join(tainted)}"
     return True, f"{len(wanted)} nodes Ready"
+
+
+def _still_tainted(node: NodeSnapshot) -> bool:
+    kept = [taint for taint in node.taints if taint.startswith("node.kubernetes.io/")]
+    if _CONTROL_PLANE in node.taints:
+        kept = [taint for taint in kept if taint != _NOT_READY]
+    return bool(kept)
 
 
 def available(workload: WorkloadSnapshot | None, name: str, at_least: int) -> Verdict:

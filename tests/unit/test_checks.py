@@ -14,6 +14,8 @@ A, B = GOOD, replace(GOOD, name="b")
 UNREADY = replace(B, ready=False, why="container runtime network not ready")
 POD = PodSnapshot("default", "p1", "a", "10.244.1.2", "Running", True, 0, False, {})
 P2 = replace(POD, name="p2")
+PLANE = "node-role.kubernetes.io/control-plane:NoSchedule"
+GOES_LAST = "node.kubernetes.io/not-ready:NoExecute"
 
 
 def workload(desired: int, available: int) -> WorkloadSnapshot:
@@ -25,9 +27,16 @@ NODES = {
     "another besides": ([A, B, replace(UNREADY, name="c")], True, ["2 nodes"]),
     "a foreign taint": ([A, replace(B, taints=("only=batch:NoSchedule",))], True, ["2 nodes"]),
     "a control plane's taint": (
-        [A, replace(B, taints=("node-role.kubernetes.io/control-plane:NoSchedule",))],
+        [A, replace(B, taints=(PLANE,))],
         True,
         [],
+    ),
+    "a control plane's, and the one that goes last": ([A, replace(B, taints=(PLANE, GOES_LAST))], True, ["2 nodes"]),
+    "the one that goes last": ([A, replace(B, taints=(GOES_LAST,))], False, ["tainted", "b"]),
+    "a control plane that is cordoned": (
+        [A, replace(B, taints=(PLANE, "node.kubernetes.io/unschedulable:NoSchedule"))],
+        False,
+        ["tainted", "b"],
     ),
     "none registered": ([], False, ["not registered", "a, b"]),
     "one not registered": ([A], False, ["not registered", "b"]),
