@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from fake_kubernetes import KEYS, FakeKubernetes
+from fake_kubernetes import KEYS, FakeApi, FakeKubernetes
 from fake_node import Call, FakeNode
 from fake_provider import FakeProvider
 
@@ -71,23 +71,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A machine on which everything is built already."""
     made = World(tmp_path)
 
-    class FakeKube:
-        """The API of the fake cluster."""
-
-        def __init__(self, text: str) -> None:
-            assert "https://127.0.0.1:" in text or "https://172.28.0.11:6443" in text
-
-        def readyz(self) -> str:
-            """Whether it answers."""
-            return made.kubernetes.readyz()
-
-        def has_config_map(self, namespace: str, name: str) -> bool:
-            """It has."""
-            return True
-
-        def cluster(self) -> kube.ClusterSnapshot:
-            """What is there."""
-            return made.kubernetes.snapshot(made.provider)
+    def api(text: str) -> FakeApi:
+        assert "https://127.0.0.1:" in text or "https://172.28.0.11:6443" in text
+        return FakeApi(made.kubernetes, made.provider)
 
     def preflight(*_: object, **__: object) -> None:
         made.preflights += 1
@@ -100,7 +86,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(build, "is_built", lambda *_, **__: True)
     monkeypatch.setattr(host, "host_networks", list)
     monkeypatch.setattr(host, "upstream_nameservers", lambda: ["192.0.2.53"])
-    monkeypatch.setattr(bringup, "Kube", FakeKube)
+    monkeypatch.setattr(bringup, "Kube", api)
     monkeypatch.setattr(undertaking, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
     monkeypatch.setattr(kube, "preload", lambda: None)
     monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)

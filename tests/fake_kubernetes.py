@@ -129,3 +129,23 @@ class FakeKubernetes:
     def put(node: FakeNode, path: str, text: str) -> None:
         """A file that kubeadm writes by itself."""
         node.disk[path] = Stored(text.encode(), 0o600)
+
+
+@dataclass
+class FakeApi:
+    """The API of a fake cluster whose controllers work, as kube.Kube has it."""
+
+    kubernetes: FakeKubernetes
+    provider: FakeProvider
+
+    def readyz(self) -> str:
+        """Whether it answers."""
+        return self.kubernetes.readyz()
+
+    def has_config_map(self, namespace: str, name: str) -> bool:
+        """It has."""
+        return True
+
+    def cluster(self) -> ClusterSnapshot:
+        """What is there."""
+        return self.kubernetes.snapshot(self.provider)

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 import yaml
-from fake_kubernetes import KEYS, OK, FakeKubernetes
+from fake_kubernetes import KEYS, OK, FakeApi, FakeKubernetes
 from fake_node import Call, FakeNode
 from fake_provider import FakeProvider
 
@@ -116,23 +116,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A machine on which everything is built already."""
     made = World()
 
-    class Api:
-        """The API of the fake cluster."""
-
-        def __init__(self, text: str, timeout: float = 0) -> None:
-            assert "127.0.0.1" in text
-
-        def readyz(self) -> str:
-            """Whether it answers."""
-            return made.kubernetes.readyz()
-
-        def has_config_map(self, namespace: str, name: str) -> bool:
-            """It has."""
-            return True
-
-        def cluster(self) -> kube.ClusterSnapshot:
-            """What is there."""
-            return made.kubernetes.snapshot(made.provider)
+    def api(text: str, timeout: float = 0) -> FakeApi:
+        assert "127.0.0.1" in text
+        return FakeApi(made.kubernetes, made.provider)
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
@@ -141,8 +127,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(build, "is_built", lambda *_, **__: True)
     monkeypatch.setattr(host, "host_networks", list)
     monkeypatch.setattr(host, "upstream_nameservers", lambda: ["192.0.2.53"])
-    monkeypatch.setattr(bringup, "Kube", Api)
-    monkeypatch.setattr(lifecycle, "Kube", Api)
+    monkeypatch.setattr(bringup, "Kube", api)
+    monkeypatch.setattr(lifecycle, "Kube", api)
     monkeypatch.setattr(lifecycle, "look", lambda api: lifecycle.Seen(api.cluster(), {}, ()))
     for module in (undertaking, lifecycle, entrance, scaling):
         monkeypatch.setattr(module, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
