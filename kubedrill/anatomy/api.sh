@@ -14,7 +14,7 @@ list() {
 of_pod='{name: .metadata.name, namespace: .metadata.namespace, uid: .metadata.uid, node: .spec.nodeName,
     hash: .metadata.annotations["kubernetes.io/config.hash"], mirror: (.metadata.annotations["kubernetes.io/config.mirror"] != null),
     owner: ((.metadata.ownerReferences // [])[0] | "\(.kind // "")/\(.name // "")"), containers: [.spec.containers[].name],
-    image: .spec.containers[0].image, phase: .status.phase, restarts: ([.status.containerStatuses[]?.restartCount] | add // 0)}'
+    ending: (.metadata.deletionTimestamp != null), image: .spec.containers[0].image, phase: .status.phase, restarts: ([.status.containerStatuses[]?.restartCount] | add // 0)}'
 of_workload='{name: .metadata.name, namespace: .metadata.namespace, containers: [.spec.template.spec.containers[].name],
     owner: ((.metadata.ownerReferences // [])[0] | "\(.kind // "")/\(.name // "")"),
     desired: (.status.desiredNumberScheduled // .spec.replicas), ready: (.status.numberReady // .status.readyReplicas // 0)}'

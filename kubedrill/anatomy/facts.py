@@ -23,6 +23,7 @@ class Pod:
         static: whether the kubelet read it from a manifest.
         owner: Kind/name of what made it; empty where it has none or nobody tells.
         told_by: who says so.
+        ending: whether somebody has deleted it; it is listed until its containers have ended.
     """
 
     uid: str
@@ -32,6 +33,7 @@ class Pod:
     owner: str
     containers: tuple[str, ...]
     told_by: str
+    ending: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class ApiFacts:
             found[uid] = Pod(
                 uid, each["name"], each["namespace"], each["mirror"], owner, tuple(each["containers"]),
                 "annotation kubernetes.io/config.mirror of the pod" if each["mirror"] else "ownerReferences of the pod",
+                bool(each.get("ending")),
             )  # fmt: skip
         return found
 

@@ -65,12 +65,15 @@ def _service(kind: Kind, node: NodeFacts) -> Found:
 
 
 def _pods(node: NodeFacts, api: ApiFacts) -> dict[str, Pod]:
-    """{uid: pod}; what the API tells of a pod is more than what the container runtime does, but for static pods."""
+    """{uid: pod}; what the API tells of a pod is more than what the container runtime does, but for static pods.
+
+    A pod of a ReplicaSet that is ending has been replaced already, here or on another node: it is left out.
+    """
     known = dict(node.pods)
     for uid, pod in api.pods(node.name).items():
         there = known.get(uid)
         known[uid] = replace(pod, static=True, told_by=there.told_by) if there and there.static else pod
-    return known
+    return {uid: pod for uid, pod in known.items() if not (pod.ending and pod.owner.startswith("ReplicaSet/"))}
 
 
 def _running(kind: Kind, node: NodeFacts, pods: dict[str, Pod], api: ApiFacts) -> list[Found]:

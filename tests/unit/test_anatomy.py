@@ -155,6 +155,22 @@ def test_an_etcd_of_somebody_elses_is_not_the_clusters() -> None:
     assert (found.state, found.started.told_by) == ("down", "the manifest")
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_pod_of_a_deployment_that_is_ending_has_been_replaced(ended: bool) -> None:
+    """So it is when CoreDNS was spread over the workers: the old pods linger 5 s, and are listed longer."""
+    change = without("coredns") if ended else (lambda _sections: None)
+    api = recorded("api.txt")
+    pods, status = api["list pods kube-system"].rsplit("\n", 1)
+    there = [{**pod, "ending": False} for pod in json.loads(pods)]
+    api["list pods kube-system"] = f"{json.dumps(there)}\n{status}"
+    expected = "down" if ended else "running"
+    assert components(change, role="worker", api=ApiFacts(api))["coredns"].state == expected
+    going = [{**pod, "ending": pod["name"].startswith(("coredns-", "kube-proxy-"))} for pod in there]
+    api["list pods kube-system"] = f"{json.dumps(going)}\n{status}"
+    found = components(change, role="worker", api=ApiFacts(api))
+    assert (found["coredns"].state, found["kube-proxy"].state) == ("absent", "running")
+
+
 def test_a_kubelet_that_is_stopped_is_down_and_the_others_are_told() -> None:
     def change(sections: dict[str, str]) -> None:
         without("kubelet")(sections)
