@@ -103,14 +103,7 @@ class Kube:
     """
 
     def __init__(self, kubeconfig: str, *, timeout: float = 5) -> None:
-        from kubernetes import client, config
-
-        configuration = client.Configuration()
-        # `until` is what retries here. Its pool of connections reads it once, when it is made.
-        configuration.retries = False
-        config.load_kube_config_from_dict(yaml.safe_load(kubeconfig), client_configuration=configuration)
-        self._client = client.ApiClient(configuration)
-        self._timeout = timeout
+        self._client, self._timeout = connection(kubeconfig), timeout
 
     def cluster(self) -> ClusterSnapshot:
         """Nodes, CoreDNS and flannel.
@@ -237,13 +230,33 @@ def unanswered(said: str) -> bool:
     return any(words in said for words in _NO_ANSWER)
 
 
+def connection(kubeconfig: str) -> Any:
+    """The client's connection to an API, which asks once: `until` is what retries here.
+
+    Args:
+        kubeconfig: a kubeconfig as text; its current context is used.
+    """
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    # The pool of connections reads it once, when it is made.
+    configuration.retries = False
+    config.load_kube_config_from_dict(yaml.safe_load(kubeconfig), client_configuration=configuration)
+    return client.ApiClient(configuration)
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """The connection's errors as ApiUnavailable."""
+    """The errors of a connection as ApiUnavailable, and those that the client's methods make of some of them."""
     import urllib3.exceptions
+    from kubernetes.client.exceptions import ApiException
 
     try:
         yield
+    except ApiException as error:  # of a broken handshake, among others
+        raise ApiUnavailable(
+            f"the API answered {error.status} {error.reason}", evidence=[str(error.body)[:300]]
+        ) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise ApiUnavailable("the API does not answer", evidence=[str(error)[:300]]) from error
 

@@ -16,8 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-import yaml
-
+from kubedrill import kube
 from kubedrill.kube import ApiUnavailable, translated
 from kubedrill.objects import Object
 
@@ -60,17 +59,15 @@ class Watches:
     """
 
     def __init__(self, kubeconfig: str, sink: Sink) -> None:
-        from kubernetes import client, config
+        from kubernetes import client
 
-        connection = config.new_client_from_config_dict(yaml.safe_load(kubeconfig))
-        connection.configuration.retries = False
-        core = client.CoreV1Api(connection)
-        leases = client.CoordinationV1Api(connection)
+        self._connection = kube.connection(kubeconfig)
+        core = client.CoreV1Api(self._connection)
+        leases = client.CoordinationV1Api(self._connection)
         calls = (
             core.list_node, core.list_pod_for_all_namespaces, leases.list_lease_for_all_namespaces,
             core.list_event_for_all_namespaces,
         )  # fmt: skip
-        self._connection = connection
         self._stop = threading.Event()
         self._watches = [_Watch(kind, call, sink, self._stop) for kind, call in zip(KINDS, calls, strict=True)]
         # Daemons, so that a program that forgets to stop them can still end.

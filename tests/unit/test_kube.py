@@ -94,11 +94,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def client_of(port: int, timeout: float = 5) -> Kube:
+def client_of(port: int, timeout: float = 5, scheme: str = "http") -> Kube:
     named = {"name": "x"}
+    server = f"{scheme}://127.0.0.1:{port}"
     return Kube(json.dumps({
         "apiVersion": "v1", "kind": "Config", "current-context": "x",
-        "clusters": [{**named, "cluster": {"server": f"http://127.0.0.1:{port}"}}], "users": [{**named, "user": {}}],
+        "clusters": [{**named, "cluster": {"server": server}}], "users": [{**named, "user": {}}],
         "contexts": [{**named, "context": {"cluster": "x", "user": "x"}}],
     }), timeout=timeout)  # fmt: skip
 
@@ -233,6 +234,10 @@ class TestNoAnswer:
         api.server_close()
         with pytest.raises(ApiUnavailable, match="the API does not answer"):
             kube.nodes()
+
+    def test_a_broken_handshake(self, api: Api) -> None:
+        with pytest.raises(ApiUnavailable, match="does not answer"):
+            client_of(api.server_port, scheme="https").nodes()
 
     def test_one_that_says_nothing(self) -> None:
         silent = socket.create_server(("127.0.0.1", 0))

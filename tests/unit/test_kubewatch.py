@@ -141,6 +141,16 @@ def test_a_watch_that_is_refused_is_told_and_tried_again(api: Api, heard: Heard)
     assert said(api.asked, 3) == ["list", "watch from 10", "watch from 10"]
 
 
+def test_a_broken_handshake_is_told_and_tried_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So an API server answers that starts, or a port that somebody else has meanwhile."""
+    monkeypatch.setattr(kubewatch, "_PAUSE", 0.01)
+    sink = Heard()
+    watches = Watches(api.kubeconfig.replace("http:", "https:"), sink)
+    watches.start()
+    assert said(sink.told, 3) == ["lost"] * 3
+    watches.stop()
+
+
 def test_a_silent_stream_is_left_at_once(api: Api, heard: Heard) -> None:
     """`stop` of the fixture would take a minute if a stream on which nothing comes could not be left."""
     assert said(api.asked, 2) == ["list", "watch from 10"]
