@@ -247,16 +247,11 @@ def connection(kubeconfig: str) -> Any:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """The errors of a connection as ApiUnavailable, and those that the client's methods make of some of them."""
+    """The connection's errors as ApiUnavailable."""
     import urllib3.exceptions
-    from kubernetes.client.exceptions import ApiException
 
     try:
         yield
-    except ApiException as error:  # of a broken handshake, among others
-        raise ApiUnavailable(
-            f"the API answered {error.status} {error.reason}", evidence=[str(error.body)[:300]]
-        ) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise ApiUnavailable("the API does not answer", evidence=[str(error)[:300]]) from error
 

@@ -4,8 +4,8 @@ A list gives all objects and a version; the watch goes on from that version. A s
 from the last version seen, so nothing is missed; where the API has forgotten that version (410 Gone) it is listed anew.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 
-The streams are the client's, its class `Watch` is not used: that one takes an ERROR without `raw_object` for a bug of
-its own, lists nothing, and makes a model of each object, which costs many times the CPU of reading it as JSON.
+The connections are the client's, its class `Watch` is not used: that one takes an ERROR without `raw_object` for a bug
+of its own, lists nothing, and makes a model of each object, which costs many times the CPU of reading it as JSON.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from kubedrill import kube
 from kubedrill.kube import ApiUnavailable, translated
 from kubedrill.objects import Object
 
-KINDS = ("nodes", "pods", "leases", "events")
+KINDS = {
+    "nodes": "/api/v1/nodes", "pods": "/api/v1/pods", "leases": "/apis/coordination.k8s.io/v1/leases",
+    "events": "/api/v1/events",
+}  # fmt: skip
 # Seconds after which the API server ends a stream by itself, and in which something must come: a connection whose other
 # end died without a word is found out by that.
 _STREAM = 50
@@ -59,17 +62,9 @@ class Watches:
     """
 
     def __init__(self, kubeconfig: str, sink: Sink) -> None:
-        from kubernetes import client
-
         self._connection = kube.connection(kubeconfig)
-        core = client.CoreV1Api(self._connection)
-        leases = client.CoordinationV1Api(self._connection)
-        calls = (
-            core.list_node, core.list_pod_for_all_namespaces, leases.list_lease_for_all_namespaces,
-            core.list_event_for_all_namespaces,
-        )  # fmt: skip
         self._stop = threading.Event()
-        self._watches = [_Watch(kind, call, sink, self._stop) for kind, call in zip(KINDS, calls, strict=True)]
+        self._watches = [_Watch(kind, path, self._connection, sink, self._stop) for kind, path in KINDS.items()]
         # Daemons, so that a program that forgets to stop them can still end.
         self._threads = [
             threading.Thread(target=watch.run, name=f"watch-{watch.kind}", daemon=True) for watch in self._watches
@@ -96,9 +91,9 @@ class Watches:
 
 
 class _Watch:
-    def __init__(self, kind: str, call: Callable[..., Any], sink: Sink, stop: threading.Event) -> None:
+    def __init__(self, kind: str, path: str, connection: Any, sink: Sink, stop: threading.Event) -> None:
         self.kind = kind
-        self._call, self._sink, self._stop = call, sink, stop
+        self._path, self._connection, self._sink, self._stop = path, connection, sink, stop
         self._lock = threading.Lock()
         self._response: Any = None
         self._interrupted = 0
@@ -129,8 +124,7 @@ class _Watch:
 
     def _list(self) -> str:
         with translated():
-            answer = self._call(_preload_content=False, _request_timeout=_LIST)
-            content = json.loads(_good(answer).data)
+            content = json.loads(_good(self._ask()).data)
         self._sink.listed(self.kind, content["items"])
         return str(content["metadata"]["resourceVersion"])
 
@@ -138,11 +132,8 @@ class _Watch:
         """Tell of each change until the stream ends, however it does; gives the version to go on from."""
         before = self._interrupted
         with translated():
-            answer = self._call(
-                watch=True, resource_version=version, allow_watch_bookmarks=True, timeout_seconds=_STREAM,
-                _preload_content=False, _request_timeout=(_CONNECT, _LIST),
-            )  # fmt: skip
-            _good(answer)
+            answer = _good(self._ask(watch="true", resourceVersion=version, allowWatchBookmarks="true",
+                                     timeoutSeconds=str(_STREAM)))  # fmt: skip
             # The answer begins at once; what it tells may be long in coming.
             answer.connection.sock.settimeout(_SILENCE)
         with self._lock:
@@ -165,6 +156,15 @@ class _Watch:
                 self._response = None
             answer.close()
         return version
+
+    def _ask(self, **query: str) -> Any:
+        """An answer, of which only the beginning has come."""
+        import urllib3
+
+        return self._connection.rest_client.pool_manager.request(
+            "GET", f"{self._connection.configuration.host}{self._path}", fields=query or None,
+            timeout=urllib3.Timeout(connect=_CONNECT, read=_LIST), preload_content=False, retries=False,
+        )  # fmt: skip
 
     def _changes(self, answer: Any) -> Iterator[dict[str, Any]]:
         import urllib3.exceptions

@@ -33,6 +33,7 @@ class Api(ThreadingHTTPServer):
         self.asked: queue.Queue[str] = queue.Queue()
         self.streams: queue.Queue[list[object]] = queue.Queue()
         self.ended = threading.Event()
+        self.statuses: queue.Queue[int] = queue.Queue()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
@@ -52,6 +53,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         mine = path == "/api/v1/pods"
+        if mine and "watch" in query and not self.server.statuses.empty():
+            body = b'{"kind": "Status"}'
+            self.send_response(self.server.statuses.get())
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
         self.send_response(200)
         if "watch" not in query:
             body = json.dumps({"metadata": {"resourceVersion": "10"}, "items": [pod("a", 9)] if mine else []}).encode()
@@ -139,6 +147,22 @@ def test_a_watch_that_is_refused_is_told_and_tried_again(api: Api, heard: Heard)
     api.streams.put([{"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "etcd is gone"}}])
     assert said(heard.told, 2) == ["all: a", "lost"]
     assert said(api.asked, 3) == ["list", "watch from 10", "watch from 10"]
+
+
+@pytest.mark.parametrize(("status", "told"), [(403, "lost"), (503, "lost"), (410, "all: a")])
+def test_a_status_is_told_or_what_it_says_is_done(
+    api: Api, monkeypatch: pytest.MonkeyPatch, status: int, told: str
+) -> None:
+    """403: an API server that starts does not know yet who may do what. 410: the version is forgotten."""
+    monkeypatch.setattr(kubewatch, "_PAUSE", 0.01)
+    api.statuses.put(status)
+    sink = Heard()
+    watches = Watches(api.kubeconfig, sink)
+    watches.start()
+    assert said(sink.told, 2) == ["all: a", told]
+    assert said(api.asked, 2 if told == "lost" else 3)[-1] == "watch from 10"
+    api.streams.put([])
+    watches.stop()
 
 
 def test_a_broken_handshake_is_told_and_tried_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
