@@ -247,8 +247,9 @@ def down(console: Console, name: str | None) -> None:
 def prune(console: Console, *, dry: bool) -> int:
     """Remove builds that nothing asks for any more; the status is 1 where some could not be removed."""
     engine = cluster.lab(console).engine
-    wanted = building.wanted(engine)
-    if (compiler := building.compiler_or_none()) is not None:
+    compiler = building.compiler_or_none()
+    wanted = building.wanted(engine, compiler)
+    if compiler is not None:
         wanted += kind.names(rootfs.choose(), compiler)
     kept = pruning.addresses(" ".join(wanted)) | pruning.in_use(engine, paths.state() / "vagrant")
     places = pruning.shelves(engine, libvirtd.IMAGES, lambda: Virsh().refresh())
@@ -256,7 +257,7 @@ def prune(console: Console, *, dry: bool) -> int:
     if gone:
         console.table(("what", "name", "MiB"), [(one.kind, one.name, str(one.mebibytes)) for one in gone])
     for line in refused:
-        console.say(f"not removed: {line}")
+        console.say(f"not removed: {line}; once nothing uses it, run: invoke prune")
     size = sum(one.mebibytes for one in gone)
     console.say(f"{size} MiB {'would be' if dry else 'are'} free again" if gone else "nothing is superseded")
     return 1 if refused else 0

@@ -288,3 +288,9 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def mebibytes(path: Path) -> int:
+    """What a file or folder takes of its disk, in MiB, as far as this user may look; 0 where there is none."""
+    result = shell.run(["du", "--summarize", "--block-size=1M", str(path)], check=False)
+    return int(result.stdout.split()[0]) if result.stdout else 0

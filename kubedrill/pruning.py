@@ -6,6 +6,7 @@ containers and VMs those that are in use; each other one can go, and is built ag
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kubedrill import paths, shell
+from kubedrill import host, paths
 from kubedrill.errors import KubedrillError
 from kubedrill.images import store
 from kubedrill.providers.docker_engine import Engine
@@ -107,7 +108,7 @@ class Stores:
     def builds(self) -> Sequence[Build]:
         """All of them, of whatever Kubernetes version."""
         names = [str(volume["Name"]) for volume in self.engine.volumes(store.LABEL)]
-        return [Build("image store", name, _size(self.engine.volume_folder(name))) for name in names]
+        return [Build("image store", name, host.mebibytes(self.engine.volume_folder(name))) for name in names]
 
     def remove(self, build: Build) -> None:
         """Remove one."""
@@ -133,7 +134,7 @@ class Files:
     def builds(self) -> Sequence[Build]:
         """Those that are finished: whatever is being made has a name that begins with a dot."""
         found = [path for path in self.folder.glob(self.pattern) if path.suffix != ".lock" and path.name[0] != "."]
-        return [Build(self.kind, path.name, _size(path)) for path in found]
+        return [Build(self.kind, path.name, host.mebibytes(path)) for path in found]
 
     def remove(self, build: Build) -> None:
         """Remove one."""
@@ -143,27 +144,6 @@ class Files:
         else:
             path.unlink(missing_ok=True)
         self.removed(build)
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """Vagrant's copies of boxes."""
-
-    run: Callable[..., shell.Result] = shell.run
-
-    def builds(self) -> Sequence[Build]:
-        """Those that kubedrill brought."""
-        listed = self.run(["vagrant", "box", "list"], check=False)
-        names = [line.split()[0] for line in listed.stdout.splitlines() if line.startswith("kubedrill-")]
-        return [Build("box of Vagrant's", name, _size(Path.home() / ".vagrant.d" / "boxes" / name)) for name in names]
-
-    def remove(self, build: Build) -> None:
-        """Remove one.
-
-        Raises:
-            CommandFailed: Vagrant refuses.
-        """
-        self.run(["vagrant", "box", "remove", "--all", "--force", build.name])
 
 
 def shelves(engine: Engine, disks: Path, refresh: Callable[[], None]) -> list[Shelf]:
@@ -178,9 +158,8 @@ def shelves(engine: Engine, disks: Path, refresh: Callable[[], None]) -> list[Sh
     found += [Files(paths.cache() / folder, f"{folder} in the cache") for folder in _FOLDERS]
     if disks.is_dir():
         found.append(Files(disks, "disk of VMs", "kubedrill-*", lambda _build: refresh()))
-    if shutil.which("vagrant"):
-        found.append(Boxes())
-    return found
+    vagrant = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
+    return [*found, Files(vagrant / "boxes", "Vagrant's copy of a box", "kubedrill-*")]
 
 
 def prune(shelves: Iterable[Shelf], kept: Collection[str], *, dry: bool) -> tuple[list[Build], list[str]]:
@@ -205,9 +184,3 @@ def prune(shelves: Iterable[Shelf], kept: Collection[str], *, dry: bool) -> tupl
             else:
                 gone.append(build)
     return gone, refused
-
-
-def _size(path: Path) -> int:
-    """What a file or folder takes of its disk, in MiB; 0 where that cannot be read."""
-    result = shell.run(["du", "--summarize", "--block-size=1M", str(path)], check=False)
-    return int(result.stdout.split()[0]) if result.stdout else 0

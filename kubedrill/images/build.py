@@ -203,14 +203,17 @@ def _sources(
     return found
 
 
-def wanted(engine: Engine) -> list[str]:
+def wanted(engine: Engine, compiler: str | None) -> list[str]:
     """Names, each with its content address, of all that this checkout makes or would make on this machine.
+
+    Args:
+        engine: Docker's engine.
+        compiler: the answer of `compiler_or_none`.
 
     Raises:
         MissingPrerequisite: there is nothing here to make nodes of.
     """
-    compiler, suite = compiler_or_none(), rootfs.choose()
-    names: list[str] = []
+    suite, names = rootfs.choose(), list[str]()
     for minor in versions.kubernetes_minors():
         for source in _sources(engine, minor, frozenset(), lambda _: None, compiler).values():
             names += source.names()

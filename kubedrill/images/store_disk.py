@@ -56,7 +56,7 @@ def ensure(
                 todo=["unset DOCKER_HOST, and build again"],
             )  # fmt: skip
         began = time.monotonic()
-        used = int(shell.run(["du", "--summarize", "--block-size=1M", str(source)]).stdout.split()[0])
+        used = host.mebibytes(source)
         unfinished = target.with_suffix(".new")
         # No journal: nobody writes. The label tells a VM where to mount it.
         make = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", store.kubernetes, "-O", "^has_journal", "-m", "0"]

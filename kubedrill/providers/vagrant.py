@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from kubedrill import host, libvirtd, paths, shell, slowness
-from kubedrill.errors import KubedrillError, TimedOut
+from kubedrill.errors import KubedrillError
 from kubedrill.providers import vagrant_state
 from kubedrill.providers.base import NetworkSpec, Node, NodeSpec
 from kubedrill.providers.hypervisor import Hypervisor
@@ -26,8 +26,8 @@ from kubedrill.wait import until
 
 DRIVER = "vm-driver"
 DRIVERS = ("auto", "kvm", "emulation", "virtualbox")
-# Seconds that a box may take on its way into the pool, before anything boots.
-_IMPORT = 300
+# Seconds that a box may take on its way into the pool, at most; 10 s here.
+_IMPORT = 1800
 _ORDER = {"load-balancer": 0, "control-plane": 1, "worker": 2}
 
 
@@ -170,20 +170,17 @@ class VagrantProvider:
         if not link.exists():
             with contextlib.suppress(FileExistsError):
                 link.symlink_to(box)
-        with contextlib.ExitStack() as alone:
-            kept = vagrant_state.load(folder)
-            if not self._hypervisor(kept).has_volume(f"{vm.box}_vagrant_box_image"):
-                alone.enter_context(FileLock(paths.state() / f"box-{vm.box}.lock"))
-            machines, hypervisor = Machines(folder, kept.vagrants_provider), self._hypervisor(kept)
-            with ThreadPoolExecutor(max_workers=1) as pool:
+        kept = vagrant_state.load(folder)
+        machines, hypervisor = Machines(folder, kept.vagrants_provider), self._hypervisor(kept)
+        if hypervisor.has_volume(f"{vm.box}_vagrant_box_image"):
+            machines.up(vm.name)
+            return
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            with FileLock(paths.state() / f"box-{vm.box}.lock"):
                 up = pool.submit(machines.up, vm.name)
-                # If that takes longer, the others wait until it has booted.
-                with contextlib.suppress(TimedOut):
-                    until(lambda: up.done() or hypervisor.exists(vm.domain), lambda there: (there, "it is not there"),
-                          within=_IMPORT, every=0.5, what=f"the VM {vm.domain}",
-                          transient=(KubedrillError,))  # fmt: skip
-                    alone.close()
-                up.result()
+                until(lambda: up.done() or hypervisor.exists(vm.domain), lambda there: (there, "it is not there"),
+                      within=_IMPORT, every=0.5, what=f"the VM {vm.domain}", transient=(KubedrillError,))  # fmt: skip
+            up.result()
 
     def _time(self, folder: Path, node: Node) -> None:
         file = folder / "slowness"

@@ -8,15 +8,16 @@ from typing import Any, cast
 
 import pytest
 
-from kubedrill import commands, pruning, shell
+from kubedrill import commands, pruning
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
 from kubedrill.images import build as building
 from kubedrill.images import rootfs
 from kubedrill.providers.docker_engine import Engine
-from kubedrill.pruning import Boxes, Build, Files, Images, Stores
+from kubedrill.pruning import Build, Files, Images, Stores
 
 OLD, NEW, USED = "0" * 15 + "1", "0" * 15 + "2", "0" * 15 + "3"
+GO = "go version go1.26.8 linux/amd64"
 SUITE = rootfs.Suite("debian", "bookworm", "deb x", "a test")
 
 
@@ -126,18 +127,29 @@ class TestShelves:
     def test_a_folder_that_is_not_there_is_empty(self, tmp_path: Path) -> None:
         assert Files(tmp_path / "none", "file").builds() == []
 
-    def test_boxes_that_are_ours(self) -> None:
-        ran: list[list[str]] = []
-
-        def run(argv: list[str], *, check: bool = True) -> shell.Result:
-            ran.append(argv)
-            listed = f"kubedrill-{OLD} (libvirt, 0)\ndebian/bookworm64 (libvirt, 12)\n" if argv[-1] == "list" else ""
-            return shell.Result(0, listed, "")
-
-        shelf = Boxes(run)
-        assert [build.name for build in shelf.builds()] == [f"kubedrill-{OLD}"]
-        shelf.remove(shelf.builds()[0])
-        assert ran[-1] == ["vagrant", "box", "remove", "--all", "--force", f"kubedrill-{OLD}"]
+    def test_every_place_of_this_machine(
+        self, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv("VAGRANT_HOME", str(tmp_path / "vagrant"))
+        cached, disks, boxes = (tmp_path / part for part in ("cache/kubedrill/rootfs", "pool", "vagrant/boxes"))
+        for folder in (cached, disks, boxes):
+            folder.mkdir(parents=True)
+            (folder / f"kubedrill-{OLD}").write_text("")
+            (folder / f"kubedrill-{NEW}").write_text("")
+        (disks / f"mine-{OLD}.img").write_text("")
+        (disks / "kubedrill-lab-worker-1.img").write_text("")
+        refreshed: list[int] = []
+        gone, refused = pruning.prune(
+            pruning.shelves(real(engine), disks, lambda: refreshed.append(1)), {NEW}, dry=False
+        )
+        assert [(build.kind, build.name) for build in gone] == [
+            ("rootfs in the cache", f"kubedrill-{OLD}"),
+            ("disk of VMs", f"kubedrill-{OLD}"),
+            ("Vagrant's copy of a box", f"kubedrill-{OLD}"),
+        ]
+        assert (refused, refreshed) == ([], [1])
+        assert len(list(disks.iterdir())) == 3
 
 
 class TestPrune:
@@ -162,9 +174,8 @@ class TestPrune:
 
 class TestWanted:
     def test_each_name_has_its_address(self, monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> None:
-        monkeypatch.setattr(building, "compiler_or_none", lambda: "go version go1.26.8 linux/amd64")
         monkeypatch.setattr(building.rootfs, "choose", lambda: SUITE)
-        names = building.wanted(real(engine))
+        names = building.wanted(real(engine), GO)
         assert all(len(pruning.addresses(name)) == 1 for name in names)
         text = " ".join(names)
         for part in ("kubedrill/node:", "kubedrill-store-v1.37", "kubedrill-store-v1.36"):
@@ -173,13 +184,13 @@ class TestWanted:
     def test_what_was_just_built_stays(
         self, monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(building, "compiler_or_none", lambda: "go version go1.26.8 linux/amd64")
+        monkeypatch.setattr(building, "compiler_or_none", lambda: GO)
         monkeypatch.setattr(building.rootfs, "choose", lambda: SUITE)
         monkeypatch.setattr(commands.rootfs, "choose", lambda: SUITE)
         monkeypatch.setattr(commands.cluster, "lab", lambda _console: type("Lab", (), {"engine": engine}))
         monkeypatch.setattr(pruning, "shelves", lambda *_: [Images(real(engine))])
-        current = next(name for name in building.wanted(real(engine)) if name.startswith("kubedrill/node:"))
-        kind = commands.kind.name("1.37", SUITE, "go version go1.26.8 linux/amd64")
+        current = next(name for name in building.wanted(real(engine), GO) if name.startswith("kubedrill/node:"))
+        kind = commands.kind.name("1.37", SUITE, GO)
         engine.tags = [[current], [f"kubedrill/node:{OLD}"], [kind]]
         assert commands.prune(Console(), dry=False) == 0
         assert engine.removed == [f"kubedrill/node:{OLD}"]
