@@ -272,11 +272,14 @@ def _said(lab: Lab, pod: str, what: str, since: float) -> str:
 
 
 def _last_words(lab: Lab, pod: str) -> str:
-    """What a pod that crashes said last, this time or the time before; empty while neither log is to be had."""
+    """What a pod that crashes says of its Corefile, this time or the time before; empty while neither log has it.
+
+    Not simply the last line: standard output and error reach the log in either order.
+    """
     for which in ((), ("--previous",)):
-        log = lab.kubectl("logs", "--namespace", NAMESPACE, pod, *which, check=False).stdout.strip()
-        if "Corefile" in log:
-            return log.splitlines()[-1].strip()[-160:]
+        log = lab.kubectl("logs", "--namespace", NAMESPACE, pod, *which, check=False).stdout
+        if told := [line.strip() for line in log.splitlines() if "Corefile" in line]:
+            return told[-1][-160:]
     return ""
 
 

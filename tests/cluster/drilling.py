@@ -27,6 +27,7 @@ find . pki -type f | sort; ls manifests 2>&1; crictl images --quiet | sort; find
 nft list tables | grep kubedrill
 ls /etc/containerd/certs.d/* /etc/kubedrill/registry/* /etc/systemd/system/kubedrill-registry* 2>/dev/null
 """
+_UNREADY = "node.kubernetes.io/not-ready"
 _CONFIGS = "cd /etc/kubernetes && find . -path ./pki -prune -o -type f -name '*.conf' -exec sha256sum {} + | sort -k 2"
 _OBJECTS = (
     "kubectl --namespace kube-system get configmap/coredns configmap/kubeadm-config -o jsonpath='{.items[*].data}'; "
@@ -67,9 +68,10 @@ def fails(lab: Cluster, console: Console, name: str, body: Callable[[Lab], None]
 def drilled(lab: Cluster, console: Console, drill: Scenario) -> Run:
     """Run a drill, which must leave the cluster as it was."""
     renews = drill.name.removesuffix("-control") in RENEW
-    before = _found(lab, renews)
+    # Taints of a node that was not Ready go some seconds after it is; `up` does not wait for that of a control plane.
+    before = until(lambda: _found(lab, renews), lambda now: (_UNREADY not in now[-1], now[-1]), within=60, every=2,
+                   what="no node with a taint of one that is not Ready")  # fmt: skip
     run, _ = runner.run(drill, lab, console)
-    # Taints of a node that was not Ready go some seconds after it is.
     until(lambda: _found(lab, renews), lambda now: (now == before, _difference(before, now)), within=60, every=2,
           what="the cluster as it was before the drill")  # fmt: skip
     assert Journal.of(lab.spec.name).is_empty()
