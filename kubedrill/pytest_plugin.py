@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kubedrill.errors import KubedrillError
+from kubedrill.errors import Busy, KubedrillError
 from kubedrill.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ class DrillItem(pytest.Item):
             cluster = pool.cluster(self.drill.within(settings))
         except KubedrillError as error:
             raise DrillInconclusive(f"no cluster to run it on: {error}") from error
-        run, folder = runner.run(self.drill, cluster, pool.console, slow=self.config.getoption("--drill-slow"))
+        try:
+            run, folder = runner.run(self.drill, cluster, pool.console, slow=self.config.getoption("--drill-slow"))
+        except Busy as error:
+            raise DrillInconclusive(f"it did not begin: {error}") from error
         if run.verdict == "failed":
             raise DrillFailed(f"{run.reason}\nreport: {folder / 'index.html'}")
         if run.verdict == "inconclusive":

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 from kubedrill import cluster as clusters
 from kubedrill import status
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
-from kubedrill.errors import KubedrillError, MissingPrerequisite
+from kubedrill.errors import Busy, KubedrillError, MissingPrerequisite
+from kubedrill.locks import only_one
 from kubedrill.scenario import Scenario
+
+_OURS = "drill"
 
 
 class Pool:
@@ -48,7 +53,7 @@ class Pool:
                     f"the cluster '{name}' cannot be used for {drill.name}", evidence=against,
                     todo=["leave --name out to have one brought up", "see `invoke status`"],
                 )  # fmt: skip
-        name = f"drill-{os.getpid()}-{len(self._made) + 1}"
+        name = f"{_OURS}-{os.getpid()}-{len(self._made) + 1}"
         self._made.append(name)
         return clusters.up(self._place, drill.spec(name), self.console, merge=self._keep)
 
@@ -67,7 +72,8 @@ class Pool:
             return [self._name]
         if self._fresh:
             return list(self._made)
-        return sorted(place.provider.clusters(), key=lambda name: name not in self._made)
+        there = [name for name in place.provider.clusters() if not _of_another(name)]
+        return sorted(there, key=lambda name: name not in self._made)
 
     def _attach(self, place: Lab, name: str) -> Cluster | None:
         try:
@@ -81,5 +87,15 @@ class Pool:
         against = drill.misfits(found.spec)
         if against:
             return against
-        seen = status.of(found)
+        try:
+            with only_one(found.spec.name):
+                seen = status.of(found)
+        except Busy:
+            return ["another kubedrill is at work on it"]
         return [] if seen.healthy else [f"it is not healthy: {seen.api}"]
+
+
+def _of_another(name: str) -> bool:
+    """Whether a session that still runs brought that cluster up for itself, and will take it down."""
+    made = re.fullmatch(rf"{_OURS}-(\d+)-\d+", name)
+    return made is not None and int(made[1]) != os.getpid() and Path("/proc", made[1]).exists()

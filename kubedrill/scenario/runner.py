@@ -18,6 +18,7 @@ from kubedrill.history import ClusterEvent, Run
 from kubedrill.journal import Journal, Owner
 from kubedrill.kube import ApiUnavailable, Kube
 from kubedrill.live import Live, Present
+from kubedrill.locks import only_one
 from kubedrill.probes import manifest
 from kubedrill.scenario import Scenario, workload
 from kubedrill.scenario.judge import Ending, Unmet, Untrustworthy, verdict
@@ -45,30 +46,32 @@ def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = Fal
         The run and its folder, with report.json, samples, junit.xml and index.html in it.
 
     Raises:
+        Busy: another process drills or changes this cluster: each would take the other's doing for its own.
         KeyboardInterrupt: the user ended it; what was broken is mended.
     """
-    began, started = time.monotonic(), time.time()
-    folder = runs() / f"{time.strftime('%Y%m%d-%H%M%S')}-{drill.name}"
-    folder.mkdir(parents=True)
+    with only_one(cluster.spec.name):
+        began, started = time.monotonic(), time.time()
+        folder = runs() / f"{time.strftime('%Y%m%d-%H%M%S')}-{drill.name}"
+        folder.mkdir(parents=True)
 
-    def now() -> float:
-        return time.monotonic() - began
+        def now() -> float:
+            return time.monotonic() - began
 
-    narrator = Narrator(now, console.say, lambda: tell())
-    console.say(f"drill {drill.name}: {drill.title}")
-    lab_box: list[Lab] = []
+        narrator = Narrator(now, console.say, lambda: tell())
+        console.say(f"drill {drill.name}: {drill.title}")
+        lab_box: list[Lab] = []
 
-    def kubectl(*arguments: str, stdin: str | None = None) -> object:
-        return lab_box[0].order(*arguments, stdin=stdin)
+        def kubectl(*arguments: str, stdin: str | None = None) -> object:
+            return lab_box[0].order(*arguments, stdin=stdin)
 
-    journal = Journal.of(cluster.spec.name)
-    monitor = Monitor(cluster, f"{drill.name}-{int(started)}", now, started, folder, kubectl)
-    lab = Lab(cluster, monitor, journal, narrator, now, slow=slow)
-    lab_box.append(lab)
-    about = Live(cluster.spec.name, drill.name, drill.title, started, Owner.me(), narrator.phase)
-    with live.going_on(folder, about, lambda: _present(narrator, monitor)) as tell:
-        tell()
-        return _run(drill, cluster, console, lab, narrator, folder, started)
+        journal = Journal.of(cluster.spec.name)
+        monitor = Monitor(cluster, f"{drill.name}-{int(started)}", now, started, folder, kubectl)
+        lab = Lab(cluster, monitor, journal, narrator, now, slow=slow)
+        lab_box.append(lab)
+        about = Live(cluster.spec.name, drill.name, drill.title, started, Owner.me(), narrator.phase)
+        with live.going_on(folder, about, lambda: _present(narrator, monitor)) as tell:
+            tell()
+            return _run(drill, cluster, console, lab, narrator, folder, started)
 
 
 def _run(

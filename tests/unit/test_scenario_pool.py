@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from kubedrill.cluster import Cluster
 from kubedrill.errors import KubedrillError, MissingPrerequisite, NotFound
+from kubedrill.locks import only_one
 from kubedrill.scenario import Scenario, pool
 from kubedrill.scenario.pool import Pool
 from kubedrill.spec import ClusterSpec, load, valid_name
@@ -79,9 +82,10 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """An empty machine."""
     made = Machine()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(pool, "clusters", made)
     monkeypatch.setattr(pool, "status", made)
     return made
@@ -118,6 +122,25 @@ class TestWhich:
         machine.sick = {"c-sick"}
         assert Pool().cluster(DRILLS.large).spec.name == "d-large"
 
+    def test_one_that_somebody_works_on_is_left_alone(self, machine: Machine) -> None:
+        machine.has("a-lab")
+        machine.has("b-lab")
+        with only_one("a-lab"):
+            assert Pool().cluster(DRILLS.small).spec.name == "b-lab"
+        assert Pool().cluster(DRILLS.small).spec.name == "a-lab"
+
+    def test_that_of_a_session_that_runs_is_left_alone_as_it_takes_it_down(self, machine: Machine) -> None:
+        machine.has(f"drill-{os.getppid()}-1")
+        clusters = Pool()
+        mine = clusters.cluster(DRILLS.small).spec.name
+        assert mine == f"drill-{os.getpid()}-1"
+        assert clusters.cluster(DRILLS.small).spec.name == mine
+
+    def test_that_of_a_session_that_ended_is_used(self, machine: Machine) -> None:
+        gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+        machine.has(f"drill-{gone}-1")
+        assert Pool().cluster(DRILLS.small).spec.name == f"drill-{gone}-1"
+
     def test_on_an_empty_machine(self, machine: Machine) -> None:
         assert Pool().cluster(DRILLS.large).spec.control_planes == 3
 
@@ -134,6 +157,12 @@ class TestWhich:
 
 
 class TestNamed:
+    def test_one_that_somebody_works_on_is_refused(self, machine: Machine) -> None:
+        machine.has("mine")
+        with only_one("mine"), pytest.raises(MissingPrerequisite) as told:
+            Pool(name="mine").cluster(DRILLS.small)
+        assert list(told.value.evidence) == ["another kubedrill is at work on it"]
+
     def test_no_other_is_used(self, machine: Machine) -> None:
         machine.has("a-lab")
         machine.has("mine")

@@ -11,9 +11,11 @@ from run_world import FIGURES, KUBELET, LANE, World, engine_gone, good
 
 from kubedrill import live, shell
 from kubedrill.cputime import CpuTime
+from kubedrill.errors import Busy
 from kubedrill.history import ClusterEvent
 from kubedrill.journal import Journal
 from kubedrill.kube import EventSnapshot
+from kubedrill.locks import only_one
 from kubedrill.scenario import runner
 from kubedrill.scenario.lab import Lab
 from kubedrill.spec import ClusterSpec
@@ -34,6 +36,11 @@ class TestBrokenOff:
         assert raised.value is error
         assert world.did == ["clear", "sample", "stop", "start", "stop sampling", "clear"]
         assert world.reports() == []
+
+    def test_nothing_begins_while_somebody_else_works_on_the_cluster(self, world: World) -> None:
+        with only_one("lab"), pytest.raises(Busy):
+            world.run(good)
+        assert (world.did, list(runner.runs().glob("*"))) == ([], [])
 
     def test_ctrl_c_ends_the_session_even_where_the_heal_fails(self, world: World) -> None:
         world.broken = engine_gone
