@@ -98,10 +98,9 @@ def add_node(console: Console, name: str, *, control_plane: bool) -> None:
     with _alone(console, name) as (place, there):
         _healed(name)
         more = scaling.add(place, there, console, control_plane=control_plane)
-    new = sorted({node.name for node in more.nodes} - {node.name for node in there.nodes})
-    console.say(
-        f"{name} has {', '.join(new)} now: {more.spec.control_planes} control planes, {more.spec.workers} workers"
-    )
+    new = ", ".join(sorted({node.name for node in more.nodes} - {node.name for node in there.nodes}))
+    size = f"{more.spec.control_planes} control planes, {more.spec.workers} workers"
+    console.say(f"{name} has {new or 'all its nodes'} now: {size}")
     if more.api_port != there.api_port:
         console.say(f"its API is reached through the balancer from now on: {more.server}")
 
@@ -110,7 +109,7 @@ def remove_node(console: Console, node: str, name: str) -> None:
     """One node less."""
     with _alone(console, name) as (place, there):
         _healed(name)
-        left = scaling.remove(place.provider, there, there.node(node), console)
+        left = scaling.remove(place.provider, there, node, console)
     console.say(f"{name} is without {node} now: {left.spec.control_planes} control planes, {left.spec.workers} workers")
     if left.api_port != there.api_port:
         console.say(f"its API is reached without a balancer from now on: {left.server}")
@@ -155,7 +154,8 @@ def _alone(console: Console, name: str) -> Iterator[tuple[Lab, Cluster]]:
     """
     place = clusters.lab(console)
     place.provider.check()
-    there = clusters.attach(place.provider, name)
+    clusters.attach(place.provider, name)
     with clusters.only_one(name):
         Journal.of(name).claim()
-        yield place, there
+        # As it is now: somebody may have changed it until a moment ago.
+        yield place, clusters.attach(place.provider, name)

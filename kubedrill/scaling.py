@@ -5,7 +5,7 @@ Nodes are numbered without gaps, so the last of its role goes first. Each step m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kubedrill import cluster as clusters
 from kubedrill import entrance, host, kept, kubeadm, kubeconfig, lifecycle, loadbalancer
@@ -15,6 +15,7 @@ from kubedrill.errors import CommandFailed, InvalidSpec
 from kubedrill.etcd_members import forget_member
 from kubedrill.providers.base import File, Node, Provider
 from kubedrill.spec import MAX_WORKERS, ClusterSpec
+from kubedrill.there import joined
 from kubedrill.wait import until
 
 MAX_CONTROL_PLANES = 5
@@ -43,16 +44,19 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
         KubedrillError: of the step that failed; adding it again goes on from there.
     """
     spec = cluster.spec
+    clusters.need_one_version(cluster)
+    lifecycle.need_running(cluster)
+    merge = spec.name in kubeconfig.entries(kubeconfig.path())
+    if len(joined(cluster.nodes)) < spec.computers():
+        console.say(f"{spec.name} has not all the nodes yet that it was to have: that is finished, and nothing added")
+        if any(node.role == "load-balancer" for node in cluster.nodes):
+            _balance(cluster, spec, place.provider)
+        return clusters.finish(place, spec, console, source="auto", keep=True, merge=merge)
     there, most = (spec.control_planes, MAX_CONTROL_PLANES) if control_plane else (spec.workers, MAX_WORKERS)
     if there >= most:
         whose = "control planes" if control_plane else "workers"
         raise InvalidSpec(f"{spec.name} has {there} {whose}, the most that there can be",
                           todo=[f"remove some first: invoke remove-node NODE --name {spec.name}"])  # fmt: skip
-    clusters.need_one_version(cluster)
-    lifecycle.need_running(cluster)
-    merge = spec.name in kubeconfig.entries(kubeconfig.path())
-    if len(cluster.nodes) < spec.computers():
-        return clusters.finish(place, spec, console, source="auto", keep=True, merge=merge)  # begun before
     more = {"control_planes": spec.control_planes + 1} if control_plane else {"workers": spec.workers + 1}
     grown = spec.model_copy(update=more)
     if control_plane and spec.control_planes == 1:
@@ -63,13 +67,14 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
     return clusters.finish(place, grown, console, source="auto", keep=True, merge=merge)
 
 
-def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, *, drained: bool = True) -> Cluster:
+def remove(provider: Provider, cluster: Cluster, name: str, console: Reporter, *, drained: bool = True) -> Cluster:
     """One node less: drained, out of the balancer and of etcd, out of the cluster, gone.
 
     Args:
         provider: where its nodes come from.
         cluster: a cluster whose other nodes run.
-        node: the last of its role; one that is dead cannot be drained, and is not.
+        name: the last node of its role; one that is dead cannot be drained, and is not. Where a removal was cut off,
+            nothing may be there of it any more.
         console: told of each step.
         drained: whether its pods are moved away first; False is what a drill shows the harm of.
 
@@ -77,45 +82,63 @@ def remove(provider: Provider, cluster: Cluster, node: Node, console: Reporter, 
         The cluster without it.
 
     Raises:
+        NotFound: there is no such node.
         InvalidSpec: it is not the last of its role, or the only control plane, or the balancer.
-        KubedrillError: of the step that failed; what was done stays done.
+        KubedrillError: of the step that failed; removing it again goes on from there.
     """
     spec = cluster.spec
-    key = node.name.removeprefix(f"{spec.name}-")
+    key = name.removeprefix(f"{spec.name}-")
+    if key not in spec.node_keys():
+        key = cluster.node(name).name.removeprefix(f"{spec.name}-")
     last = _removable(spec, key)
+    name, plane = kubeadm.node_name(spec, key), key.startswith("control-plane")
+    ports = _first_ports(provider, spec.name) if plane and last.control_planes == 1 else {}
     clusters.need_one_version(cluster)
+    kept.change(provider, spec.name, kept.metadata(provider, spec.name))  # says so where it cannot be changed at all
     first = cluster.node("control-plane-1")
-    lifecycle.need_running(cluster, [each for each in cluster.nodes if each.name != node.name])
-    alive = node.state() == "running"
-    if alive and drained:
-        with console.step(f"{node.name}: drained"):
-            first.run(["kubectl", "drain", node.name, "--ignore-daemonsets", "--delete-emptydir-data", "--force",
+    others = [node for node in cluster.nodes if node.name != name]
+    lifecycle.need_running(cluster, others)
+    leaving = [node for node in cluster.nodes if node.name == name]
+    alive = [node for node in leaving if node.state() == "running"]
+    if alive and drained and _registered(first, name):
+        with console.step(f"{name}: drained"):
+            first.run(["kubectl", "drain", name, "--ignore-daemonsets", "--delete-emptydir-data", "--force",
                        f"--timeout={_DRAIN}s"], timeout=_DRAIN + 30)  # fmt: skip
-    if node.role == "control-plane":
-        if last.control_planes == 1:
-            _without_balancer(provider, cluster, node, console)
+    if plane:
+        if ports:
+            _without_balancer(provider, cluster, others, console)
         else:
             _balance(cluster, last, provider)
-        if alive:
+        for node in alive:
             _end_api_server(first, node, console)
         if spec.etcd == "stacked":
-            with console.step(f"{node.name}: no member of etcd any more"):
-                forget_member(first, node.address)
-    with console.step(f"{node.name}: gone"):
-        first.run(["kubectl", "delete", "node", node.name, "--ignore-not-found"], timeout=60)
-        node.remove()
+            with console.step(f"{name}: no member of etcd any more"):
+                forget_member(first, clusters.addresses(provider, spec.name).node(key))
+    with console.step(f"{name}: gone"):
+        first.run(["kubectl", "delete", "node", name, "--ignore-not-found"], timeout=60)
+        for node in leaving:
+            node.remove()
         # Its kubelet cannot say that they ended any more, and the cluster would wait for that for a minute.
-        first.run(["kubectl", "delete", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={node.name}",
+        first.run(["kubectl", "delete", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={name}",
                    "--force", "--grace-period=0"], timeout=60)  # fmt: skip
-    if node.role == "control-plane" and last.control_planes == 1:
+    if ports:
         entrance.wait_until_left(first, console)
-        cluster.node("load-balancer").remove()
-    kept.record(provider, last)
+        for node in others:
+            if node.role == "load-balancer":
+                node.remove()
+    # Last: until then whoever does it again finds all that it needs to know.
+    kept.change(provider, spec.name, {**_without_ports(kept.metadata(provider, spec.name), ports),
+                                      "spec": last.to_json()})  # fmt: skip
     left = clusters.attach(provider, spec.name)
     if spec.name in kubeconfig.entries(kubeconfig.path()) and left.api_port != cluster.api_port:
         kubeconfig.merge_into(kubeconfig.path(), spec.name, left.admin_conf(), left.server)
     lifecycle.wait_until_whole(left, console, [], 0)
     return left
+
+
+def _registered(first: Node, name: str) -> bool:
+    """Whether the API knows a node: one whose join was cut off has nothing that could be drained."""
+    return bool(first.run(["kubectl", "get", "node", name, "--ignore-not-found", "-o", "name"]).stdout.strip())
 
 
 def _end_api_server(first: Node, node: Node, console: Reporter) -> None:
@@ -144,6 +167,9 @@ def _removable(spec: ClusterSpec, key: str) -> ClusterSpec:
     count = {"control-plane": spec.control_planes, "worker": spec.workers}.get(role, 0)
     if role == "control-plane" and count == 1:
         raise InvalidSpec(f"{key} is the only control plane", todo=[f"remove all: invoke down --name {spec.name}"])
+    if role == "etcd":
+        raise InvalidSpec(f"{key} is one of the computers of an external etcd, which stay as many as they are",
+                          todo=[f"remove all: invoke down --name {spec.name}"])  # fmt: skip
     if not count:
         raise InvalidSpec(f"{key} goes with the last control plane but one", todo=["remove control planes instead"])
     if role == "worker" and count == 1:
@@ -178,22 +204,34 @@ def _with_balancer(place: Lab, cluster: Cluster, grown: ClusterSpec, console: Re
     kept.change(provider, name, {**known, "api-port": known[BALANCER_PORT]})
 
 
-def _without_balancer(provider: Provider, cluster: Cluster, leaving: Node, console: Reporter) -> None:
-    """The API's address moved to the control plane that stays; the balancer serves until it is removed."""
-    addresses = clusters.addresses(provider, cluster.spec.name)
-    metadata = dict(kept.metadata(provider, cluster.spec.name))
+def _first_ports(provider: Provider, name: str) -> Mapping[str, str]:
+    """Where the API of a cluster that came to its balancer later is reached without one.
+
+    Raises:
+        InvalidSpec: it has had the balancer from the beginning.
+    """
+    metadata = kept.metadata(provider, name)
     if FIRST_PORT not in metadata:
         raise InvalidSpec(
-            f"{cluster.spec.name} was made with several control planes: its API is published at the balancer alone",
+            f"{name} was made with several control planes: its API is published at the balancer alone",
             todo=["two control planes are the least that it can have"],
         )
-    stays = [node for node in cluster.nodes if node.role == "control-plane" and node.name != leaving.name]
-    workers = [node for node in cluster.nodes if node.role == "worker"]
+    return {"api-port": metadata[FIRST_PORT]}
+
+
+def _without_ports(metadata: Mapping[str, str], ports: Mapping[str, str]) -> dict[str, str]:
+    """What is kept with a cluster once its balancer is gone; as it is where that stays."""
+    forgotten = (FIRST_PORT, BALANCER_PORT) if ports else ()
+    return {**{key: value for key, value in metadata.items() if key not in forgotten}, **ports}
+
+
+def _without_balancer(provider: Provider, cluster: Cluster, others: Sequence[Node], console: Reporter) -> None:
+    """The API's address moved to the control plane that stays; the balancer serves until it is removed."""
+    addresses = clusters.addresses(provider, cluster.spec.name)
+    stays = [node for node in others if node.role == "control-plane"]
+    workers = [node for node in others if node.role == "worker"]
     alone = cluster.spec.model_copy(update={"control_planes": 1})
     entrance.move(stays, workers, addresses.endpoint(cluster.spec), addresses.endpoint(alone), console)
-    metadata["api-port"] = metadata.pop(FIRST_PORT)
-    metadata.pop(BALANCER_PORT, None)
-    kept.change(provider, cluster.spec.name, metadata)
 
 
 def _balance(cluster: Cluster, spec: ClusterSpec, provider: Provider) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kubedrill import kubeadm
 from kubedrill.console import Reporter
 from kubedrill.errors import InvalidSpec, KubedrillError
@@ -36,10 +38,10 @@ def found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[boo
             evidence=differences,
             todo=["give another --name", f"or remove it first: invoke down --name {spec.name}"],
         )
-    nodes = {node.name: node for node in provider.nodes(spec.name)}
-    joined = {name: node for name, node in nodes.items() if node.role == "load-balancer" or has_file(node, JOINED)}
-    unfinished = [node for name, node in nodes.items() if name not in joined]
-    leader = joined.get(kubeadm.node_name(spec, "control-plane-1"))
+    nodes = provider.nodes(spec.name)
+    ready = joined(nodes)
+    unfinished = [node for node in nodes if node.name not in ready]
+    leader = ready.get(kubeadm.node_name(spec, "control-plane-1"))
     # A half-joined control plane may hold half of etcd's votes; before there is anything to lose, a new start is safer.
     split = any(node.role in ("control-plane", "etcd") for node in unfinished)
     if leader is None or (split and not has_file(leader, READY)):
@@ -47,14 +49,19 @@ def found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[boo
         console.say(f"removing what an interrupted run left of {spec.name}")
         provider.remove_cluster(spec.name)
         return True, {}
-    _need_etcd(spec, joined)
+    _need_etcd(spec, ready)
     for node in unfinished:
         console.say(f"{node.name} had not joined yet: made anew")
         if node.role == "control-plane" and spec.etcd == "stacked" and leader.state() == "running":
             # While it runs: with its member gone but not forgotten, etcd may be without quorum.
             forget_member(leader, node.address)
         node.remove()
-    return False, joined
+    return False, ready
+
+
+def joined(nodes: Sequence[Node]) -> dict[str, Node]:
+    """Of the computers of a cluster those that are part of it, by host name: not one whose join was cut off."""
+    return {node.name: node for node in nodes if node.role == "load-balancer" or has_file(node, JOINED)}
 
 
 def _need_etcd(spec: ClusterSpec, joined: dict[str, Node]) -> None:

@@ -51,7 +51,7 @@ def run(lab: Lab, *, drained: bool = True) -> None:
         old = (lab.control_planes() if role == "control-plane" else lab.workers())[-1]
         lab.command(f"invoke remove-node {old.name} --name {spec.name}")
         lab.from_now()
-        lab.cluster = scaling.remove(place.provider, lab.cluster, old, console, drained=drained)
+        lab.cluster = scaling.remove(place.provider, lab.cluster, old.name, console, drained=drained)
         lab.expect(f"{old.name} is gone", lab.api.nodes, partial(_has_not, old.name), within=60, predicted=LEAVES)
 
     def back() -> None:

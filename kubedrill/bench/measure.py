@@ -189,7 +189,7 @@ def _node_more_and_less(place: Lab, console: Console, runs: int) -> list[Figure]
             for what, key in (("a second control plane, with a balancer", "control-plane-2"), ("a worker", "worker-2")):
                 there = cluster.attach(place.provider, asked.name)
                 timed(f"remove {what}", lambda there=there, key=key: scaling.remove(  # type: ignore[misc]
-                    place.provider, there, there.node(key), console))  # fmt: skip
+                    place.provider, there, key, console))  # fmt: skip
     finally:
         cluster.down(place.provider, asked.name, console)
     return [Figure(what, "s", tuple(values), "") for what, values in taken.items()]

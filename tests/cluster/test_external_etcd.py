@@ -39,7 +39,7 @@ def test_it_stops_and_starts(lab: Cluster, console: Console) -> None:
 
 
 def test_control_planes_come_and_go_without_a_member(lab: Cluster, place: Lab, console: Console) -> None:
-    left = scaling.remove(place.provider, lab, lab.node("control-plane-3"), console)
+    left = scaling.remove(place.provider, lab, "control-plane-3", console)
     assert len(etcd.healthy(left)) == 3
     more = scaling.add(place, left, console, control_plane=True)
     assert status.of(more).healthy

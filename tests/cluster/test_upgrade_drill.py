@@ -55,7 +55,7 @@ def test_a_cluster_that_was_upgraded_is_one_of_the_new_version(lab: Cluster, pla
     grown = scaling.add(place, upgraded, console)
     checkpoints.take(place.provider, grown, "upgraded", console)  # stopped and started
     assert version_of(lab, place) == version
-    scaling.remove(place.provider, grown, grown.nodes[-1], console)
+    scaling.remove(place.provider, grown, grown.nodes[-1].name, console)
     restored = checkpoints.restore(place.provider, name, "upgraded", console)
     assert restored.spec.kubernetes == NEW
     lifecycle.stop(restored, console)

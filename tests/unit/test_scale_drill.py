@@ -62,10 +62,11 @@ class World:
         return self.there()
 
     def remove(
-        self, _provider: object, cluster: Cluster, node: Node, _console: object, *, drained: bool = True
+        self, _provider: object, cluster: Cluster, name: str, _console: object, *, drained: bool = True
     ) -> Cluster:
         """One less."""
         assert cluster.spec == self.spec, "what is recorded is what counts"
+        node = cluster.node(name)
         field = "control_planes" if node.role == "control-plane" else "workers"
         self.spec = self.spec.model_copy(update={field: getattr(self.spec, field) - 1})
         self.drained.add(drained)

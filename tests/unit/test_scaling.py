@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -27,10 +28,11 @@ from kubedrill import (
 )
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
-from kubedrill.errors import InvalidSpec, KubedrillError
+from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build
 from kubedrill.images.build import Built
 from kubedrill.images.store import Store
+from kubedrill.providers.base import Node
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec, load
@@ -61,6 +63,8 @@ class World:
             return Result(1, "", "it broke")
         if "jsonpath={.data.ClusterConfiguration}" in call.line:
             return Result(0, CONFIGURATION, "")
+        if call.argv[:3] == ("kubectl", "get", "node"):
+            return Result(0, f"node/{call.argv[3]}\n" if call.argv[3] in self.kubernetes.registered else "", "")
         if call.argv[0] == "curl":
             return Result(0, "ok", "")
         if "endpointslice" in call.argv:
@@ -89,8 +93,7 @@ class World:
 
     def remove(self, name: str) -> Cluster:
         """One less."""
-        there = self.there
-        return scaling.remove(self.provider, there, there.node(name), Console())
+        return scaling.remove(self.provider, self.there, name, Console())
 
     def metadata(self) -> dict[str, str]:
         """What is kept with the cluster."""
@@ -163,9 +166,34 @@ class TestRefused:
     def test_a_cluster_that_was_made_with_several_keeps_two(self, world: World) -> None:
         world.up(control_planes=3, workers=1)
         world.remove("control-plane-3")
+        world.provider.events.clear()
         with pytest.raises(InvalidSpec, match="at the balancer alone"):
             world.remove("control-plane-2")
         assert len(world.there.nodes) == 4
+        assert world.provider.events == [], "nor is it drained"
+
+    def test_computers_of_an_external_etcd(self, world: World) -> None:
+        members = [cast(Node, SimpleNamespace(name=f"lab-etcd-{number}")) for number in (1, 2, 3)]
+        there = Cluster(ClusterSpec(control_planes=3, etcd="external"), members, 6443)
+        with pytest.raises(InvalidSpec, match="stay as many as they are"):
+            scaling.remove(world.provider, there, "etcd-2", Console())
+
+    @pytest.mark.parametrize("name", ["worker-7", "nobody", "control-plane-x"])
+    def test_nodes_that_are_not_there(self, world: World, name: str) -> None:
+        world.up(workers=2)
+        with pytest.raises(NotFound, match=f"no node '{name}'"):
+            world.remove(name)
+
+    def test_clusters_that_keep_their_size_lose_nothing(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(*_: object) -> None:
+            raise KubedrillError("keep their size")
+
+        world.up(workers=2)
+        monkeypatch.setattr(scaling.kept, "change", refused)
+        for task in (world.add, lambda: world.remove("worker-2")):
+            with pytest.raises(KubedrillError, match="keep their size"):
+                task()
+        assert world.provider.events == []
 
     @pytest.mark.parametrize("off", ["stop", "pause"])
     def test_a_cluster_that_does_not_run(self, world: World, off: str) -> None:
@@ -196,6 +224,43 @@ class TestWorkers:
         cluster.up(world.place, ClusterSpec(workers=2), Console())
         assert world.there.spec.workers == 2
         assert "lab-worker-2" in world.kubernetes.registered
+
+    @pytest.mark.parametrize("control_plane", [False, True])
+    def test_adding_it_again_finishes_it_and_adds_no_other(self, world: World, control_plane: bool) -> None:
+        world.up(workers=1)
+        world.fails = "kubeadm join"
+        with pytest.raises(KubedrillError, match="it broke"):
+            world.add(control_plane=control_plane)
+        world.fails = ""
+        there = world.add(control_plane=control_plane)
+        assert (there.spec.control_planes, there.spec.workers) == ((2, 1) if control_plane else (1, 2))
+        assert len(there.nodes) == there.spec.computers()
+        assert {node.name for node in there.nodes} - {"lab-load-balancer"} == world.kubernetes.registered
+
+    def test_one_whose_join_was_cut_off_can_go_again(self, world: World) -> None:
+        world.up(workers=1)
+        world.fails = "kubeadm join"
+        with pytest.raises(KubedrillError, match="it broke"):
+            world.add()
+        world.fails = ""
+        left = world.remove("worker-2")
+        assert left.spec.workers == 1
+        assert world.order("kubectl drain") == []
+
+    @pytest.mark.parametrize("step", ["kubectl delete pods", "rollout status", "kubectl delete node"])
+    def test_a_removal_that_was_cut_off_goes_on(self, world: World, step: str) -> None:
+        world.up(workers=1)
+        before = world.metadata()
+        world.add(control_plane=True)
+        world.fails = step
+        with pytest.raises(KubedrillError):
+            world.remove("control-plane-2")
+        assert world.there.spec.control_planes == 2
+        world.fails = ""
+        left = world.remove("control-plane-2")
+        assert [node.name for node in left.nodes] == ["lab-control-plane-1", "lab-worker-1"]
+        assert {**world.metadata(), "spec": ""} == {**before, "spec": ""}
+        assert left.server in (kubeconfig.path()).read_text()
 
     def test_one_less(self, world: World) -> None:
         world.up(workers=2)

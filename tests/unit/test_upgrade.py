@@ -207,7 +207,7 @@ class TestCutOff:
         with pytest.raises(KubedrillError, match="invoke upgrade --to"):
             scaling.add(world.place, world.there, Console())
         with pytest.raises(KubedrillError, match="invoke upgrade --to"):
-            scaling.remove(world.provider, world.there, world.provider.node("lab-worker-2"), Console())
+            scaling.remove(world.provider, world.there, "lab-worker-2", Console())
         with pytest.raises(KubedrillError, match="invoke upgrade --to"):
             world.run(OLD)
 
