@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from kubedrill.providers.base import Node
+from kubedrill.wait import until
+
+# Seconds for an etcd that has just been started to have a leader again.
+_QUORUM = 60
 
 # etcdctl in the etcd container of a node that has one, with the certificates that kubeadm made.
 ETCDCTL = (
@@ -75,10 +79,17 @@ def alone(name: str) -> bool:
 def forget_member(leader: Node, address: str) -> None:
     """Take the etcd member at an address out of the cluster; harmless where there is none.
 
-    A member that never started has no name yet, only the address of its peer.
+    A member that never started has no name yet, only the address of its peer. An etcd that is only just starting, or
+    choosing a leader, is waited for.
 
     Raises:
-        CommandFailed: etcd has no quorum.
+        TimedOut: etcd does not answer, or has no quorum.
     """
-    find = f"{ETCDCTL} member list | grep -F ' https://{address}:2380,' | cut -d, -f1"
-    leader.run(["sh", "-c", f"set -e; for id in $({find}); do {ETCDCTL} member remove $id; done"], timeout=60)
+    script = f"""set -e
+members=$({LIST})
+for id in $(echo "$members" | grep -F ' https://{address}:2380,' | cut -d, -f1); do {ETCDCTL} member remove $id; done"""
+    until(
+        lambda: leader.run(["sh", "-c", script], check=False, timeout=60),
+        lambda did: (did.status == 0, did.output.strip()[-300:]),
+        within=_QUORUM, every=1, what=f"no member of etcd at {address} any more",
+    )  # fmt: skip

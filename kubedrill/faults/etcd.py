@@ -221,7 +221,11 @@ def rejoin(cluster: Map, node: str) -> tuple[Command, ...]:
     peer, client = f"https://{address}:2380", f"https://{address}:2379"
     find = f"{ETCDCTL} member list | grep -F ' {peer},' | cut -d, -f1"
     replace = (
-        f"if {ETCDCTL} --endpoints={client} {_STATUS}; then exit 0; fi; set -e\n"
+        f"if {ETCDCTL} --endpoints={client} {_STATUS}; then exit 0; fi\n"
+        # Added already, by a run that was cut off: where there were one member before, it is half of the votes now, and
+        # there is no majority until it starts. Any member tells without one, as far as itself knows.
+        f"if {ETCDCTL} member list --consistency=s | grep -F ', unstarted, ' | grep -qF ' {peer},'; then exit 0; fi\n"
+        "set -e\n"
         f"{ETCDCTL} endpoint health --command-timeout=3s\n"
         f"for id in $({find}); do {ETCDCTL} member remove $id; done\n"
         f"{ETCDCTL} member add {node} --peer-urls={peer}"

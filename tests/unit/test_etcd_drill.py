@@ -150,6 +150,19 @@ class TestRejoin:
         assert node.do(replace, back, healthy) == [0, 0, 0]
         assert node.text("kubernetes/manifests/etcd.yaml") == "manifest"
 
+    def test_one_that_was_added_and_never_started_is_started(self, node: Node, cluster: Cluster) -> None:
+        """It has a vote: beside one other there is no majority until it starts, and nothing can be changed before."""
+        node.do(*plan(cluster, LoseMember(THREE)).inject)
+        node.put("members", "a1, started, x, https://172.28.0.11:2380, https://172.28.0.11:2379, false\n"
+                            "d4, unstarted, , https://172.28.0.13:2380, , false\n")  # fmt: skip
+        (node.root / "healthy").unlink()
+        first, replace, back, healthy = rejoin(cluster, THREE)
+        assert node.do(first, replace, back) == [0, 0, 0]
+        assert node.text("changes") == "-"
+        assert node.text("kubernetes/manifests/etcd.yaml") == "manifest"
+        node.put("healthy")
+        assert node.do(healthy) == [0]
+
     def test_without_a_majority_nothing_is_removed(self, node: Node, cluster: Cluster) -> None:
         node.do(*plan(cluster, LoseMember(THREE)).inject)
         (node.root / "healthy").unlink()
