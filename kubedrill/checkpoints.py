@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from kubedrill import cluster as clusters
-from kubedrill import journal, lifecycle, status
+from kubedrill import journal, kubeconfig, lifecycle, status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Reporter
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
@@ -59,8 +59,9 @@ def take(provider: Provider, cluster: Cluster, name: str, console: Reporter) -> 
                 evidence=[f"API: {seen.api}", *(f"{node.name}: {node.kubernetes}" for node in seen.nodes)],
                 todo=[f"see: invoke status --name {whose}", "or stop it first: what is stopped is kept as it is"],
             )
-        lifecycle.stop(cluster, console)
     try:
+        if found != {"stopped"}:
+            lifecycle.stop(cluster, console)
         with console.step(f"checkpoint {name} of {whose} is kept"):
             saved = keeper.save(whose, name)
     finally:
@@ -86,7 +87,7 @@ def restore(provider: Provider, whose: str, name: str, console: Reporter) -> Clu
         KubedrillError: it could not be put back, or did not start; doing it again begins anew.
     """
     keeper = keeper_of(provider)
-    clusters.attach(provider, whose)
+    before = clusters.attach(provider, whose)
     known = [one.name for one in keeper.saved(whose)]
     if valid_name(name) not in known:
         raise NotFound(
@@ -99,6 +100,9 @@ def restore(provider: Provider, whose: str, name: str, console: Reporter) -> Clu
     # What a drill broke since is not broken in what was put back.
     journal.forget(whose)
     restored = clusters.attach(provider, whose)
+    # It may have had a balancer since, or none any more: then its API was published at another port.
+    if restored.server != before.server and whose in kubeconfig.entries(kubeconfig.path()):
+        kubeconfig.merge_into(kubeconfig.path(), whose, restored.admin_conf(), restored.server)
     lifecycle.whole(restored, console)
     return restored
 

@@ -233,15 +233,32 @@ def down(console: Console, name: str | None) -> None:
     place = cluster.lab(console)
     place.provider.check()
     if name is None:
-        for each in cluster.everything(place.provider):
-            cluster.down(place.provider, each, console)
+        # First: one that copies disks for a killed run has them, and the engine would not remove them.
         place.engine.remove_builders()
+        _all_down(console, place)
         console.say("nothing of kubedrill's clusters is left")
     elif cluster.down(place.provider, name, console):
         console.say(f"{name} is gone")
     else:
         others = ", ".join(place.provider.clusters()) or "none"
         raise NotFound(f"there is no cluster '{name}'", evidence=[f"clusters: {others}"])
+
+
+def _all_down(console: Console, place: cluster.Lab) -> None:
+    """Remove each cluster, and go on where one cannot be.
+
+    Raises:
+        KubedrillError: some are left; says which, and why.
+    """
+    left: list[str] = []
+    for name in cluster.everything(place.provider):
+        try:
+            cluster.down(place.provider, name, console)
+        except KubedrillError as error:
+            left.append(f"{name}: {'; '.join([error.what, *error.evidence])}")
+    if left:
+        raise KubedrillError("not all clusters could be removed; the others are gone", evidence=left,
+                             todo=["once nobody works on them, again: invoke down --all"])  # fmt: skip
 
 
 def prune(console: Console, *, dry: bool) -> int:

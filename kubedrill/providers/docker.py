@@ -16,7 +16,7 @@ from kubedrill.providers import docker_flags, docker_metadata, docker_names
 from kubedrill.providers.archive import tar_of, tar_stream
 from kubedrill.providers.base import ROLES, File, NetworkSpec, Node, NodeSpec, Role, Saved, State
 from kubedrill.providers.docker_checkpoint import DockerCheckpoints
-from kubedrill.providers.docker_engine import Engine
+from kubedrill.providers.docker_engine import BUILDER, Engine
 from kubedrill.providers.docker_names import ADDRESS, CLUSTER, META, ROLE
 from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
@@ -115,9 +115,10 @@ class DockerNode:
         if self.state() == "running":
             return self.run(command, show=False, check=False, timeout=120).stdout
         # A computer that is off cannot read its own disk: another one does.
-        image = self._engine.inspect_container(self._name)["Image"]
+        found = self._engine.inspect_container(self._name)
         host = {"binds": [f"{docker_names.disk(self._name)}:/var:ro"]}
-        return self._engine.run_once(image, command, host=host, labels={"kubedrill.builder": "journal"})[0].stdout
+        labels = {BUILDER: "journal", docker_names.HELPS: found["Config"]["Labels"][CLUSTER]}
+        return self._engine.run_once(found["Image"], command, host=host, labels=labels)[0].stdout
 
     def console(self) -> str:
         """What its first process printed."""
@@ -302,6 +303,7 @@ class DockerProvider:
     def _remove_all(self, label: str, removed: list[str]) -> list[str]:
         """One round of removal; says what could not be removed."""
         engine, left = self._engine, list[str]()
+        self._checkpoints.drop_helpers(label.partition("=")[2])
 
         def remove(kind: str, name: str, work: Callable[[], None]) -> None:
             try:

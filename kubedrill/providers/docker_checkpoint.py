@@ -19,7 +19,7 @@ from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.providers import docker_flags, docker_metadata
 from kubedrill.providers.base import Saved
 from kubedrill.providers.docker_engine import BUILDER, Engine
-from kubedrill.providers.docker_names import ADDRESS, CHECKPOINT, CLUSTER, disk, network
+from kubedrill.providers.docker_names import ADDRESS, CHECKPOINT, CLUSTER, HELPS, disk, network
 
 # The label of the volume that completes a checkpoint.
 INDEX = "kubedrill.checkpoint.index"
@@ -63,7 +63,7 @@ class DockerCheckpoints:
             for name in made:
                 self._engine.create_volume(_copy(cluster, checkpoint, name), labels)
             with ThreadPoolExecutor(max_workers=8) as pool:
-                copying = pool.submit(self._copy, _image_of(made), {
+                copying = pool.submit(self._copy, cluster, _image_of(made), {
                     disk(name): _copy(cluster, checkpoint, name) for name in made
                 })  # fmt: skip
                 _each(pool, made, lambda name: self._engine.commit(name, _image(cluster, checkpoint, name), labels))
@@ -93,6 +93,7 @@ class DockerCheckpoints:
                 todo=[f"make one with: invoke checkpoint {checkpoint} --name {cluster}"],
             )  # fmt: skip
         recipes: Mapping[str, Any] = index["nodes"]
+        self.drop_helpers(cluster)
         self._need_volumes(cluster, checkpoint, recipes)
         label = f"{CLUSTER}={cluster}"
         with ThreadPoolExecutor(max_workers=8) as pool:
@@ -102,7 +103,7 @@ class DockerCheckpoints:
             for name in recipes:
                 self._engine.create_volume(disk(name), {CLUSTER: cluster})
             image = _image(cluster, checkpoint, next(iter(recipes)))
-            self._copy(image, {_copy(cluster, checkpoint, name): disk(name) for name in recipes})
+            self._copy(cluster, image, {_copy(cluster, checkpoint, name): disk(name) for name in recipes})
             _each(pool, recipes, lambda name: self._make(cluster, checkpoint, name, recipes[name]))
         docker_metadata.change(self._engine, cluster, index["metadata"])  # how many nodes there are to be
         self._sweep(cluster)
@@ -119,6 +120,7 @@ class DockerCheckpoints:
 
     def forget(self, cluster: str, checkpoint: str) -> bool:
         """Remove a checkpoint, or what is left of one."""
+        self.drop_helpers(cluster)
         # The index first: what is left of a removal that was cut off is no checkpoint.
         index = _copy(cluster, checkpoint, "")
         volumes = self._engine.volumes(f"{CHECKPOINT}={checkpoint}")
@@ -127,6 +129,11 @@ class DockerCheckpoints:
             self._engine.remove_volume(name)
         self._sweep(cluster)
         return bool(names)
+
+    def drop_helpers(self, cluster: str) -> None:
+        """Remove the containers in which a killed run copied disks: the engine removes no disk that one of them has."""
+        for container in self._engine.containers(f"{HELPS}={cluster}"):
+            self._engine.remove_container(container["Id"])
 
     def _sweep(self, cluster: str) -> None:
         """Remove images that belong to no checkpoint any more, but those that nodes are made of.
@@ -151,7 +158,7 @@ class DockerCheckpoints:
                 return found
         return None
 
-    def _copy(self, image: str, volumes: Mapping[str, str]) -> int:
+    def _copy(self, cluster: str, image: str, volumes: Mapping[str, str]) -> int:
         """Copy volumes, {from: to}; returns the size of all, in MiB.
 
         Raises:
@@ -164,7 +171,7 @@ class DockerCheckpoints:
         ]
         # Only who may make devices and set trusted attributes can copy overlayfs's own marks.
         host = {**docker_flags.isolation(self._missing), "binds": binds}
-        labels = {BUILDER: "checkpoint"}
+        labels = {BUILDER: "checkpoint", HELPS: cluster}
         result, _ = self._engine.run_once(image, ["sh", "-c", _COPY], host=host, labels=labels)
         if result.status != 0:
             raise KubedrillError("disks could not be copied", evidence=result.output.strip().splitlines()[-15:],
@@ -187,7 +194,8 @@ class DockerCheckpoints:
         if gone:
             raise KubedrillError(
                 f"the checkpoint '{checkpoint}' of {cluster} cannot be put back: what its nodes mount is gone",
-                evidence=[f"no volume {one}" for one in gone], todo=["run: invoke build"],
+                evidence=[f"no volume {one}" for one in gone],
+                todo=["run: invoke build; or, where it was made by another revision of kubedrill, its `invoke build`"],
             )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ ADDRESS = "kubedrill.address"
 META = "kubedrill.meta."
 # The name of the checkpoint that a volume or image belongs to.
 CHECKPOINT = "kubedrill.checkpoint"
+# Of a container that does something with a cluster's disks for a moment, and is none of its nodes: which cluster's.
+HELPS = "kubedrill.helps"
 
 
 def network(cluster: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Sequence
+from threading import Thread
 
 import pytest
 from verdicts import demand
@@ -12,7 +15,7 @@ from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
 from kubedrill.kube import Kube
-from kubedrill.providers.docker_names import CLUSTER
+from kubedrill.providers.docker_names import CLUSTER, HELPS, disk
 from kubedrill.scenario import Scenario, registry, runner, workload
 from kubedrill.wait import until
 
@@ -91,8 +94,10 @@ def test_a_checkpoint_put_back(lab: Cluster, place: Lab, console: Console) -> No
         lab.node("control-plane-1").run(["kubectl", "delete", "configmap", "before"])
         lab.node("control-plane-1").run(["rm", "-rf", "/etc/kubernetes/pki"])
         lab.node("worker-1").remove()
+        left = left_by_a_killed_run(place, lab)
         began = time.time()
         restored = checkpoints.restore(place.provider, lab.spec.name, "clean", console)
+        assert not left(), "what copied disks for a killed run had them"
         assert (word_of(restored, "before"), word_of(restored, "after")) == ("kept", "")
         assert two_pods(restored, began) == uids
         assert status.of(restored).healthy
@@ -121,11 +126,30 @@ def test_the_drill_fails_where_the_kubelet_is_not_started_at_boot(lab: Cluster, 
 
 def test_after_down_nothing_of_a_checkpoint_is_left(place: Lab, console: Console, lab: Cluster) -> None:
     assert place.engine.images(f"{CLUSTER}={lab.spec.name}"), "what the nodes that were put back are made of"
+    left = left_by_a_killed_run(place, lab)
     cluster.down(place.provider, lab.spec.name, console)
+    assert not left()
     label = f"{CLUSTER}={lab.spec.name}"
     for found in (place.engine.containers, place.engine.volumes, place.engine.images, place.engine.networks):
         assert list(found(label)) == []
     assert lab.spec.name not in place.provider.clusters()
+
+
+def left_by_a_killed_run(place: Lab, lab: Cluster) -> Callable[[], Sequence[object]]:
+    """A container that has a node's disk, as one that copies disks when its run is killed; gives what is left of it."""
+    name = lab.node("control-plane-1").name
+    image, label = place.engine.inspect_container(name)["Image"], f"{HELPS}={lab.spec.name}"
+    host = {"binds": [f"{disk(name)}:/from:ro"]}
+
+    def copy() -> None:
+        # It is removed under the one who waits for its end.
+        with contextlib.suppress(KubedrillError):
+            place.engine.run_once(image, ["sleep", "600"], host=host, labels={HELPS: lab.spec.name})
+
+    Thread(target=copy, daemon=True).start()
+    until(lambda: [one["State"] for one in place.engine.containers(label)],
+          lambda states: (states == ["running"], str(states)), within=30, what="a helper")  # fmt: skip
+    return lambda: place.engine.containers(label)
 
 
 def _pod(name: str, node: str) -> str:
