@@ -76,7 +76,7 @@ class Watches:
             thread.start()
 
     def reconnect(self) -> None:
-        """Go on over new connections: the API was away, and an old one may lead nowhere without anyone saying so."""
+        """Begin anew over new connections: the API was away, and an old one may lead nowhere, and say nothing."""
         for watch in self._watches:
             watch.interrupt()
 
@@ -100,11 +100,15 @@ class _Watch:
 
     def run(self) -> None:
         """List and follow until stopped."""
-        version = ""
+        version, connected = "", 0
         while not self._stop.is_set():
             try:
+                if connected != self._interrupted:
+                    # What was away may be back with an older store (a checkpoint, a snapshot), which knows nothing of
+                    # the version seen last, and would say nothing until it is as far.
+                    version, connected = "", self._interrupted
                 version = version or self._list()
-                version = self._follow(version)
+                version = self._follow(version, connected)
             except Gone:
                 version = ""
             except ApiUnavailable as error:
@@ -128,16 +132,15 @@ class _Watch:
         self._sink.listed(self.kind, content["items"])
         return str(content["metadata"]["resourceVersion"])
 
-    def _follow(self, version: str) -> str:
+    def _follow(self, version: str, connected: int) -> str:
         """Tell of each change until the stream ends, however it does; gives the version to go on from."""
-        before = self._interrupted
         with translated():
             answer = _good(self._ask(watch="true", resourceVersion=version, allowWatchBookmarks="true",
                                      timeoutSeconds=str(_STREAM)))  # fmt: skip
             # The answer begins at once; what it tells may be long in coming.
             answer.connection.sock.settimeout(_SILENCE)
         with self._lock:
-            if self._interrupted != before or self._stop.is_set():  # while it was being opened
+            if self._interrupted != connected or self._stop.is_set():  # while it was being opened
                 answer.close()
                 return version
             self._response = answer

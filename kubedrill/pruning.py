@@ -18,6 +18,7 @@ from kubedrill import host, paths
 from kubedrill.errors import KubedrillError
 from kubedrill.images import store
 from kubedrill.providers.docker_engine import Engine
+from kubedrill.providers.docker_names import CHECKPOINT
 
 MIB = 2**20
 _ADDRESS = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
@@ -68,13 +69,15 @@ def superseded(builds: Iterable[Build], kept: Collection[str]) -> list[Build]:
 
 
 def in_use(engine: Engine, vms: Path) -> frozenset[str]:
-    """The content addresses by which containers and VMs that are there know what they are made of.
+    """The content addresses by which containers, checkpoints and VMs that are there know what they are made of.
 
     Args:
         engine: Docker's engine.
         vms: the folder with what kubedrill wrote of each cluster of VMs.
     """
     texts = [f"{one['Image']} {[mount.get('Name', '') for mount in one['Mounts']]}" for one in engine.containers()]
+    # A checkpoint's index says how its nodes are made; they may be gone themselves.
+    texts += [str(volume["Labels"]) for volume in engine.volumes(CHECKPOINT)]
     texts += [file.read_text() for file in vms.glob("*/*.json")]
     return frozenset().union(*map(addresses, texts))
 

@@ -187,7 +187,8 @@ def _restarted(lab: Lab, node: Node) -> None:
         before = _output(node, f'crictl ps --quiet --name "^{component}$"')
         lab.command(f"{stop(f'$(crictl ps --quiet --name {component})')}     (on {node.name})")
         lab.from_now()
-        node.run(["sh", "-c", stop(before)], timeout=30)
+        if before:  # else it waits for its next start, and reads them then
+            node.run(["sh", "-c", stop(before)], timeout=30)
         lab.expect(
             f"{component} of {node.name} is another container, and healthy", partial(_healthy, node, component, before),
             lambda verdict: verdict, within=90, predicted=RESTART[component],

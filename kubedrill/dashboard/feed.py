@@ -114,6 +114,8 @@ class Feed:
             self._about(f"{error.what}: {'; '.join(error.evidence)}"[:200])
             return
         self._removed = 0.0
+        if self._cluster is not None and found.server != self._cluster.server:
+            self._disconnect()  # its API is reached elsewhere now: a balancer came or went
         self._cluster = found
         self._about()
         self._next(lambda state: state.with_computers(computers), "nodes")
@@ -134,11 +136,15 @@ class Feed:
     def _gone(self) -> None:
         """The cluster was removed; should one of its name come again, all begins anew."""
         self._removed = self._removed or time.time()
-        if self._watches is not None:
-            self._watches.stop()
-        self._cluster = self._access = self._watches = None
+        self._disconnect()
+        self._cluster = None
         self._about()
         self._next(lambda _: State(), *SECTIONS)
+
+    def _disconnect(self) -> None:
+        if self._watches is not None:
+            self._watches.stop()
+        self._access = self._watches = None
 
     def _about(self, problem: str = "") -> None:
         about = {"name": self._name, "problem": problem, "removed": self._removed, "kubernetes": ""}

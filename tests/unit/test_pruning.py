@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,7 @@ class FakeEngine:
         self.folder = folder
         self.tags: list[Sequence[str] | None] = []
         self.stores: list[str] = []
+        self.checkpoints: list[dict[str, str]] = []
         self.running: list[dict[str, Any]] = []
         self.removed: list[str] = []
 
@@ -36,7 +38,9 @@ class FakeEngine:
         return [{"RepoTags": tags, "Size": 3 * pruning.MIB} for tags in self.tags]
 
     def volumes(self, label: str) -> list[dict[str, Any]]:
-        """The stores."""
+        """The stores, or what checkpoints consist of."""
+        if label == "kubedrill.checkpoint":
+            return [{"Name": f"a copy {number}", "Labels": labels} for number, labels in enumerate(self.checkpoints)]
         assert label == "kubedrill.store"
         return [{"Name": name} for name in self.stores]
 
@@ -86,6 +90,12 @@ class TestAddresses:
     def test_what_has_none_stays(self) -> None:
         builds = [Build("file", name, 1) for name in ("README", f"a-{OLD}", f"b-{NEW}")]
         assert pruning.superseded(builds, {NEW}) == [builds[1]]
+
+    def test_checkpoints_use_what_their_nodes_were_made_of(self, engine: FakeEngine, tmp_path: Path) -> None:
+        binds = [f"kubedrill-store-v1.36.5-{OLD}:/var/lib/kubedrill/stores/v1.36.5:ro"]
+        index = json.dumps({"nodes": {"lab-worker-1": {"host": {"Binds": binds}}}})
+        engine.checkpoints = [{"kubedrill.checkpoint": "a"}, {"kubedrill.checkpoint.index": index}]
+        assert pruning.in_use(real(engine), tmp_path) == {OLD}
 
     def test_containers_and_vms_use_what_they_are_made_of(self, engine: FakeEngine, tmp_path: Path) -> None:
         mounts = [{"Name": f"kubedrill-store-v1.37.2-{OLD}"}, {"Source": "/lib"}]
