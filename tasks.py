@@ -203,11 +203,12 @@ def scenario(
         "list": "write and name the index of all runs",
         "again": "judge the run again from its saved samples, and write its report anew",
         "trends": "write and name the page of all figures over time, and what changed beyond the noise",
+        "publish": "make the pages of all runs small, for a web server: what they share goes into one file",
     }
 )
 @friendly
 def report(
-    c: Context, drill: str = "", list: bool = False, again: bool = False, trends: bool = False
+    c: Context, drill: str = "", list: bool = False, again: bool = False, trends: bool = False, publish: bool = False
 ) -> None:  # fmt: skip
     """Name the newest report, and open it where there is a browser."""
     from kubedrill import commands
@@ -215,6 +216,9 @@ def report(
 
     if trends:
         command.show(console())
+        return
+    if publish:
+        commands.publish(console())
         return
 
     commands.report(console(), drill, index=list, again=again)
@@ -260,15 +264,18 @@ def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: s
         "run": "run it here, one job after another; ends with a table",
         "shard": "K/N: only every job of part K of N, which take about equally long",
         "job": "only this job, by its name",
+        "plan": "with --run: the jobs of this file, which --json printed, perhaps elsewhere",
     }
 )
 @friendly
-def matrix(c: Context, json: bool = False, run: bool = False, shard: str = "", job: str = "") -> int:
+def matrix(
+    c: Context, json: bool = False, run: bool = False, shard: str = "", job: str = "", plan: str = ""
+) -> int:  # fmt: skip
     """Show what the nightly run covers, or run it: exit status 0 passed, 1 failed, 3 inconclusive."""
     from kubedrill.matrix import command
 
     if run:
-        return command.run(console(), shard=shard, job=job)
+        return command.run(console(), shard=shard, job=job, plan=plan)
     return command.show(console(), shard=shard, job=job, as_json=json)
 
 

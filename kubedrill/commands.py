@@ -348,6 +348,11 @@ def report(console: Console, drill: str, *, index: bool, again: bool) -> None:
     webbrowser.open(page.as_uri())
 
 
+def publish(console: Console) -> None:
+    """Make the pages of all runs small, for a web server."""
+    console.say(f"{reports.share(paths.state() / 'runs')} pages share what draws their timelines")
+
+
 def test(console: Console, *, unit: bool, everything: bool, vagrant: bool, keyword: str) -> int:
     """Run pytest; the status is pytest's.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kubedrill.errors import Busy, KubedrillError
-from kubedrill.scenario import Scenario
+from kubedrill.scenario import NO_CLUSTER, Scenario
 
 if TYPE_CHECKING:
     from kubedrill.scenario.pool import Pool
@@ -56,7 +56,7 @@ class DrillItem(pytest.Item):
         try:
             cluster = pool.cluster(self.drill.within(settings))
         except KubedrillError as error:
-            raise DrillInconclusive(f"no cluster to run it on: {error}") from error
+            raise DrillInconclusive(f"{NO_CLUSTER}: {error}") from error
         try:
             run, folder = runner.run(self.drill, cluster, pool.console, slow=self.config.getoption("--drill-slow"))
         except Busy as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,24 @@ def lacking(
         if not all(find(program) for program in item.programs)
         or (item.files and not any(there(file) for file in item.files))
     )
+
+
+def unavailable(
+    *, missing: Callable[[], tuple[Prerequisite, ...]] = lacking, run: Callable[..., shell.Result] = shell.run,
+    has_apt: bool | None = None,
+) -> str:  # fmt: skip
+    """Why there can be no VMs here: the distribution has no package of what they need (Ubuntu 24.04: Vagrant).
+
+    Returns:
+        '' where nothing is lacking, all can be installed, or apt knows none of it: then its lists are not there yet.
+    """
+    names = [item.package for item in missing()]
+    if not names or not (host.distribution().has_apt if has_apt is None else has_apt):
+        return ""
+    said = run(["apt-cache", "policy", *names], check=False, env={"LC_ALL": "C"}).stdout
+    known = set(re.findall(r"^(\S+):\n.*\n  Candidate: (?!\(none\))", said, re.MULTILINE))
+    gone = [name for name in names if name not in known]
+    return f"this machine's distribution has no package {', '.join(gone)}" if gone and known else ""
 
 
 def setup(

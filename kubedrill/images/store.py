@@ -24,6 +24,7 @@ from kubedrill.providers.docker_engine import Engine
 
 LABEL = "kubedrill.store"
 FLANNEL = "ghcr.io/flannel-io/flannel"
+KUBERNETES = "k8s.io/kubernetes"
 HELLO = "kubedrill.local/hello:1"
 ADDON_MANAGER = "kubedrill.local/addon-manager:1"
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -248,8 +249,9 @@ def _plan(
 def _agnhost_version(kubernetes: str) -> str:
     argv, env = install.go_command()
     folder = versions.components_dir() / _kubernetes_part(kubernetes)
-    listed = shell.run([*argv, "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"], cwd=folder, env=env)
-    return (Path(listed.stdout.strip()) / "test/images/agnhost/VERSION").read_text().strip()
+    # Not `go list`: where the binaries came from a cache of CI, nothing has brought the module here yet.
+    there = json.loads(shell.run([*argv, "mod", "download", "-json", KUBERNETES], cwd=folder, env=env).stdout)
+    return (Path(there["Dir"]) / "test/images/agnhost/VERSION").read_text().strip()
 
 
 def collect(engine: Engine, image: str, wanted: Sequence[str]) -> bytes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from kubedrill import host, paths, versions
+from kubedrill import host, paths, versions, vm_setup
 from kubedrill.console import Console, raw
 from kubedrill.errors import CommandFailed, InvalidSpec, MissingPrerequisite, NotFound
 from kubedrill.images import address, components
@@ -15,6 +16,7 @@ from kubedrill.matrix import plan as planning
 from kubedrill.matrix import run as running
 from kubedrill.matrix import table
 from kubedrill.matrix.plan import Job, Plan, Skipped
+from kubedrill.providers import places
 from kubedrill.scenario import registry
 from kubedrill.spec import nearest
 from kubedrill.trends import records, sizes
@@ -24,10 +26,10 @@ SCHEMA = 1
 
 def show(console: Console, *, shard: str, job: str, as_json: bool) -> int:
     """Print the jobs and what does not run; the status is 0."""
-    planned = _plan()
+    planned, further = _plan()
     jobs = _chosen(planned.jobs, shard, job)
     if as_json:
-        raw(json.dumps(as_data(jobs, planned.skipped, _compiler()), indent=1) + "\n")
+        raw(json.dumps(as_data(jobs, planned.skipped, _compiler(), further), indent=1) + "\n")
         return 0
     console.table(
         ("job", "minutes", "drills"), [(one.name, f"{one.minutes:.0f}", ", ".join(one.drills)) for one in jobs]
@@ -39,9 +41,20 @@ def show(console: Console, *, shard: str, job: str, as_json: bool) -> int:
     return 0
 
 
-def run(console: Console, *, shard: str, job: str) -> int:
-    """Run jobs here, and end with a table; the status is 0, 1 (one failed) or 3 (none failed, one inconclusive)."""
-    results = running.run(_chosen(_plan().jobs, shard, job), console.say)
+def run(console: Console, *, shard: str, job: str, plan: str = "") -> int:
+    """Run jobs here, and end with a table; the status is 0, 1 (one failed) or 3 (none failed, one inconclusive).
+
+    Args:
+        console: told of it.
+        shard: K/N, a part of the jobs; '' for all.
+        job: one of them; '' for all.
+        plan: a file that `invoke matrix --json` printed, perhaps on another computer; '' plans here.
+
+    Raises:
+        InvalidSpec: the file is no plan.
+    """
+    jobs = _read(Path(plan)) if plan else _plan()[0].jobs
+    results = running.run(_chosen(jobs, shard, job), console.say)
     console.line()
     rows = [(one.job, one.drill, one.outcome, f"{one.seconds:.0f} s", one.reason) for one in results]
     console.table(("job", "drill", "verdict", "took", "why"), rows)
@@ -50,15 +63,19 @@ def run(console: Console, *, shard: str, job: str) -> int:
     return running.exit_status(results)
 
 
-def as_data(jobs: Sequence[Job], skipped: Sequence[Skipped], compiler: str) -> dict[str, Any]:
+def as_data(
+    jobs: Sequence[Job], skipped: Sequence[Skipped], compiler: str, further: Mapping[str, str]
+) -> dict[str, Any]:  # fmt: skip
     """The plan for CI: jobs as the rows of a matrix, builds by their content address, and what does not run.
 
     Args:
         jobs: the jobs.
         skipped: what does not run.
         compiler: the Go that builds, as it names itself.
+        further: drills that need one more Kubernetes version built, and which.
     """
-    minors = sorted({str(one.cell["kubernetes"]) for one in jobs})
+    also = {one.name: _also(one, further) for one in jobs}
+    minors = sorted({str(one.cell["kubernetes"]) for one in jobs} | {minor for minor in also.values() if minor})
     builds = [{"kubernetes": minor, "cache": build_key(minor, compiler)} for minor in minors]
     keys = {build["kubernetes"]: build["cache"] for build in builds}
     return {
@@ -70,6 +87,9 @@ def as_data(jobs: Sequence[Job], skipped: Sequence[Skipped], compiler: str) -> d
                 "drills": " ".join(one.drills),
                 "minutes": one.minutes,
                 "cache": keys[str(one.cell["kubernetes"])],
+                "also": also[one.name],
+                "also_cache": keys.get(also[one.name], ""),
+                "groups": [{"settings": dict(each.settings), "drills": list(each.drills)} for each in one.groups],
             }
             for one in jobs
         ],
@@ -113,10 +133,26 @@ def _compiler() -> str:
         return ""
 
 
-def _plan() -> Plan:
+def _also(job: Job, further: Mapping[str, str]) -> str:
+    """The Kubernetes minor that a job needs built besides its own; '' where it needs none."""
+    needed = {further[drill] for drill in job.drills if drill in further} - {str(job.cell["kubernetes"])}
+    return max(needed, default="")
+
+
+def _read(file: Path) -> Sequence[Job]:
+    try:
+        return planning.from_data(json.loads(file.read_text()))
+    except (OSError, ValueError) as error:
+        raise InvalidSpec(f"{file} is no plan", evidence=[str(error)], todo=["invoke matrix --json >FILE"]) from error
+
+
+def _plan() -> tuple[Plan, Mapping[str, str]]:
+    """The plan, and what some drills need built besides."""
     drills = registry.drills(paths.repository() / "scenarios")
     measured = sizes.measured(records.read(), records.kind_of_machine(host.machine()))
-    return planning.plan(table.load(drills=[drill.name for drill in drills]), drills, measured)
+    asked = table.load(drills=[drill.name for drill in drills])
+    cannot = vm_setup.unavailable()
+    return planning.plan(asked, drills, measured, {places.VMS: cannot} if cannot else {}), asked.builds
 
 
 def _chosen(jobs: Sequence[Job], shard: str, job: str) -> Sequence[Job]:

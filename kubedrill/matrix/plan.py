@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from kubedrill.errors import InvalidSpec
@@ -73,13 +74,17 @@ class _Bin:
     clusters: dict[str, list[str]] = field(default_factory=dict)
 
 
-def plan(table: Table, drills: Sequence[Scenario], measured: Measured = lambda _drill, _cell: None) -> Plan:
+def plan(
+    table: Table, drills: Sequence[Scenario], measured: Measured = lambda _drill, _cell: None,
+    cannot: Mapping[str, str] = MappingProxyType({}),
+) -> Plan:  # fmt: skip
     """Cut the matrix into jobs.
 
     Args:
         table: matrix.toml.
         drills: all drills that there are.
         measured: what a drill took before; else the table's estimate counts.
+        cannot: the providers that there cannot be, and why.
     """
     jobs: list[Job] = []
     skipped: list[Skipped] = []
@@ -90,7 +95,7 @@ def plan(table: Table, drills: Sequence[Scenario], measured: Measured = lambda _
             guess = table.minutes.drills.get(drill.name, table.minutes.drill) * table.times(cell)
             minutes = guess if known is None else known * table.minutes.margin
             whole = minutes + _before(table, cell)
-            why = _why_not(table, drill, cell)
+            why = cannot.get(str(cell.get("provider"))) or _why_not(table, drill, cell)
             if not why and whole > table.minutes.job:
                 why = f"takes {whole:.0f} minutes with its cluster, and a job has {table.minutes.job:.0f}"
             if why:
@@ -99,6 +104,27 @@ def plan(table: Table, drills: Sequence[Scenario], measured: Measured = lambda _
                 runs.append((drill, minutes))
         jobs += _jobs(table, cell, runs)
     return Plan(tuple(jobs), tuple(skipped))
+
+
+def from_data(data: Any) -> tuple[Job, ...]:
+    """The jobs of a plan that was printed as JSON: who runs one of them may not plan anew, with a longer history.
+
+    Raises:
+        InvalidSpec: it is no such plan.
+    """
+    try:
+        return tuple(
+            Job(
+                str(job["name"]),
+                {"provider": str(job["provider"])},
+                tuple(Group(dict(one["settings"]), tuple(map(str, one["drills"]))) for one in job["groups"]),
+                float(job["minutes"]),
+            )
+            for job in data["jobs"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidSpec("that is no plan of `invoke matrix --json`",
+                          evidence=[f"{type(error).__name__}: {error}"]) from error  # fmt: skip
 
 
 def shard(jobs: Sequence[Job], part: int, of: int) -> tuple[Job, ...]:

@@ -12,12 +12,14 @@ from xml.etree import ElementTree
 
 from kubedrill import paths, shell
 from kubedrill.matrix.plan import Group, Job
-from kubedrill.scenario import settings
+from kubedrill.scenario import NO_CLUSTER, settings
 
 Run = Callable[[Sequence[str]], int]
 Outcome = Literal["passed", "failed", "inconclusive"]
 # What pytest ends with when it was interrupted.
 INTERRUPTED = 2
+# And a task of ours: Ctrl-C, or told to end.
+ENDED = (130, 143)
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,17 @@ def run(jobs: Sequence[Job], say: Callable[[str], None], interactive: Run = shel
     for number, job in enumerate(jobs, 1):
         say(f"job {number} of {len(jobs)}: {job.name}, about {job.minutes:.0f} minutes: {', '.join(job.drills)}")
         status = interactive([sys.executable, "-m", "kubedrill", "setup", *_provider(job)])
+        if status in ENDED or status < 0:
+            return results + _left(jobs, results)
         if status:
-            results += [Result(job.name, one, "inconclusive", 0, "the set-up failed") for one in job.drills]
+            # Not inconclusive: of drills that are never even tried nobody would hear.
+            results += [Result(job.name, one, "failed", 0, "the set-up failed") for one in job.drills]
             continue
         for group in job.groups:
             status, found = _group(job, group, interactive)
             results += found
-            if status == INTERRUPTED:
-                done = {(one.job, one.drill) for one in results}
-                left = [(one.name, drill) for one in jobs for drill in one.drills if (one.name, drill) not in done]
-                return results + [Result(name, drill, "inconclusive", 0, "interrupted") for name, drill in left]
+            if status == INTERRUPTED or status < 0:
+                return results + _left(jobs, results)
     return results
 
 
@@ -93,10 +96,19 @@ def read(job: str, drills: Sequence[str], junit: Path, status: int) -> list[Resu
         if problem is None:
             cases[name] = Result(job, name, "passed", seconds)
         else:
-            outcome: Outcome = "failed" if problem.tag == "failure" else "inconclusive"
-            cases[name] = Result(job, name, outcome, seconds, _reason(problem))
+            reason = _reason(problem)
+            # Of a cluster that cannot be brought up somebody has to hear; that nothing is known of drills is no excuse.
+            broken = problem.tag == "failure" or reason.startswith(NO_CLUSTER)
+            cases[name] = Result(job, name, "failed" if broken else "inconclusive", seconds, reason)
     missing = f"did not run: pytest ended with status {status}"
     return [cases.get(name, Result(job, name, "inconclusive", 0, missing)) for name in drills]
+
+
+def _left(jobs: Sequence[Job], results: Sequence[Result]) -> list[Result]:
+    """What was not run any more."""
+    done = {(one.job, one.drill) for one in results}
+    left = [(one.name, drill) for one in jobs for drill in one.drills if (one.name, drill) not in done]
+    return [Result(name, drill, "inconclusive", 0, "interrupted") for name, drill in left]
 
 
 def _group(job: Job, group: Group, interactive: Run) -> tuple[int, list[Result]]:

@@ -62,6 +62,7 @@ class Table(_Strict):
     axes: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
     exceptions: tuple[Exception_, ...] = Field(default=(), alias="except", strict=False)
     minutes: Minutes
+    builds: dict[str, str] = Field(default_factory=dict)
     slower: tuple[Slower, ...] = Field(default=(), strict=False)
 
     def cells(self) -> list[Cell]:
@@ -112,7 +113,11 @@ def _problems(table: Table, drills: Sequence[str]) -> Iterator[str]:
             elif value not in table.axes[key]:
                 yield f"{what}: {key} is never {value!r}: {', '.join(map(repr, table.axes[key]))}"
     named = [(name, "except") for one in table.exceptions for name in (*one.drills, *one.spare)]
-    for name, what in [*named, *((name, "minutes.drills") for name in table.minutes.drills)]:
+    for name, what in [
+        *named,
+        *((name, "minutes.drills") for name in table.minutes.drills),
+        *((name, "builds") for name in table.builds),
+    ]:
         if name not in drills:
             yield f"{what}: there is no drill '{name}'{nearest(name, list(drills))}"
     for count in table.axes.get("controlPlanes", ()):

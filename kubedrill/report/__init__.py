@@ -12,8 +12,9 @@ from kubedrill.history import Run, Sample
 from kubedrill.report import junit
 from kubedrill.report.index import index
 from kubedrill.report.page import render
+from kubedrill.report.publish import share
 
-__all__ = ["index", "render", "write"]
+__all__ = ["index", "render", "share", "write"]
 
 
 def write(run: Run, samples: Mapping[str, Sequence[Sample]], folder: Path) -> Path:

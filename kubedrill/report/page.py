@@ -25,7 +25,7 @@ def render(run: Run, samples: Mapping[str, Sequence[Sample]]) -> str:
         samples: the samples of each lane, by the lane's name; a lane may be missing.
     """
     drawn = timeline(run, samples)
-    scripts = [_script(get_plotlyjs()), _script(asset("timeline.js"))]
+    scripts = [library(), _script(asset("timeline.js"))]
     return template("page.html").render(
         run=run,
         said=words.VERDICTS[run.verdict],
@@ -75,6 +75,12 @@ def template(name: str) -> Template:
 def asset(name: str) -> str:
     """The text of a file in assets/."""
     return resources.files("kubedrill.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+@cache
+def library() -> Markup:
+    """The library that draws timelines, as it stands in each page."""
+    return _script(get_plotlyjs())
 
 
 def _script(source: str) -> Markup:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Of these a drill needs at least so many; of all other settings, what it says.
 COUNTS = ("controlPlanes", "workers", "hollow")
+# What is said first of a drill for which no cluster could be made, or the one that was named is not healthy.
+NO_CLUSTER = "no cluster could be had"
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,23 @@ The rule: the newest value of a series differs from the median of up to 30 earli
 times their spread, by more than a tenth of that median, and by more than half a second. The spread is the median
 absolute deviation times 1.4826, which for normally distributed values is the standard deviation; a few bad nights among
 the earlier ones move neither. A series holds figures of one name on one kind of machine and cluster and one Kubernetes
-minor. Runs that were inconclusive count nowhere, and of the earlier ones only those that passed.
+minor. Runs that were inconclusive count nowhere, and of the earlier ones only those that passed. A series that goes on
+no more has no newest value: one that the last run of its kind did not measure, or whose last run is more than a week
+older than the newest on that kind of machine.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from kubedrill.trends.records import Record
 from kubedrill.versions import minor_of
 
 EARLIER, FEWEST = 30, 5
+LATELY = timedelta(days=7)
 SPREADS, SHARE, SECONDS = 3.0, 0.10, 0.5
 _NORMAL = 1.4826
 
@@ -97,9 +101,30 @@ def change(one: Series) -> Change | None:
     return Change(one.key, now, median, spread, len(earlier))
 
 
+def going_on(found: Sequence[Series]) -> list[Series]:
+    """Those that the last run of their kind has measured, if that was lately."""
+    runs: dict[Key, str] = {}
+    machines: dict[str, str] = {}
+    for one in found:
+        last, kind = one.points[-1].at, replace(one.key, figure="")
+        runs[kind] = max(runs.get(kind, ""), last)
+        machines[one.key.machine] = max(machines.get(one.key.machine, ""), last)
+    return [
+        one
+        for one in found
+        if one.points[-1].at == runs[replace(one.key, figure="")]
+        and _days(machines[one.key.machine]) - _days(one.points[-1].at) <= LATELY
+    ]
+
+
+def _days(at: str) -> datetime:
+    return datetime.fromisoformat(at[:10])
+
+
 def changes(records: Iterable[Record]) -> list[Change]:
     """All of them, those first that are largest in relation to what was."""
-    found = [found for one in series(records) if (found := change(one))]
+    all_of_them = series(records)
+    found = [found for one in going_on(all_of_them) if (found := change(one))]
     return sorted(found, key=lambda one: -abs(one.now - one.median) / max(one.median, SECONDS))
 
 

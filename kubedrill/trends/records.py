@@ -71,8 +71,13 @@ def read(source: Path | None = None) -> tuple[Record, ...]:
 def of_run(run: Run) -> Record:
     """What a drill measured: how long it took, each recovery that it waited for, and the longest gap of each lane."""
     titles = {lane.name: lane.title for lane in run.lanes}
-    gaps = {f"longest gap: {titles.get(one.lane, one.lane)}": one.longest for one in run.figures if one.samples}
     spec = ClusterSpec.model_validate(dict(run.cluster))
+    gaps: dict[str, float] = {}
+    for one in run.figures:
+        # Control planes have a lane each: of the same kind the longest counts.
+        name = f"longest gap: {_lasting(titles.get(one.lane, one.lane), spec.name)}"
+        if one.samples:
+            gaps[name] = max(one.longest, gaps.get(name, 0.0))
     return Record(
         at=run.started,
         name=run.drill,
@@ -112,13 +117,18 @@ def kind_of_machine(text: str) -> str:
     return ", ".join(part for part in (cores and cores[0], size, cgroup and cgroup[0]) if part)
 
 
+def _lasting(text: str, cluster: str) -> str:
+    """A text without what is another in each run: the cluster's name, random parts of pods' names, nodes' numbers."""
+    return _NODE.sub(r"\1", _POD.sub("", text.replace(f"{cluster}-", "")))
+
+
 def _recoveries(steps: Iterable[Step], cluster: str) -> dict[str, float]:
     """What was waited for once something was broken; what was waited for again is numbered."""
     found: dict[str, float] = {}
     for step in steps:
         if step.kind != "wait" or step.measured is None or step.phase not in ("fault", "heal", "converge"):
             continue
-        text = _NODE.sub(r"\1", _POD.sub("", step.text.replace(f"{cluster}-", "")))
+        text = _lasting(step.text, cluster)
         name, number = text, 1
         while name in found:
             number += 1

@@ -44,7 +44,8 @@ class TestRunDrills:
         result = self.run(tmp_path, status)
         assert result.status == becomes
         assert ("::warning title=Inconclusive::1.37-x" in result.stdout) is (status == 3)
-        assert (tmp_path / "called").read_text().split()[1:] == ["matrix", "--run", "--job", "1.37-x"]
+        called = (tmp_path / "called").read_text().partition("invoke ")[2]
+        assert called == f"matrix --run --plan {tmp_path}/plan/matrix.json --job 1.37-x\n"
         summary = (tmp_path / "summary").read_text()
         assert "1.37-x  hello   whatever" in summary
         assert "noise" not in summary

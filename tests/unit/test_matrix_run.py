@@ -16,7 +16,7 @@ from kubedrill.errors import InvalidSpec, NotFound
 from kubedrill.matrix import command, plan, run, table
 from kubedrill.matrix.plan import Group, Job
 from kubedrill.matrix.run import INTERRUPTED, Result
-from kubedrill.scenario import registry
+from kubedrill.scenario import NO_CLUSTER, registry
 from kubedrill.spec import load
 
 Capture = pytest.CaptureFixture[str]
@@ -24,8 +24,9 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def no_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was run on this machine sizes no job of these tests."""
+    """What was run on this machine sizes no job of these tests, and what can be installed on it is no matter."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(command.vm_setup, "unavailable", lambda: "")
 
 
 class TestShards:
@@ -93,8 +94,15 @@ class TestRun:
     def test_one_that_left_no_result_is_no_pass(self) -> None:
         assert self.results(b="crash")[1] == ("one", "b", "inconclusive", "did not run: pytest ended with status 0")
 
-    def test_a_setup_that_fails(self) -> None:
-        assert {outcome for _, _, outcome, _ in self.results(setup="1")} == {"inconclusive"}
+    def test_a_setup_that_fails_is_a_failure(self) -> None:
+        """What is never tried is never red, else."""
+        assert {outcome for _, _, outcome, _ in self.results(setup="1")} == {"failed"}
+
+    @pytest.mark.parametrize("status", ["130", "143", "-2", "-15"])
+    def test_a_setup_that_is_interrupted_ends_all(self, status: str) -> None:
+        found = self.results(setup=status)
+        assert {(outcome, why) for _, _, outcome, why in found} == {("inconclusive", "interrupted")}
+        assert len(found) == 4
 
     def test_ctrl_c_ends_all(self) -> None:
         terminal = self.Terminal(c="interrupt")
@@ -134,6 +142,13 @@ class TestRun:
         assert it.outcome == "inconclusive"
         assert it.reason == "no cluster to run it on: it needs controlPlanes 3 or more"
         assert gone.reason == "did not run: pytest ended with status 3"
+
+    def test_a_cluster_that_cannot_be_brought_up_is_a_failure(self, tmp_path: Path) -> None:
+        for why, outcome in ((f"{NO_CLUSTER}: step 'kubeadm init' failed", "failed"), ("cores busy", "inconclusive")):
+            error = f"<error>The drill says nothing.\n{why}</error>"
+            (tmp_path / "it.xml").write_text(f'<testsuite><testcase name="it" time="1">{error}</testcase></testsuite>')
+            (found,) = run.read("j", ["it"], tmp_path / "it.xml", 3)
+            assert (found.outcome, found.reason) == (outcome, why)
 
 
 class TestOurs:
@@ -176,6 +191,53 @@ class TestOurs:
         assert len(set(caches.values())) == len(versions.kubernetes_minors())
         assert all(one["cache"] == caches[one["kubernetes"]] for one in data["jobs"])
         assert len(data["jobs"]) <= 256  # GitHub's limit of a matrix
+
+    def test_who_runs_a_job_elsewhere_runs_what_was_planned(
+        self, capsys: Capture, plan: plan.Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        command.show(Console(), shard="", job="", as_json=True)
+        file = tmp_path / "matrix.json"
+        file.write_text(capsys.readouterr().out)
+        ran: list[Job] = []
+        monkeypatch.setattr(run, "run", lambda jobs, _say: ran.extend(jobs) or [])
+        # Planned anew it would be another: all drills are fast now.
+        monkeypatch.setattr(command.sizes, "measured", lambda *_: lambda _drill, _cell: 0.1)
+        for job in plan.jobs:
+            command.run(Console(), shard="", job=job.name, plan=str(file))
+        assert [(job.name, job.groups, job.minutes) for job in ran] == [
+            (job.name, job.groups, job.minutes) for job in plan.jobs
+        ]
+        assert [run._provider(job) for job in ran] == [run._provider(job) for job in plan.jobs]
+        command.run(Console(), shard="", job="")
+        assert len(ran) < 2 * len(plan.jobs)
+
+    @pytest.mark.parametrize("text", ["", "{}", "[]", '{"jobs": [{"name": "x"}]}'])
+    def test_what_is_no_plan(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "it").write_text(text)
+        for file in (tmp_path / "it", tmp_path / "gone"):
+            with pytest.raises(InvalidSpec, match="no plan"):
+                command.run(Console(), shard="", job="", plan=str(file))
+
+    def test_an_upgrade_has_its_target_built(self, capsys: Capture) -> None:
+        command.show(Console(), shard="", job="", as_json=True)
+        data = json.loads(capsys.readouterr().out)
+        caches = {one["kubernetes"]: one["cache"] for one in data["builds"]}
+        also = {one["name"]: (one["also"], one["also_cache"]) for one in data["jobs"]}
+        upgrades = {one["name"] for one in data["jobs"] if "upgrade" in one["drills"].split()}
+        assert upgrades
+        assert {name for name, (minor, _) in also.items() if minor} == upgrades
+        assert {also[name] for name in upgrades} == {("1.37", caches["1.37"])}
+
+    def test_without_a_package_of_vagrant_there_are_no_vms(
+        self, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(command.vm_setup, "unavailable", lambda: "no package vagrant")
+        command.show(Console(), shard="", job="", as_json=True)
+        data = json.loads(capsys.readouterr().out)
+        assert {one["provider"] for one in data["jobs"]} == {"docker"}
+        assert {one["why"] for one in data["skipped"] if one["cluster"]["provider"] == "vagrant"} == {
+            "no package vagrant"
+        }
 
     def test_as_a_table(self, capsys: Capture) -> None:
         command.show(Console(), shard="", job="", as_json=False)

@@ -218,7 +218,7 @@ class TestVerdicts:
         for name, said in {
             "bad": ["the cluster did not do what it requires", "why bad", "report: /runs/one/index.html"],
             "unclear": ["says nothing about the cluster", "why unclear", "report: /runs/one/index.html"],
-            "nowhere": ["says nothing about the cluster", "no cluster to run it on: the cluster 'mine' cannot"],
+            "nowhere": ["says nothing about the cluster", "no cluster could be had: the cluster 'mine' cannot"],
             "wrong": ["IndexError", "a bug of the drill"],
         }.items():
             text = cases[name][0].text or ""

@@ -189,6 +189,21 @@ def test_four_minutes_of_ten_lanes_add_little_to_the_page() -> None:
     assert len(json.dumps(calm.figure)) < 40_000
 
 
+def test_pages_for_a_web_server_share_what_draws(tmp_path: Path) -> None:
+    folders = [tmp_path / "1.37-docker" / "20261126-021700-hello", tmp_path / "20261126-021800-drain"]
+    for folder in folders:
+        report.write(*report_demo.failover(), folder)
+    whole = (folders[0] / "index.html").stat().st_size
+    assert report.share(tmp_path) == 2
+    assert report.share(tmp_path) == 0, "twice is harmless"
+    library = (tmp_path / "plotly.min.js").stat().st_size
+    for folder, up in zip(folders, ("../../", "../"), strict=True):
+        text = (folder / "index.html").read_text()
+        assert f'<script src="{up}plotly.min.js"></script>' in text
+        assert re.search(r"script-src 'self' (&#39;|')sha256-", text)
+        assert len(text) < whole - 0.9 * library
+
+
 def test_write_puts_the_page_and_junit_beside_the_data(tmp_path: Path) -> None:
     run, samples = report_demo.failover()
     written = report.write(replace(run, reason="a lone \ud800 surrogate"), samples, tmp_path / "runs" / "one")

@@ -93,6 +93,19 @@ class TestRecords:
         assert made.figures["longest gap: API read through the balancer"] == run.figures[0].longest
         assert (made.cluster, made.machine, made.verdict) == ("3+2 docker iptables", KIND, run.verdict)
 
+    def test_gaps_of_each_control_plane_are_one_figure(self) -> None:
+        """The longest of them: who leads, and what a session calls its cluster, is another each time."""
+        run = report_demo.failover()[0]
+        lane, figures = run.lanes[0], run.figures[0]
+        names = [f"drill-77-1-control-plane-{number}" for number in (1, 2, 3)]
+        made = records.of_run(replace(
+            run, cluster=load(None, {"name": "drill-77-1", "control_planes": 3}).model_dump(by_alias=True),
+            lanes=tuple(replace(lane, name=name, title=f"API of {name} itself") for name in names),
+            figures=tuple(replace(figures, lane=name, longest=gap) for name, gap in zip(names, (1, 7, 3), strict=True)),
+        ))  # fmt: skip
+        gaps = {name: value for name, value in made.figures.items() if name.startswith("longest gap")}
+        assert gaps == {"longest gap: API of control-plane itself": 7}
+
     def test_of_a_bring_up(self) -> None:
         spec = load(None, {"name": "x", "workers": 0, "proxyMode": "nftables", "kubernetes": "1.36"})
         made = records.of_bring_up(spec, 13.3333, MACHINE)
@@ -129,6 +142,17 @@ class TestNoise:
     )
     def test_it(self, seconds: Sequence[float], beyond: bool) -> None:
         assert bool(noise.changes(values(*seconds))) is beyond
+
+    def test_a_figure_that_is_measured_no_more_is_not_named_again(self) -> None:
+        one = values(10, 10, 10, 10, 10, 20)
+        assert len(noise.changes(one)) == 1
+        assert noise.changes([*one, record(6, 5, figures={"another": 5})]) == []
+
+    @pytest.mark.parametrize(("day", "named"), [(13, 1), (14, 0)])
+    def test_nor_that_of_a_drill_that_is_not_run_any_more(self, day: int, named: int) -> None:
+        later = record(day - 1, 5, name="hello")
+        assert len(noise.changes([*values(10, 10, 10, 10, 10, 20), later])) == named
+        assert len(noise.changes([*values(10, 10, 10, 10, 10, 20), replace(later, machine="another")])) == 1
 
     def test_what_is_said(self) -> None:
         (change,) = noise.changes(values(10, 10, 10, 11, 11, 20))

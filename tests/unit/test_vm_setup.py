@@ -40,6 +40,34 @@ def test_what_is_lacking_is_told_by_programs_and_files() -> None:
     assert len(vm_setup.lacking(lambda _: None, lambda _: False)) == len(vm_setup.PREREQUISITES)
 
 
+class TestUnavailable:
+    """Whether a distribution has no package of what VMs need."""
+
+    POLICY = "{}:\n  Installed: (none)\n  Candidate: {}\n  Version table:\n"
+
+    def told(self, *, vagrant: str, libvirt: str, apt: bool = True) -> str:
+        found = {"vagrant": vagrant, "libvirt-clients": libvirt}
+        text = "".join(self.POLICY.format(name, candidate) for name, candidate in found.items() if candidate)
+        wanted = tuple(item for item in vm_setup.PREREQUISITES if item.package in found)
+        return vm_setup.unavailable(missing=lambda: wanted, run=lambda *_, **__: Result(0, text, ""), has_apt=apt)
+
+    @pytest.mark.parametrize("candidate", ["(none)", ""], ids=["of another package alone", "of none"])
+    def test_one_that_there_is_not_is_told(self, candidate: str) -> None:
+        said = self.told(vagrant=candidate, libvirt="9.0.0-4")
+        assert said == "this machine's distribution has no package vagrant"
+
+    @pytest.mark.parametrize(
+        ("vagrant", "libvirt", "apt"),
+        [("2.3.4+dfsg-1", "9.0.0-4", True), ("", "", True), ("(none)", "(none)", True), ("", "9.0.0-4", False)],
+        ids=["all can be installed", "apt has no lists", "nor any version", "no apt"],
+    )
+    def test_else_it_may_be_tried(self, vagrant: str, libvirt: str, apt: bool) -> None:
+        assert self.told(vagrant=vagrant, libvirt=libvirt, apt=apt) == ""
+
+    def test_nothing_is_asked_where_nothing_is_lacking(self) -> None:
+        assert vm_setup.unavailable(missing=lambda: (), has_apt=True) == ""
+
+
 def test_it_is_installed_and_started() -> None:
     machine = Machine()
     wanted = vm_setup.PREREQUISITES[:2]
