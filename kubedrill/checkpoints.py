@@ -9,7 +9,7 @@ from kubedrill import cluster as clusters
 from kubedrill import journal, kubeconfig, lifecycle, status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Reporter
-from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
+from kubedrill.errors import OF_CONTAINERS, InvalidSpec, KubedrillError, NotFound
 from kubedrill.providers.base import Keeper, Provider, Saved
 from kubedrill.spec import MAX_NAME
 
@@ -114,7 +114,10 @@ def keeper_of(provider: Provider) -> Keeper:
         KubedrillError: it cannot.
     """
     if not isinstance(provider, Keeper):
-        raise KubedrillError("nodes of this provider cannot be kept as checkpoints", todo=["use --provider docker"])
+        raise KubedrillError(
+            "nodes of this provider cannot be kept as checkpoints",
+            todo=[OF_CONTAINERS],
+        )
     return provider
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ class Cluster:
         raise NotFound(
             f"the cluster {self.spec.name} has no node '{name}'",
             evidence=[f"nodes: {', '.join(node.name for node in self.nodes)}"],
+            todo=[f"see: invoke status --name {self.spec.name}"],
         )
 
     def running(self) -> tuple[Node, ...]:
@@ -106,7 +108,8 @@ class Cluster:
                 with contextlib.suppress(NotFound):
                     text = logs.text_of(node.read_tree("/etc/kubernetes/admin.conf"))
                     return kubeconfig.standalone(self.spec.name, text, self.server)
-        raise NotFound(f"no control plane of {self.spec.name} has a kubeconfig", todo=["run: invoke up"])
+        raise NotFound(f"no control plane of {self.spec.name} has a kubeconfig",
+                       todo=[f"run: invoke up --name {self.spec.name}"])  # fmt: skip
 
 
 def lab(console: Reporter) -> Lab:
@@ -130,8 +133,12 @@ def attach(provider: Provider, name: str) -> Cluster:
     """
     found = provider.network(name)
     if found is None:
-        others = ", ".join(provider.clusters()) or "none"
-        raise NotFound(f"there is no cluster '{name}'", evidence=[f"clusters: {others}"], todo=["run: invoke up"])
+        others = provider.clusters()
+        meant = difflib.get_close_matches(name, others, n=1)
+        raise NotFound(
+            f"there is no cluster '{name}'", evidence=[f"clusters: {', '.join(others) or 'none'}"],
+            todo=[*(f"did you mean: --name {one}" for one in meant), f"or make one: invoke up --name {name}"],
+        )  # fmt: skip
     if not {"spec", "api-port"} <= set(found.metadata):
         raise KubedrillError(
             f"the cluster '{name}' was not made by `invoke up`",

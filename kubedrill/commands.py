@@ -35,7 +35,7 @@ from kubedrill import report as reports
 from kubedrill import status as state
 from kubedrill.bench.kind import image as kind
 from kubedrill.console import Console, fail, raw
-from kubedrill.errors import InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
+from kubedrill.errors import EngineUnavailable, InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
 from kubedrill.images import build as building
 from kubedrill.images import rootfs
 from kubedrill.journal import Journal
@@ -54,9 +54,11 @@ def doctor(
     """Print the findings; the status is 0 when `up` can work."""
     asked = spec.load(None, _typed({"control_planes": control_planes, "workers": workers, "kubernetes": kubernetes}))
     place = cluster.lab(console)
-    findings = examination.examine(
-        asked, engine_info=place.engine.info, built=building.is_built(place.engine, asked.kubernetes)
-    )
+    try:
+        built = building.is_built(place.engine, asked.kubernetes)
+    except (EngineUnavailable, MissingPrerequisite):
+        built = False  # which of them is lacking, the table tells
+    findings = examination.examine(asked, engine_info=place.engine.info, built=built)
     if as_json:
         raw(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
     else:
@@ -214,10 +216,11 @@ def _heal(console: Console, name: str) -> None:
         notes = Journal.of(name)
     except ValueError as error:
         raise InvalidSpec(str(error)) from None
+    place = cluster.lab(console)
     if notes.is_empty():
+        cluster.attach(place.provider, name)  # a name that was mistyped must not look like a cluster that is well
         console.say(f"nothing to undo in {name}")
         return
-    place = cluster.lab(console)
     place.provider.check()
     with cluster.only_one(name):
         if name not in place.provider.clusters():
@@ -241,7 +244,7 @@ def down(console: Console, name: str | None) -> None:
         console.say(f"{name} is gone")
     else:
         others = ", ".join(place.provider.clusters()) or "none"
-        raise NotFound(f"there is no cluster '{name}'", evidence=[f"clusters: {others}"])
+        raise NotFound(f"there is no cluster '{name}'", evidence=[f"clusters: {others}"], todo=["see: invoke status"])
 
 
 def _all_down(console: Console, place: cluster.Lab) -> None:
@@ -282,11 +285,8 @@ def prune(console: Console, *, dry: bool) -> int:
 
 def list_drills(console: Console) -> int:
     """Print the drills and what they need."""
-    drills = registry.drills(paths.repository() / "scenarios")
-    rows = [
-        (one.name, f"{one.needs['controlPlanes']}+{one.needs['workers']}{', slow' if one.slow else ''}", one.title)
-        for one in drills
-    ]
+    drills = [drill for folder in registry.folders() for drill in registry.drills(folder)]
+    rows = [(one.name, registry.needs(one), one.title) for one in drills]
     console.table(("drill", "needs", "what it does"), rows)
     return 0
 
@@ -301,13 +301,12 @@ def scenario(
         InvalidSpec: there is no such drill, or none was named; or no such setting.
     """
     cluster_settings.parse(settings)
-    folder = paths.repository() / "scenarios"
-    known = [drill.name for drill in registry.drills(folder)]
+    folders = registry.folders()
+    known = [drill.name for folder in folders for drill in registry.drills(folder)]
     unknown = [f"'{one}'{spec.nearest(one, known)}" for one in names if one not in known]
     if unknown or (not names and not everything):
-        raise InvalidSpec(
-            "which drill?", evidence=unknown or ["none was named"], todo=["invoke scenario --list", "or: --all"]
-        )
+        what, evidence = ("there is no such drill", unknown) if unknown else ("which drill?", ["none was named"])
+        raise InvalidSpec(what, evidence=evidence, todo=["invoke scenario --list", "or: --all"])
     arguments = [f"--drill={one}" for one in names] + [f"--drill-{flag}" for flag, on in flags.items() if on]
     arguments += [f"--drill-cluster={name}"] if name else []
     arguments += [f"--drill-with={one}" for one in settings]
@@ -322,7 +321,7 @@ def scenario(
             # What is installed may belong to somebody else.
             *(["-p", "no:cacheprovider"] if paths.is_installed() else []),
             f"--rootdir={paths.repository()}",
-            str(folder),
+            *map(str, folders),
             *arguments,
         ]
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# What to do about that which only clusters of containers can.
+OF_CONTAINERS = "make a cluster of containers for it: invoke up --name OTHER"
+
 
 class KubedrillError(Exception):
     """Something a user can act on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kubedrill.errors import KubedrillError
+from kubedrill.errors import OF_CONTAINERS, KubedrillError
 from kubedrill.providers.base import Changeable, Provider
 from kubedrill.spec import ClusterSpec
 
@@ -28,7 +28,10 @@ def change(provider: Provider, name: str, metadata: Mapping[str, str]) -> None:
         KubedrillError: clusters of this provider stay as they are.
     """
     if not isinstance(provider, Changeable):
-        raise KubedrillError("clusters of this provider keep their size and version", todo=["use --provider docker"])
+        raise KubedrillError(
+            "clusters of this provider keep their size and version",
+            todo=[OF_CONTAINERS],
+        )
     provider.change(name, metadata)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ WORKER_MIB = 250
 BALANCER_MIB = 64
 ETCD_MIB = 250
 HOST_MIB = 300
+# With 2000 hollow nodes and as many pods kube-apiserver takes 861 MiB, some 600 more than without; kwok, etcd and the
+# controller manager grow, too.
+HOLLOW_MIB = 0.5
 # What an emulator takes besides the memory of its VM, most of it translated code; and what the disk of a VM grows to.
 VM_MIB = 300
 VM_DISK_MIB = 1000
@@ -47,7 +51,7 @@ def needs(spec: ClusterSpec, *, built: bool = False) -> tuple[int, int]:
         memory = sum((each + VM_MIB) * count for each, count in asked) + HOST_MIB
         return memory, vms * VM_DISK_MIB + (0 if built else BUILD_DISK_MIB)
     memory = spec.control_planes * CONTROL_PLANE_MIB + spec.workers * WORKER_MIB + balancers * BALANCER_MIB + HOST_MIB
-    memory += len(spec.etcd_keys()) * ETCD_MIB
+    memory += len(spec.etcd_keys()) * ETCD_MIB + math.ceil(spec.hollow * HOLLOW_MIB)
     nodes = spec.computers()
     return memory, nodes * NODE_DISK_MIB + (0 if built else BUILD_DISK_MIB)
 
@@ -92,7 +96,11 @@ def preflight(
         raise MissingPrerequisite(
             f"this machine has no room for {describe(spec)}",
             evidence=short,
-            todo=["ask for fewer nodes, or take down clusters that are not used (invoke down)"],
+            todo=[
+                "ask for fewer nodes",
+                "or take down clusters that are not used: invoke status; invoke down --name NAME",
+                *(["or remove builds that nothing asks for: invoke prune"] if have_disk < need_disk else []),
+            ],
         )
     if spec.provider == VMS:  # each has a kernel, and so limits, of its own
         return
@@ -127,4 +135,6 @@ def limits(values: host.Inotify) -> str:
 
 def describe(spec: ClusterSpec) -> str:
     """The size of a cluster in words."""
-    return f"a cluster of {spec.control_planes}+{spec.workers} nodes"
+    further = [f"{len(spec.etcd_keys())} of etcd"] if spec.etcd_keys() else []
+    further += [f"{spec.hollow} hollow ones"] if spec.hollow else []
+    return " and ".join([f"a cluster of {spec.control_planes}+{spec.workers} nodes", *further])

@@ -339,6 +339,8 @@ def _explain(problem: Any) -> list[str]:
         lines = str(problem["ctx"]["error"]).splitlines()
         return [f"{location}: {line}" if location else line for line in lines]
     got = problem["input"]
+    if location == "kubernetes" and isinstance(got, float):
+        return [f'kubernetes: write it in quotes, else YAML takes it for a number: kubernetes: "{got}"']
     return [f"{location}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {got!r}"]
 
 

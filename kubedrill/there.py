@@ -36,7 +36,12 @@ def found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[boo
         raise InvalidSpec(
             f"a cluster '{spec.name}' is there, and differs from the one asked for; nothing was changed",
             evidence=differences,
-            todo=["give another --name", f"or remove it first: invoke down --name {spec.name}"],
+            todo=[
+                *_ways(spec, ClusterSpec.from_json(there.metadata["spec"])),
+                "as it is: leave those flags out",
+                "or give another --name",
+                f"or remove it first: invoke down --name {spec.name}",
+            ],
         )
     nodes = provider.nodes(spec.name)
     ready = joined(nodes)
@@ -57,6 +62,17 @@ def found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[boo
             forget_member(leader, node.address)
         node.remove()
     return False, ready
+
+
+def _ways(asked: ClusterSpec, there: ClusterSpec) -> list[str]:
+    """How a cluster becomes what is asked for, where a task does that."""
+    ways = []
+    for field, flag in (("workers", ""), ("control_planes", " --control-plane")):
+        if getattr(asked, field) > getattr(there, field):
+            ways.append(f"for one more, as often as needed: invoke add-node{flag} --name {there.name}")
+    if asked.kubernetes > there.kubernetes:
+        ways.append(f"for the newer version: invoke upgrade --to {asked.kubernetes} --name {there.name}")
+    return ways
 
 
 def joined(nodes: Sequence[Node]) -> dict[str, Node]:

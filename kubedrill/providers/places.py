@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kubedrill.errors import KubedrillError
+from kubedrill.errors import OF_CONTAINERS, KubedrillError
 from kubedrill.providers.base import Changeable, Keeper, NetworkSpec, Node, NodeSpec, Provider, Saved
 
 # The key of a network's metadata that says what its nodes are.
@@ -69,7 +69,8 @@ class Places:
         of = self._of(cluster)
         if not isinstance(of, Changeable):
             raise KubedrillError(
-                f"{cluster} is made of VMs, and keeps its size and version", todo=["use --provider docker"]
+                f"{cluster} is made of VMs, and keeps its size and version",
+                todo=[OF_CONTAINERS],
             )
         of.change(cluster, metadata)
 
@@ -105,7 +106,10 @@ class Places:
     def _keeper(self, cluster: str) -> Keeper:
         of = self._of(cluster)
         if not isinstance(of, Keeper):
-            raise KubedrillError(f"{cluster} is made of VMs, and has no checkpoints", todo=["use --provider docker"])
+            raise KubedrillError(
+                f"{cluster} is made of VMs, and has no checkpoints",
+                todo=[OF_CONTAINERS],
+            )
         return of
 
     def _of(self, cluster: str) -> Provider:

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from kubedrill import paths
 from kubedrill.errors import KubedrillError
 from kubedrill.scenario import Scenario
+
+
+def folders(here: Path | None = None) -> list[Path]:
+    """Where drills are: kubedrill's own, and those of the folder `scenarios` of wherever one is.
+
+    Args:
+        here: instead of the current directory.
+    """
+    own, other = paths.repository() / "scenarios", (here or Path.cwd()) / "scenarios"
+    return [own] if not other.is_dir() or other.samefile(own) else [own, other]
+
+
+def needs(drill: Scenario) -> str:
+    """The cluster that a drill needs, in words: '3+2, hollow 1000, slow'."""
+    counts = f"{drill.needs['controlPlanes']}+{drill.needs['workers']}"
+    further = [
+        f"{key} {json.dumps(value) if isinstance(value, Mapping) else value}"
+        for key, value in drill.needs.items()
+        if key not in ("controlPlanes", "workers")
+    ]
+    return ", ".join([counts, *further, *(["slow"] if drill.slow else [])])
 
 
 def drills(folder: Path) -> list[Scenario]:

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubedrill.errors import InvalidSpec
-from kubedrill.spec import ClusterSpec, nearest
+from kubedrill.spec import ClusterSpec, load, nearest
 
 
 def parse(pairs: Sequence[str]) -> dict[str, Any]:
     """Keys and values of a configuration from words such as 'controlPlanes=3'.
 
-    Digits alone are a number. Whether a value is possible is for the spec to say.
+    Digits alone are a number.
 
     Raises:
-        InvalidSpec: a word has no '=', or there is no such key.
+        InvalidSpec: a word has no '=', there is no such key, or it cannot have that value.
     """
     known = [field.alias or name for name, field in ClusterSpec.model_fields.items() if name != "name"]
     found: dict[str, Any] = {}
@@ -29,6 +29,7 @@ def parse(pairs: Sequence[str]) -> dict[str, Any]:
         found[key] = int(value) if value.isdecimal() else value
     if problems:
         raise InvalidSpec("these are no settings of a cluster", evidence=problems)
+    load(None, dict(found))
     return found
 
 

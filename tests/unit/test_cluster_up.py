@@ -126,6 +126,7 @@ class TestUp:
             world.up(ClusterSpec(workers=3, proxy_mode="nftables"))
         assert "workers: 2 there, 3 asked for" in caught.value.evidence
         assert len(caught.value.evidence) == 2
+        assert "invoke add-node --name lab" in caught.value.todo[0]
         assert world.provider.events == []
         assert world.provider.names() == ["lab-control-plane-1", "lab-worker-1", "lab-worker-2"]
         assert (world.folder / "kubeconfig").read_text() == before

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kubedrill import doctor, host, room
+from kubedrill import commands, doctor, host, room
+from kubedrill.console import Console
 from kubedrill.errors import MissingPrerequisite
 from kubedrill.gotoolchain import Choice, Toolchain
 from kubedrill.kernel import FEATURES, Feature
@@ -144,3 +145,18 @@ def test_preflight_raises_them_as_far_as_many_nodes_need(tmp_path: Path) -> None
     proc = proc_with(tmp_path, 1024)
     check(proc, root=True, workers=20)
     assert host.inotify_limits(proc=proc).instances == 21 * 64
+
+
+def test_where_the_engine_is_silent_the_table_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The first thing that somebody runs whose machine has nothing yet."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    assert commands.doctor(Console(), None, None, None, as_json=False) == 1
+    assert "run: invoke setup" in capsys.readouterr().out
+
+
+def test_hollow_nodes_take_memory_too() -> None:
+    small, large = (room.needs(spec(hollow=count))[0] for count in (0, 2000))
+    assert large - small == 1000
+    assert room.describe(spec(hollow=2000)) == "a cluster of 1+2 nodes and 2000 hollow ones"

@@ -11,8 +11,9 @@ from fake_node import Call, FakeNode
 from faulty_world import BOTH, DEAD, NO, OK, World, broken_while
 
 from kubedrill import cluster, commands
+from kubedrill.cluster import Cluster
 from kubedrill.console import Console
-from kubedrill.errors import Busy, CommandFailed, InvalidSpec, KubedrillError
+from kubedrill.errors import Busy, CommandFailed, InvalidSpec, KubedrillError, NotFound
 from kubedrill.faults import (
     BrokenJournal,
     DropForward,
@@ -160,6 +161,16 @@ class TestCommand:
     def test_nothing_to_undo(self, place: World, capsys: pytest.CaptureFixture[str]) -> None:
         commands.heal(Console(), "lab")
         assert "nothing to undo in lab" in capsys.readouterr().out
+
+    def test_a_name_that_is_no_cluster_s_is_no_cluster_that_is_well(
+        self, place: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def none(*_: object) -> Cluster:
+            raise NotFound("there is no cluster 'labb'")
+
+        monkeypatch.setattr(cluster, "attach", none)
+        with pytest.raises(NotFound, match="labb"):
+            commands.heal(Console(), "labb")
 
     def test_what_a_killed_run_left(self, place: World, no_heal: None, capsys: pytest.CaptureFixture[str]) -> None:
         with inject(KillNode("worker-1"), place.cluster, place.journal):

@@ -149,7 +149,16 @@ class TestSettings:
 
     @pytest.mark.parametrize(
         ("word", "said"),
-        [("workers", "write KEY=VALUE"), ("proxymode=x", "did you mean 'proxyMode'"), ("name=x", "unknown")],
+        [
+            ("workers", "write KEY=VALUE"),
+            ("proxymode=x", "did you mean 'proxyMode'"),
+            ("name=x", "unknown"),
+            ("workers=-1", "workers"),
+            ("controlPlanes=three", "controlPlanes"),
+            ("controlPlanes=2", "controlPlanes"),
+            ("hollow=2k", "hollow"),
+            ("proxyMode=foo", "'iptables'"),
+        ],
     )
     def test_wrong_ones(self, word: str, said: str) -> None:
         with pytest.raises(InvalidSpec) as refused:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubedrill import paths
+from kubedrill import commands, paths
+from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, KubedrillError
 from kubedrill.scenario import Scenario, registry, scenario
 from kubedrill.scenario.lab import Lab
@@ -29,6 +32,31 @@ def drill(**needs: Any) -> Scenario:
         """Do nothing."""
 
     return scenario(**needs)(does_nothing)
+
+
+class TestFolders:
+    def test_own_ones_and_those_of_where_one_is(self, tmp_path: Path) -> None:
+        assert registry.folders(tmp_path) == registry.folders(paths.repository()) == [SCENARIOS]
+        (tmp_path / "scenarios").mkdir()
+        assert registry.folders(tmp_path) == [SCENARIOS, tmp_path / "scenarios"]
+
+    def test_another_repository_s_drill_is_listed_and_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "scenarios").mkdir()
+        (tmp_path / "scenarios" / "ours.py").write_text(
+            "from kubedrill.scenario import scenario\n\n"
+            "@scenario(hollow=5, slow=True)\ndef our_own(lab):\n    'Break ours.'\n"
+        )
+        monkeypatch.chdir(tmp_path)
+        commands.list_drills(Console())
+        assert re.search(r"our-own +1\+2, hollow 5, slow +Break ours.", capsys.readouterr().out)
+        ran: list[Sequence[str]] = []
+        monkeypatch.setattr(commands.shell, "interactive", lambda argv: ran.append(argv) or 0)
+        commands.scenario(Console(), ["our-own"], everything=False, name="", flags={})
+        assert str(tmp_path / "scenarios") in ran[0]
+        with pytest.raises(InvalidSpec, match="no such drill"):
+            commands.scenario(Console(), ["our-on"], everything=False, name="", flags={})
 
 
 class TestScenario:
