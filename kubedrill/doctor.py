@@ -206,7 +206,7 @@ def _kernel_rows(spec: ClusterSpec, features: Sequence[Feature]) -> list[Finding
 def _kvm_row(kvm: host.Kvm) -> Finding:
     if kvm.works:
         return Finding("KVM", kvm.reason, "ok")
-    return Finding("KVM", kvm.reason, "warn", "nodes in VMs are emulated, 12 to 27 times slower; containers do without")
+    return Finding("KVM", kvm.reason, "warn", "nodes in VMs are emulated, 9 to 30 times slower; containers do without")
 
 
 def _build_rows(facts: Facts, built: bool) -> list[Finding]:

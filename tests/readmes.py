@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+_FIGURE = re.compile(r"\d{4}-\d\d-\d\d|\d+(?:\.\d+)+|\d{3,}")
+
 
 @dataclass
 class Section:
@@ -19,6 +21,7 @@ class Section:
         code: lines of its indented blocks, without comments.
         rows: the first cell of each row of its tables, as the names in it.
         commands: what its text calls: `invoke up`.
+        figures: what it counts and when: numbers with a point or of three digits, and dates. Small ones may be words.
     """
 
     level: int
@@ -27,6 +30,7 @@ class Section:
     code: list[str] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)
 
 
 def sections(text: str) -> list[Section]:
@@ -36,9 +40,12 @@ def sections(text: str) -> list[Section]:
         heading = re.match(r"(#+) (.*)", line)
         if heading:
             found.append(Section(len(heading[1]), heading[2], number))
-        elif not found:
+        if not found:
             continue
-        elif line.startswith("    "):
+        found[-1].figures += _FIGURE.findall(line)
+        if heading:
+            continue
+        if line.startswith("    "):
             found[-1].code.append(re.sub(r"(^|\s+)# .*", "", line).rstrip())
         elif line.startswith("|"):
             first = line.replace("\\|", "\0").split("|")[1]
@@ -62,6 +69,7 @@ def missing(original: str, translation: str) -> list[str]:
         problems += [f"{where}: {said}" for said in _lines(one.rows, other.rows, "the row of a table")]
         lacks = sorted(set(one.commands) - set(other.commands))
         extra = sorted(set(other.commands) - set(one.commands))
+        problems += [f"{where}: {said}" for said in _lines(sorted(one.figures), sorted(other.figures), "the figure")]
         problems += [f"{where}: the translation lacks the command `{name}`" for name in lacks]
         problems += [f"{where}: only the translation has the command `{name}`" for name in extra]
     return problems

@@ -1,4 +1,4 @@
-"""README.zh-CN.md keeps in step with README.md: headings, commands, names in tables."""
+"""README.zh-CN.md keeps in step with README.md: headings, commands, names in tables, figures and dates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Run `invoke up`, then see.
 
 | task | what |
 |---|---|
-| `up [--keep]` | does `x` |
+| `up [--keep]` | does `x` in 13.3 s (2026-11-27) |
 | `down [a \\| b]`, `stop` | undoes |
 """
 CHINESE = """# 标题
@@ -33,7 +33,7 @@ CHINESE = """# 标题
 
 | 任务 | 作用 |
 |---|---|
-| `up [--keep]` | 做 `y` |
+| `up [--keep]` | 做 `y`，13.3 秒（2026-11-27） |
 | `down [a \\| b]`, `stop` | 撤销 |
 """
 
@@ -64,8 +64,11 @@ def test_a_translation_in_step() -> None:
         ("`invoke up`", "`invoke down`", "lacks the command `invoke up`"),
         ("invoke up --keep    #", "invoke up    #", "lacks the line of code 'invoke up --keep'"),
         ("| `up [--keep]`", "| `up`", "lacks the row of a table '`up [--keep]`'"),
-        ("| `up [--keep]` | 做 `y` |\n", "", "lacks the row of a table '`up [--keep]`'"),
+        ("| `up [--keep]` | 做 `y`，13.3 秒（2026-11-27） |\n", "", "lacks the row of a table '`up [--keep]`'"),
         ("| `down", "| `more` | 多 |\n| `down", "only the translation has the row of a table '`more`'"),
+        ("13.3", "13.4", "lacks the figure '13.3'"),
+        ("（2026-11-27）", "", "lacks the figure '2026-11-27'"),
+        ("做 `y`", "做 664 次 `y`", "only the translation has the figure '664'"),
         (", `stop`", "", "lacks the row of a table '`down [a \\\\| b]`, `stop`'"),
     ],
 )
