@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from kubedrill import paths
 from kubedrill.errors import KubedrillError
-from kubedrill.scenario import Scenario
+from kubedrill.scenario import COUNTS, Scenario
 
 
 def folders(here: Path | None = None) -> list[Path]:
@@ -26,12 +25,15 @@ def folders(here: Path | None = None) -> list[Path]:
 def needs(drill: Scenario) -> str:
     """The cluster that a drill needs, in words: '3+2, hollow 1000, slow'."""
     counts = f"{drill.needs['controlPlanes']}+{drill.needs['workers']}"
-    further = [
-        f"{key} {json.dumps(value) if isinstance(value, Mapping) else value}"
-        for key, value in drill.needs.items()
-        if key not in ("controlPlanes", "workers")
-    ]
+    further = [text for key, value in drill.needs.items() if key not in COUNTS[:2] for text in _words(key, value)]
     return ", ".join([counts, *further, *(["slow"] if drill.slow else [])])
+
+
+def _words(key: str, value: object) -> list[str]:
+    """A setting in words; of one that holds others, the innermost: 'node-monitor-grace-period 20s'."""
+    if isinstance(value, Mapping):
+        return [text for name, inner in value.items() for text in _words(name, inner)]
+    return [f"{key} {value}"]
 
 
 def drills(folder: Path) -> list[Scenario]:
