@@ -95,7 +95,10 @@ def start(cluster: Cluster, console: Steps) -> bool:
         raise NotFound(
             f"of {cluster.spec.name} only {len(cluster.nodes)} of {wanted} nodes are there",
             evidence=[f"nodes: {there}"],
-            todo=[f"invoke up --name {cluster.spec.name} with the same settings makes what is missing"],
+            todo=[
+                f"one that was being added: invoke add-node --name {cluster.spec.name}",
+                f"else: invoke up --name {cluster.spec.name} with the same settings makes what is missing",
+            ],
         )  # fmt: skip
 
     members = [node.name for node in etcd_members.of(cluster.nodes) if node.state() == "stopped"]

@@ -65,6 +65,7 @@ def preflight(
     spec: ClusterSpec,
     *,
     built: bool = False,
+    beside: ClusterSpec | None = None,
     docker_root: Path = DOCKER_ROOT,
     memory: Callable[[], host.Memory] = host.memory,
     free_disk: Callable[[Path], int] = host.free_disk,
@@ -76,6 +77,7 @@ def preflight(
     Args:
         spec: the cluster asked for.
         built: whether all that nodes are made of was built before.
+        beside: what of it runs already.
         docker_root: where the engine keeps its volumes.
         memory: reads the machine's memory.
         free_disk: reads the free MiB at a path.
@@ -86,12 +88,16 @@ def preflight(
         MissingPrerequisite: too little memory or disk, or inotify limits that are too low and not ours to raise.
     """
     need_memory, need_disk = needs(spec, built=built)
+    more = ""
+    if beside is not None:
+        there = needs(beside, built=True)
+        need_memory, need_disk, more = need_memory - there[0], need_disk - there[1], " more"
     have_memory, have_disk = memory().available, free_for_cluster(docker_root, free_disk)
     short = []
     if have_memory < need_memory:
-        short.append(f"memory: {need_memory} MiB are needed, {have_memory} MiB are available")
+        short.append(f"memory: {need_memory} MiB{more} are needed, {have_memory} MiB are available")
     if have_disk < need_disk:
-        short.append(f"disk: {need_disk} MiB are needed, {have_disk} MiB are free")
+        short.append(f"disk: {need_disk} MiB{more} are needed, {have_disk} MiB are free")
     if short:
         raise MissingPrerequisite(
             f"this machine has no room for {describe(spec)}",

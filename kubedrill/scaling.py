@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kubedrill import cluster as clusters
-from kubedrill import entrance, host, kept, kubeadm, kubeconfig, lifecycle, loadbalancer
+from kubedrill import doctor, entrance, host, kept, kubeadm, kubeconfig, lifecycle, loadbalancer
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Reporter
 from kubedrill.errors import CommandFailed, InvalidSpec
@@ -59,6 +59,7 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
                           todo=[f"remove some first: invoke remove-node NODE --name {spec.name}"])  # fmt: skip
     more = {"control_planes": spec.control_planes + 1} if control_plane else {"workers": spec.workers + 1}
     grown = spec.model_copy(update=more)
+    doctor.preflight(grown, built=True, beside=spec)
     if control_plane and spec.control_planes == 1:
         _with_balancer(place, cluster, grown, console)
     kept.record(place.provider, grown)

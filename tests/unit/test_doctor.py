@@ -156,6 +156,19 @@ def test_where_the_engine_is_silent_the_table_says_so(
     assert "run: invoke setup" in capsys.readouterr().out
 
 
+def test_what_is_added_needs_room_for_itself_alone(tmp_path: Path) -> None:
+    proc = proc_with(tmp_path, 1024)
+
+    def one_more(memory: int) -> None:
+        room.preflight(spec(workers=3), beside=spec(workers=2), built=True, proc=proc, root=False,
+                       memory=lambda: host.Memory(16000, memory), free_disk=lambda _: room.NODE_DISK_MIB)  # fmt: skip
+
+    with pytest.raises(MissingPrerequisite) as refused:
+        one_more(200)
+    assert list(refused.value.evidence) == [f"memory: {room.WORKER_MIB} MiB more are needed, 200 MiB are available"]
+    one_more(room.WORKER_MIB)
+
+
 def test_hollow_nodes_take_memory_too() -> None:
     small, large = (room.needs(spec(hollow=count))[0] for count in (0, 2000))
     assert large - small == 1000
