@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import loading
 import pytest
 from fake_provider import FakeProvider
 
-from kubedrill import shell
+from kubedrill import etcd_members, shell
 from kubedrill.cluster import Cluster
+from kubedrill.errors import TimedOut
 from kubedrill.faults import EtcdSnapshot, Fault, LoseMember, LoseQuorum
 from kubedrill.faults.actions import ANY_MEMBER, Command, Plan, from_data, to_data
 from kubedrill.faults.etcd import rejoin, restore
+from kubedrill.providers import base
 from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.spec import ClusterSpec
 
@@ -222,6 +227,35 @@ class TestRestore:
     def test_the_process_is_stopped_before_its_data_is_changed(self, cluster: Cluster) -> None:
         script = restore(cluster, ONE, (TWO, THREE))[0].argv[-1]
         assert script.index("kill -STOP") < script.index("rm -rf /var/lib/etcd/member") < script.index("kill -KILL")
+
+
+class TestForget:
+    """A member that has no node any more, or soon will not have."""
+
+    MEMBERS = ("a1, started, x, https://172.28.0.11:2380, https://172.28.0.11:2379, false\n"
+               "d4, unstarted, , https://172.28.0.13:2380, , false\n")  # fmt: skip
+
+    @pytest.fixture
+    def leader(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> base.Node:
+        monkeypatch.setattr(etcd_members, "_QUORUM", 0.2)
+        env = {"PATH": f"{node.root}/bin:/usr/bin:/bin"}
+        return cast(base.Node, SimpleNamespace(run=partial(shell.run, env=env)))
+
+    def test_it_is_removed_by_its_address(self, node: Node, leader: base.Node) -> None:
+        node.put("members", self.MEMBERS)
+        etcd_members.forget_member(leader, "172.28.0.13")
+        assert node.text("changes") == "d4 removed\n"
+
+    def test_one_that_there_is_not_is_no_error(self, node: Node, leader: base.Node) -> None:
+        node.put("members", self.MEMBERS)
+        etcd_members.forget_member(leader, "172.28.0.1")
+        assert node.text("changes") == "-"
+
+    def test_an_etcd_that_does_not_tell_its_members_is(self, node: Node, leader: base.Node) -> None:
+        """Its node would go all the same, and with it half of the votes."""
+        assert node.text("members") == "-"
+        with pytest.raises(TimedOut):
+            etcd_members.forget_member(leader, "172.28.0.13")
 
 
 def test_the_members_in_a_manifest() -> None:
