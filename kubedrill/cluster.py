@@ -32,6 +32,7 @@ from kubedrill.console import Reporter
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build
 from kubedrill.kube import Kube
+from kubedrill.locks import in_turn
 from kubedrill.locks import only_one as only_one
 from kubedrill.marks import UPGRADING
 from kubedrill.node_specs import Made
@@ -290,22 +291,24 @@ def everything(provider: Provider) -> list[str]:
 
 
 def _make_network(provider: Provider, spec: ClusterSpec) -> None:
-    taken = [
-        *(IPv4Network(subnet) for subnet in provider.used_subnets()),
-        *host.host_networks(),
-        IPv4Network(spec.pod_subnet),
-        IPv4Network(spec.service_subnet),
-    ]
-    subnet = network.free_subnet(taken)
-    metadata = {
-        "spec": spec.to_json(),
-        "api-port": str(host.free_port()),
-        "version": versions.kubernetes_version(spec.kubernetes),
-    }
-    if spec.provider == VMS:
-        entrance = network.Addresses(subnet).endpoint(spec)
-        metadata |= {KIND: VMS, DRIVER: spec.vm.driver, "api-port": str(network.API_PORT), "api-host": entrance}
-    provider.create_network(spec.name, NetworkSpec(str(subnet), metadata))
+    # The choice of a subnet, and the network that takes it: two at once would choose the same one.
+    with in_turn("networks"):
+        taken = [
+            *(IPv4Network(subnet) for subnet in provider.used_subnets()),
+            *host.host_networks(),
+            IPv4Network(spec.pod_subnet),
+            IPv4Network(spec.service_subnet),
+        ]
+        subnet = network.free_subnet(taken)
+        metadata = {
+            "spec": spec.to_json(),
+            "api-port": str(host.free_port()),
+            "version": versions.kubernetes_version(spec.kubernetes),
+        }
+        if spec.provider == VMS:
+            entrance = network.Addresses(subnet).endpoint(spec)
+            metadata |= {KIND: VMS, DRIVER: spec.vm.driver, "api-port": str(network.API_PORT), "api-host": entrance}
+        provider.create_network(spec.name, NetworkSpec(str(subnet), metadata))
 
 
 def addresses(provider: Provider, name: str) -> network.Addresses:
