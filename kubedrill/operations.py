@@ -101,7 +101,7 @@ def add_node(console: Console, name: str, *, control_plane: bool) -> None:
     new = ", ".join(sorted({node.name for node in more.nodes} - {node.name for node in there.nodes}))
     size = f"{more.spec.control_planes} control planes, {more.spec.workers} workers"
     console.say(f"{name} has {new or 'all its nodes'} now: {size}")
-    if more.api_port != there.api_port:
+    if more.server != there.server:
         console.say(f"its API is reached through the balancer from now on: {more.server}")
 
 
@@ -111,7 +111,7 @@ def remove_node(console: Console, node: str, name: str) -> None:
         _healed(name)
         left = scaling.remove(place.provider, there, node, console)
     console.say(f"{name} is without {node} now: {left.spec.control_planes} control planes, {left.spec.workers} workers")
-    if left.api_port != there.api_port:
+    if left.server != there.server:
         console.say(f"its API is reached without a balancer from now on: {left.server}")
 
 

@@ -14,6 +14,7 @@ from kubedrill.console import Reporter
 from kubedrill.errors import CommandFailed, InvalidSpec
 from kubedrill.etcd_members import forget_member
 from kubedrill.providers.base import File, Node, Provider
+from kubedrill.providers.places import VMS
 from kubedrill.spec import MAX_WORKERS, ClusterSpec
 from kubedrill.there import joined
 from kubedrill.wait import until
@@ -21,9 +22,13 @@ from kubedrill.wait import until
 MAX_CONTROL_PLANES = 5
 # Kept with the cluster: on which port its API was published before it had a balancer, and the balancer's own.
 FIRST_PORT, BALANCER_PORT = "first-api-port", "balancer-api-port"
+# Of VMs the address, too: nothing of them is published here.
+FIRST_HOST = "first-api-host"
 # Seconds.
 _DRAIN = 120
 _ENDS = 90
+# Under which key the API's host is kept with a cluster; without it it is this machine.
+HOST = "api-host"
 
 
 def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool = False) -> Cluster:
@@ -131,7 +136,7 @@ def remove(provider: Provider, cluster: Cluster, name: str, console: Reporter, *
     kept.change(provider, spec.name, {**_without_ports(kept.metadata(provider, spec.name), ports),
                                       "spec": last.to_json()})  # fmt: skip
     left = clusters.attach(provider, spec.name)
-    if spec.name in kubeconfig.entries(kubeconfig.path()) and left.api_port != cluster.api_port:
+    if spec.name in kubeconfig.entries(kubeconfig.path()) and left.server != cluster.server:
         kubeconfig.merge_into(kubeconfig.path(), spec.name, left.admin_conf(), left.server)
     lifecycle.wait_until_whole(left, console, [], 0)
     return left
@@ -192,17 +197,21 @@ def _with_balancer(place: Lab, cluster: Cluster, grown: ClusterSpec, console: Re
     addresses = clusters.addresses(provider, name)
     before = kept.metadata(provider, name)
     ports = {FIRST_PORT: before["api-port"], BALANCER_PORT: str(host.free_port())}
+    moved: dict[str, str] = {}
+    if grown.provider == VMS:
+        ports |= {BALANCER_PORT: before["api-port"], FIRST_HOST: before[HOST]}
+        moved = {HOST: addresses.endpoint(grown)}
     known = {**ports, **before}  # where it was begun before, those of then
     kept.change(provider, name, known)
     there = {node.name: node for node in cluster.nodes if node.role == "load-balancer"}
-    ahead = Cluster(grown, cluster.nodes, int(known[BALANCER_PORT]))
+    ahead = Cluster(grown, cluster.nodes, int(known[BALANCER_PORT]), moved.get(HOST, cluster.api_host))
     balancer = clusters.bring_up(place, ahead, clusters.what_of(place, grown, console), console, there).balancer()
     # The second control plane is not there yet.
     _configure(balancer, {kubeadm.node_name(grown, "control-plane-1"): addresses.node("control-plane-1")})
     planes = [node for node in cluster.nodes if node.role == "control-plane"]
     workers = [node for node in cluster.nodes if node.role == "worker"]
     entrance.move(planes, workers, addresses.endpoint(cluster.spec), addresses.endpoint(grown), console)
-    kept.change(provider, name, {**known, "api-port": known[BALANCER_PORT]})
+    kept.change(provider, name, {**known, **moved, "api-port": known[BALANCER_PORT]})
 
 
 def _first_ports(provider: Provider, name: str) -> Mapping[str, str]:
@@ -217,12 +226,13 @@ def _first_ports(provider: Provider, name: str) -> Mapping[str, str]:
             f"{name} was made with several control planes: its API is published at the balancer alone",
             todo=["two control planes are the least that it can have"],
         )
-    return {"api-port": metadata[FIRST_PORT]}
+    at = {HOST: metadata[FIRST_HOST]} if FIRST_HOST in metadata else {}
+    return {"api-port": metadata[FIRST_PORT], **at}
 
 
 def _without_ports(metadata: Mapping[str, str], ports: Mapping[str, str]) -> dict[str, str]:
     """What is kept with a cluster once its balancer is gone; as it is where that stays."""
-    forgotten = (FIRST_PORT, BALANCER_PORT) if ports else ()
+    forgotten = (FIRST_PORT, FIRST_HOST, BALANCER_PORT) if ports else ()
     return {**{key: value for key, value in metadata.items() if key not in forgotten}, **ports}
 
 

@@ -20,7 +20,7 @@ from kubedrill import kept, kubeadm, lifecycle, loadbalancer, paths, versions
 from kubedrill import load as loading
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Reporter
-from kubedrill.errors import CommandFailed, InvalidSpec, KubedrillError, NotFound
+from kubedrill.errors import OF_CONTAINERS, CommandFailed, InvalidSpec, KubedrillError, NotFound
 from kubedrill.images import build
 from kubedrill.images.cargo import Cargo
 from kubedrill.images.store import CONTROL_PLANE
@@ -28,6 +28,7 @@ from kubedrill.kube import ApiUnavailable, Kube, NodeSnapshot, PodSnapshot
 from kubedrill.marks import UPGRADING, has_file
 from kubedrill.network import API_PORT
 from kubedrill.providers.base import File, Node
+from kubedrill.providers.places import VMS
 from kubedrill.run_kubeadm import run_kubeadm
 from kubedrill.shell import Result
 from kubedrill.wait import Verdict, until
@@ -103,6 +104,8 @@ def upgrade(
         KubedrillError: the cluster is not ready for it (nothing was changed then), or a step failed.
     """
     name = cluster.spec.name
+    if cluster.spec.provider == VMS:
+        raise KubedrillError(f"{name} is made of VMs, which keep their version", todo=[OF_CONTAINERS])
     before = kept.metadata(place.provider, name)
     there = before.get("version", cluster.spec.version())
     minor = aim(there, to)
@@ -111,7 +114,6 @@ def upgrade(
     if versions.kubernetes_version(minor) == there and not cluster.upgrading:
         console.say(f"{name} has Kubernetes {there} already")
         return cluster
-    kept.change(place.provider, name, before)  # says so where it cannot be changed at all
     steps = _Steps(cluster, console, stay)
     steps.need_ready()
     _, cargo = build.cargo(place.engine, minor, place.missing, console.say)

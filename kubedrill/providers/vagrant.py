@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from kubedrill import host, libvirtd, paths, shell, slowness
-from kubedrill.errors import KubedrillError
+from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.providers import vagrant_state
 from kubedrill.providers.base import NetworkSpec, Node, NodeSpec
 from kubedrill.providers.hypervisor import Hypervisor
@@ -87,6 +87,18 @@ class VagrantProvider:
             return None
         kept = vagrant_state.load(self._home / cluster)
         return NetworkSpec(kept.subnet, kept.metadata)
+
+    def change(self, cluster: str, metadata: Mapping[str, str]) -> None:
+        """Keep other metadata with a cluster.
+
+        Raises:
+            NotFound: there is no such cluster.
+        """
+        folder = self._home / cluster
+        if not vagrant_state.exists(folder):
+            raise NotFound(f"there is no cluster {cluster}")
+        with vagrant_state.changing(folder) as kept:
+            kept.remember(metadata)
 
     def slowness(self, cluster: str) -> float:
         """How many times slower than real hardware its nodes are, as its first node was measured."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -54,6 +55,10 @@ class Kept:
             if vm.name == other.name or vm.address == other.address:
                 raise KubedrillError(f"{other.name} ({other.address}) has its name or its address")
         self.cluster = self.cluster.having(vm)
+
+    def remember(self, metadata: Mapping[str, str]) -> None:
+        """Other metadata."""
+        self.cluster = replace(self.cluster, metadata=dict(metadata))
 
     def drop(self, name: str) -> None:
         """Without that VM."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -120,7 +121,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
 
     def api(text: str, timeout: float = 0) -> FakeApi:
-        assert "127.0.0.1" in text
+        assert re.search(r"https://(127|172)\.", text)
         return FakeApi(made.kubernetes, made.provider)
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -321,6 +322,26 @@ class TestControlPlanes:
         assert {**world.metadata(), "spec": ""} == {**before, "spec": ""}
         assert last.spec == ClusterSpec(workers=1)
         assert last.server in (kubeconfig.path()).read_text()
+
+    def test_of_vms_the_address_changes_and_the_port_does_not(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scaling, "VMS", "docker")
+        world.up(workers=1)
+        before = {**world.metadata(), "api-host": "172.28.0.11", "api-port": "6443"}
+        world.provider.change("lab", before)
+        second = world.add(control_plane=True)
+        balancer = world.provider.node("lab-load-balancer")
+        assert second.server == f"https://{balancer.address}:6443"
+        assert balancer.spec.publish == {}
+        assert second.server in (kubeconfig.path()).read_text()
+        third = world.add(control_plane=True)
+        assert third.server == second.server
+        world.remove("control-plane-3")
+        last = world.remove("control-plane-2")
+        assert last.server == "https://172.28.0.11:6443"
+        assert last.server in (kubeconfig.path()).read_text()
+        assert {**world.metadata(), "spec": ""} == {**before, "spec": ""}
 
     def test_one_that_was_cut_off_goes_on_with_the_same_balancer(self, world: World) -> None:
         world.up(workers=1)

@@ -11,7 +11,7 @@ import vm_world
 from vm_world import SUBNET, World
 
 from kubedrill import host, paths, slowness
-from kubedrill.errors import KubedrillError
+from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.providers import vagrant
 from kubedrill.providers.base import NetworkSpec, NodeSpec
 from kubedrill.shell import Result
@@ -28,6 +28,15 @@ class TestNetwork:
         # By hand: cd there && vagrant status
         assert (world.home / "lab" / "Vagrantfile").read_text() == (paths.repository() / "Vagrantfile").read_text()
         assert (world.home / "lab" / "id_ed25519").stat().st_mode & 0o777 == 0o600
+
+    def test_other_things_are_kept_with_it_from_now_on(self, world: World) -> None:
+        provider = world.cluster()
+        provider.create_node("lab", world.spec())
+        provider.change("lab", {"spec": "larger", "api-host": "172.31.9.2"})
+        assert provider.network("lab") == NetworkSpec(SUBNET, {"spec": "larger", "api-host": "172.31.9.2"})
+        assert [node.name for node in provider.nodes("lab")] == ["lab-worker-1"]
+        with pytest.raises(NotFound):
+            provider.change("gone", {})
 
     @pytest.mark.parametrize("subnet", [SUBNET, "172.31.9.128/25"])
     def test_a_subnet_that_is_taken(self, world: World, subnet: str) -> None:
