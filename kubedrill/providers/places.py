@@ -69,7 +69,7 @@ class Places:
         of = self._of(cluster)
         if not isinstance(of, Changeable):
             raise KubedrillError(
-                f"{cluster} is made of VMs, and keeps its size and version",
+                f"clusters of the provider of {cluster} keep their size",
                 todo=[OF_CONTAINERS],
             )
         of.change(cluster, metadata)
