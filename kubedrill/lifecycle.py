@@ -35,6 +35,10 @@ _WHOLE = 300
 # Seconds until a member of etcd serves, at most; 3 s here. One that does not is left to those who look into it.
 _ETCD = 15
 _SYSTEM = ("kube-system", FLANNEL_NAMESPACE)
+# kubeadm's Corefile has CoreDNS serve for 5 s more once it is told to end (`lameduck 5s`), for clients that do not know
+# yet. Where all clients go off as well nobody asks it any more. The kubelet would start it again, so it goes first.
+_DNS_OFF = ["sh", "-c", "systemctl stop kubelet; pkill -KILL -x coredns"]
+_DNS_OFF_SECONDS = 10
 
 
 class Steps(Protocol):
@@ -72,6 +76,9 @@ def stop(cluster: Cluster, console: Steps) -> bool:
     def down(node: Node) -> None:
         if node.state() == "paused":
             node.resume()
+        if node.role in KUBERNETES:
+            with contextlib.suppress(KubedrillError):  # one that does not answer is stopped all the same
+                node.run(_DNS_OFF, check=False, show=False, timeout=_DNS_OFF_SECONDS * cluster.slow)
         node.stop()
 
     return _tier_by_tier(cluster, DOWNWARDS, ("running", "paused"), down, "stopped", console)

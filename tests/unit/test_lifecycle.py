@@ -162,6 +162,24 @@ class TestOrder:
         assert caught.value.evidence == ("lab-worker-1: it will not",)
         assert world.happened("stop") == [("stop", "worker-2")], "nobody pulls the root away then"
 
+    def test_coredns_need_not_serve_for_its_five_seconds_where_all_go_off(self, world: World) -> None:
+        """The kubelet, which would start it again, goes first; a node that answers nothing is stopped all the same."""
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            if "coredns" in call.line and node.name == "lab-worker-2":
+                raise NotFound("it does not run")
+            return Result(1, "", "") if "coredns" in call.line else None
+
+        world.provider.script = answer
+        lifecycle.stop(world.cluster, Console())
+        of_one = [
+            event for event in world.provider.events if event[1] == "lab-worker-1" and event[0] in ("run", "stop")
+        ]
+        assert [event[0] for event in of_one] == ["run", "stop"]
+        assert of_one[0][-1].index("stop kubelet") < of_one[0][-1].index("-x coredns")
+        assert "lab-load-balancer" not in [event[1] for event in world.provider.events if "coredns" in event[-1]]
+        assert world.states() == {"stopped"}
+
     def test_a_cluster_that_lacks_nodes_is_not_started(self, world: World) -> None:
         world.provider.node("lab-worker-2").remove()
         with pytest.raises(NotFound, match=r"5 of 6 nodes.*(\n.*)*invoke up --name lab"):
