@@ -27,6 +27,8 @@ FIRST_HOST = "first-api-host"
 # Seconds.
 _DRAIN = 120
 _ENDS = 90
+# The key of a spec that counts the nodes of a role.
+_COUNTS = {"control-plane": "control_planes", "worker": "workers"}
 # Under which key the API's host is kept with a cluster; without it it is this machine.
 HOST = "api-host"
 
@@ -45,7 +47,7 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
         The cluster with it.
 
     Raises:
-        InvalidSpec: there are as many as there can be.
+        InvalidSpec: there are as many as there can be, or its settings leave no room for one more.
         KubedrillError: of the step that failed; adding it again goes on from there.
     """
     spec = cluster.spec
@@ -62,8 +64,7 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
         whose = "control planes" if control_plane else "workers"
         raise InvalidSpec(f"{spec.name} has {there} {whose}, the most that there can be",
                           todo=[f"remove some first: invoke remove-node NODE --name {spec.name}"])  # fmt: skip
-    more = {"control_planes": spec.control_planes + 1} if control_plane else {"workers": spec.workers + 1}
-    grown = spec.model_copy(update=more)
+    grown = _grown(spec, "control-plane" if control_plane else "worker")
     doctor.preflight(grown, built=True, beside=spec)
     if control_plane and spec.control_planes == 1:
         _with_balancer(place, cluster, grown, console)
@@ -164,13 +165,13 @@ def _end_api_server(first: Node, node: Node, console: Reporter) -> None:
 
 
 def _removable(spec: ClusterSpec, key: str) -> ClusterSpec:
-    """The cluster without a node.
+    """The cluster without a node, and without what was set for that one alone.
 
     Raises:
         InvalidSpec: there would be none without that one.
     """
     role, _, number = key.rpartition("-")
-    count = {"control-plane": spec.control_planes, "worker": spec.workers}.get(role, 0)
+    count = getattr(spec, _COUNTS[role]) if role in _COUNTS else 0
     if role == "control-plane" and count == 1:
         raise InvalidSpec(f"{key} is the only control plane", todo=[f"remove all: invoke down --name {spec.name}"])
     if role == "etcd":
@@ -188,7 +189,33 @@ def _removable(spec: ClusterSpec, key: str) -> ClusterSpec:
             f"{key} is not the last of its role: nodes are numbered without gaps",
             todo=[f"invoke remove-node {role}-{count} --name {spec.name}"],
         )
-    return spec.model_copy(update={{"control-plane": "control_planes", "worker": "workers"}[role]: count - 1})
+    nodes = {one: settings for one, settings in spec.nodes.items() if one != key}
+    return _valid(spec.model_copy(update={_COUNTS[role]: count - 1, "nodes": nodes}))
+
+
+def _grown(spec: ClusterSpec, role: str) -> ClusterSpec:
+    """The cluster with one more node of a role.
+
+    Raises:
+        InvalidSpec: its settings leave no room for one; nothing was changed.
+    """
+    try:
+        return _valid(spec.model_copy(update={_COUNTS[role]: getattr(spec, _COUNTS[role]) + 1}))
+    except InvalidSpec as error:
+        raise InvalidSpec(
+            f"{spec.name} was made with settings that leave no room for one more {role}; nothing was changed",
+            evidence=error.evidence,
+            todo=["they stay as they are: make a cluster with other settings: invoke up --config FILE --name OTHER"],
+        ) from error
+
+
+def _valid(spec: ClusterSpec) -> ClusterSpec:
+    """A spec as whoever comes next reads it from what is kept: one that it refused would end all work on the cluster.
+
+    Raises:
+        InvalidSpec: it would be refused.
+    """
+    return ClusterSpec.from_json(spec.to_json())
 
 
 def _with_balancer(place: Lab, cluster: Cluster, grown: ClusterSpec, console: Reporter) -> None:

@@ -3,142 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
+import scaling_world
 import yaml
-from fake_kubernetes import KEYS, OK, FakeApi, FakeKubernetes
-from fake_node import Call, FakeNode
-from fake_provider import FakeProvider
+from scaling_world import CONFIGURATION, World
 
-from kubedrill import (
-    bringup,
-    cluster,
-    entrance,
-    host,
-    kube,
-    kubeadm,
-    kubeconfig,
-    lifecycle,
-    loadbalancer,
-    scaling,
-    undertaking,
-)
-from kubedrill.cluster import Cluster, Lab
+from kubedrill import cluster, entrance, kubeconfig, loadbalancer, scaling
+from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
-from kubedrill.images import build
-from kubedrill.images.build import Built
-from kubedrill.images.store import Store
 from kubedrill.providers.base import Node
-from kubedrill.providers.docker_engine import Engine
-from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec, load
-from kubedrill.wait import until
 
-STORE = Store("a-store", "v1.37.2", "3.7.3", "v1.15.0", "flannel:x", "pause:x", ())
-CHANGES = (("systemctl", "reload-or-restart"), ("systemctl", "restart"), ("kubectl", "drain"))
-CONFIGURATION = """\
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-controlPlaneEndpoint: 172.28.0.11:6443
-apiServer: {certSANs: [127.0.0.1, localhost, 172.28.0.11], extraArgs: [{name: v, value: "4"}]}
-"""
-
-
-class World:
-    """A machine of fakes, and a cluster on it."""
-
-    def __init__(self) -> None:
-        self.kubernetes = FakeKubernetes(answers=self.answer)
-        self.provider = FakeProvider(script=self.kubernetes.script)
-        self.place = Lab(cast(Engine, None), self.provider, frozenset())
-        self.fails = ""
-
-    def answer(self, _node: FakeNode, call: Call) -> Result | None:
-        """What the fake cluster does not know: kubectl and kubeadm of an entrance that moves."""
-        if self.fails and self.fails in call.line:
-            return Result(1, "", "it broke")
-        if "jsonpath={.data.ClusterConfiguration}" in call.line:
-            return Result(0, CONFIGURATION, "")
-        if call.argv[:3] == ("kubectl", "get", "node"):
-            return Result(0, f"node/{call.argv[3]}\n" if call.argv[3] in self.kubernetes.registered else "", "")
-        if call.argv[0] == "curl":
-            return Result(0, "ok", "")
-        if "endpointslice" in call.argv:
-            return Result(0, "172.28.0.11", "")
-        if call.argv[0] == "rm" or call.argv[:2] in CHANGES:
-            return OK
-        if call.argv[:3] == ("kubectl", "delete", "pods"):
-            return OK
-        if call.argv[:2] == ("kubectl", "--namespace") and call.argv[3] in ("rollout", "set"):
-            return OK
-        return None
-
-    @property
-    def there(self) -> Cluster:
-        """The cluster as it is recorded."""
-        return cluster.attach(self.provider, "lab")
-
-    def up(self, **settings: int) -> None:
-        """Bring it up."""
-        cluster.up(self.place, ClusterSpec(**settings), Console())  # type: ignore[arg-type]
-        self.provider.events.clear()
-
-    def add(self, *, control_plane: bool = False) -> Cluster:
-        """One more."""
-        return scaling.add(self.place, self.there, Console(), control_plane=control_plane)
-
-    def remove(self, name: str) -> Cluster:
-        """One less."""
-        return scaling.remove(self.provider, self.there, name, Console())
-
-    def metadata(self) -> dict[str, str]:
-        """What is kept with the cluster."""
-        found = self.provider.network("lab")
-        assert found is not None
-        return dict(found.metadata)
-
-    def behind(self) -> list[str]:
-        """Who is behind the balancer."""
-        text = self.provider.node("lab-load-balancer").text(loadbalancer.CONFIG_PATH)
-        return [
-            line.split()[1] for line in text.splitlines() if line.strip().startswith("server lab") and " check " in line
-        ]
-
-    def order(self, *beginnings: str) -> list[str]:
-        """Which of some commands and events happened, in order."""
-        lines = [" ".join(event) for event in self.provider.events if event[0] != "ran"]
-        return [begin for line in lines for begin in beginnings if begin in line]
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A machine on which everything is built already."""
-    made = World()
-
-    def api(text: str, timeout: float = 0) -> FakeApi:
-        assert re.search(r"https://(127|172)\.", text)
-        return FakeApi(made.kubernetes, made.provider)
-
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    monkeypatch.setattr(cluster.doctor, "preflight", lambda *_, **__: None)
-    monkeypatch.setattr(build, "ensure", lambda *_, **__: Built("kubedrill/node:x", STORE))
-    monkeypatch.setattr(build, "is_built", lambda *_, **__: True)
-    monkeypatch.setattr(host, "host_networks", list)
-    monkeypatch.setattr(host, "upstream_nameservers", lambda: ["192.0.2.53"])
-    monkeypatch.setattr(bringup, "Kube", api)
-    monkeypatch.setattr(lifecycle, "Kube", api)
-    monkeypatch.setattr(lifecycle, "look", lambda api: lifecycle.Seen(api.cluster(), {}, ()))
-    for module in (undertaking, lifecycle, entrance, scaling):
-        monkeypatch.setattr(module, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
-    monkeypatch.setattr(kube, "preload", lambda: None)
-    monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)
-    return made
+world = scaling_world.world  # a fixture
 
 
 class TestRefused:
@@ -204,6 +84,45 @@ class TestRefused:
             with pytest.raises(KubedrillError, match="run: invoke"):
                 task()
         assert world.there.spec.workers == 2
+
+
+class TestSettings:
+    """What is kept is read again by every task: it must be a cluster that can be."""
+
+    @pytest.mark.parametrize(
+        ("settings", "control_plane", "why"),
+        [
+            ({"nodes": {"worker": {"ports": [{"nodePort": 80, "hostPort": 8080}]}}}, False,
+             "host port 8080 is published by worker-1 and by worker-2"),
+            ({"nodes": {"control-plane": {"ports": [{"nodePort": 80, "hostPort": 8080}]}}}, True,
+             "host port 8080 is published by control-plane-1 and by control-plane-2"),
+            ({"podSubnet": "10.244.0.0/22", "workers": 3}, False, "room for 4 nodes .a /24 each., not 5"),
+        ],
+    )  # fmt: skip
+    def test_one_more_for_which_they_have_no_room_is_refused_before_anything_changes(
+        self, world: World, settings: dict[str, Any], control_plane: bool, why: str
+    ) -> None:
+        world.up(**{"workers": 1, **settings})
+        before = world.metadata()
+        with pytest.raises(InvalidSpec, match=rf"leave no room for one more(.|\n)*{why}(.|\n)*invoke up --config"):
+            world.add(control_plane=control_plane)
+        assert world.provider.events == []
+        assert world.metadata() == before
+
+    def test_those_of_a_node_alone_go_with_it(self, world: World) -> None:
+        own, others = {"taints": ["a=b:NoSchedule"]}, {"labels": {"disk": "ssd"}}
+        world.up(workers=2, nodes={"worker-2": own, "worker-1": others, "worker": others})
+        left = world.remove("worker-2")
+        assert sorted(left.spec.nodes) == ["worker", "worker-1"]
+        assert world.there.spec == left.spec
+        again = world.add()
+        assert again.spec.settings("worker-2").labels == {"disk": "ssd"}
+        assert again.spec.settings("worker-2").taints == ()
+
+    def test_those_of_a_control_plane_go_with_it(self, world: World) -> None:
+        world.up(control_planes=3, workers=1, nodes={"control-plane-3": {"labels": {"disk": "ssd"}}})
+        assert world.remove("control-plane-3").spec.nodes == {}
+        assert world.there.spec.control_planes == 2
 
 
 class TestWorkers:
