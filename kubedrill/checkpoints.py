@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 
 from kubedrill import cluster as clusters
-from kubedrill import journal, kubeconfig, lifecycle, status
+from kubedrill import journal, lifecycle, status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Reporter
 from kubedrill.errors import OF_CONTAINERS, InvalidSpec, KubedrillError, NotFound
+from kubedrill.marks import need_restored
 from kubedrill.providers.base import Keeper, Provider, Saved
 from kubedrill.spec import MAX_NAME
 
@@ -49,6 +50,7 @@ def take(provider: Provider, cluster: Cluster, name: str, console: Reporter) -> 
             f"there is a checkpoint '{name}' of {whose} already; it was left as it is",
             todo=["give another name", f"or remove it first: invoke checkpoint --remove {name} --name {whose}"],
         )
+    need_restored(whose, cluster.restoring)
     found = set(lifecycle.states(cluster).values())
     if found != {"stopped"}:
         lifecycle.need_running(cluster)
@@ -87,7 +89,7 @@ def restore(provider: Provider, whose: str, name: str, console: Reporter) -> Clu
         KubedrillError: it could not be put back, or did not start; doing it again begins anew.
     """
     keeper = keeper_of(provider)
-    before = clusters.attach(provider, whose)
+    clusters.attach(provider, whose)
     known = [one.name for one in keeper.saved(whose)]
     if valid_name(name) not in known:
         raise NotFound(
@@ -100,9 +102,7 @@ def restore(provider: Provider, whose: str, name: str, console: Reporter) -> Clu
     # What a drill broke since is not broken in what was put back.
     journal.forget(whose)
     restored = clusters.attach(provider, whose)
-    # It may have had a balancer since, or none any more: then its API was published at another port.
-    if restored.server != before.server and whose in kubeconfig.entries(kubeconfig.path()):
-        kubeconfig.merge_into(kubeconfig.path(), whose, restored.admin_conf(), restored.server)
+    clusters.republish(restored)
     lifecycle.whole(restored, console)
     return restored
 

@@ -34,7 +34,7 @@ from kubedrill.images import build
 from kubedrill.kube import Kube
 from kubedrill.locks import in_turn
 from kubedrill.locks import only_one as only_one
-from kubedrill.marks import UPGRADING
+from kubedrill.marks import RESTORING, UPGRADING
 from kubedrill.node_specs import Made
 from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
@@ -65,6 +65,7 @@ class Cluster:
         api_host: where: 127.0.0.1, or the address of its entrance where nodes are VMs.
         slow: how many times slower than real hardware its nodes are.
         upgrading: the Kubernetes minor that an upgrade which is not complete goes to; '' where there is none.
+        restoring: the checkpoint that it is half put back to; '' where it is not.
     """
 
     spec: ClusterSpec
@@ -73,6 +74,7 @@ class Cluster:
     api_host: str = "127.0.0.1"
     slow: float = 1.0
     upgrading: str = ""
+    restoring: str = ""
 
     @property
     def server(self) -> str:
@@ -153,6 +155,7 @@ def attach(provider: Provider, name: str) -> Cluster:
         found.metadata.get("api-host", "127.0.0.1"),
         provider.slowness(name),
         found.metadata.get(UPGRADING, ""),
+        found.metadata.get(RESTORING, ""),
     )
 
 
@@ -330,6 +333,20 @@ def _publisher(cluster: Cluster, merge: bool) -> Callable[[str], str]:
         return kubeconfig.standalone(cluster.spec.name, admin, cluster.server)
 
     return publish
+
+
+def republish(cluster: Cluster) -> None:
+    """Let the user's kubeconfig, where it has this cluster, know where its API is reached now.
+
+    A balancer that came or went moves it. What the file says counts, not what was known before: whoever goes on with
+    what was cut off no longer knows that.
+
+    Raises:
+        KubedrillError: the file cannot be read or written.
+    """
+    name = cluster.spec.name
+    if kubeconfig.server(kubeconfig.path(), name) not in ("", cluster.server):
+        kubeconfig.merge_into(kubeconfig.path(), name, cluster.admin_conf(), cluster.server)
 
 
 def _clean_up(provider: Provider, name: str, console: Reporter, error: BaseException, *, keep: bool) -> None:

@@ -127,6 +127,19 @@ def entries(path: Path) -> list[str]:
     return list(dict.fromkeys(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)))
 
 
+def server(path: Path, cluster: str) -> str:
+    """The URL of the API in a file's entry of a cluster, `kubedrill-CLUSTER`; '' where it has none.
+
+    It takes no lock, as `entries` does not.
+
+    Raises:
+        BrokenKubeconfig: the file is no kubeconfig.
+    """
+    with _named(path):
+        root = tree.parse(_read(path))
+    return tree.scalar(tree.get(_content(root, "clusters", PREFIX + cluster), "server")) or ""
+
+
 def _rewrite(path: Path, change: Callable[[str], str | None]) -> None:
     real = Path(os.path.realpath(path))  # a linked kubeconfig stays a link
     try:

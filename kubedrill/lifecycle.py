@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from kubedrill import checks, etcd_members, kube
 from kubedrill.errors import KubedrillError, NotFound, TimedOut
 from kubedrill.kube import ClusterSnapshot, Kube, PodSnapshot
+from kubedrill.marks import need_restored
 from kubedrill.network import FLANNEL_NAMESPACE
 from kubedrill.providers.base import KUBERNETES, Node, Role, State
 from kubedrill.wait import Verdict, until
@@ -94,8 +95,9 @@ def start(cluster: Cluster, console: Steps) -> bool:
 
     Raises:
         NotFound: a node is gone.
-        KubedrillError: a node could not be started; says which.
+        KubedrillError: a node could not be started; says which. Or the cluster is half put back to a checkpoint.
     """
+    need_restored(cluster.spec.name, cluster.restoring)
     wanted = cluster.spec.computers()
     if len(cluster.nodes) < wanted:
         there = ", ".join(node.name for node in cluster.nodes) or "none"
@@ -228,6 +230,7 @@ def need_running(cluster: Cluster, nodes: Sequence[Node] | None = None) -> None:
     Raises:
         KubedrillError: some do not; says what brings them back.
     """
+    need_restored(cluster.spec.name, cluster.restoring)
     found = {node.name: node.state() for node in (cluster.nodes if nodes is None else nodes)}
     away = {state for state in found.values() if state != "running"}
     if away:

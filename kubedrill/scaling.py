@@ -6,6 +6,7 @@ Nodes are numbered without gaps, so the last of its role goes first. Each step m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kubedrill import cluster as clusters
 from kubedrill import doctor, entrance, host, kept, kubeadm, kubeconfig, lifecycle, loadbalancer
@@ -13,6 +14,7 @@ from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Reporter
 from kubedrill.errors import CommandFailed, InvalidSpec
 from kubedrill.etcd_members import forget_member
+from kubedrill.marks import need_restored
 from kubedrill.providers.base import File, Node, Provider
 from kubedrill.providers.places import VMS
 from kubedrill.spec import MAX_WORKERS, ClusterSpec
@@ -94,6 +96,7 @@ def remove(provider: Provider, cluster: Cluster, name: str, console: Reporter, *
         KubedrillError: of the step that failed; removing it again goes on from there.
     """
     spec = cluster.spec
+    need_restored(spec.name, cluster.restoring)
     key = name.removeprefix(f"{spec.name}-")
     if key not in spec.node_keys():
         key = cluster.node(name).name.removeprefix(f"{spec.name}-")
@@ -133,12 +136,13 @@ def remove(provider: Provider, cluster: Cluster, name: str, console: Reporter, *
         for node in others:
             if node.role == "load-balancer":
                 node.remove()
+    metadata = {**_without_ports(kept.metadata(provider, spec.name), ports), "spec": last.to_json()}
+    if ports:
+        clusters.republish(replace(cluster, nodes=(first,), api_port=int(metadata["api-port"]),
+                                   api_host=metadata.get(HOST, cluster.api_host)))  # fmt: skip
     # Last: until then whoever does it again finds all that it needs to know.
-    kept.change(provider, spec.name, {**_without_ports(kept.metadata(provider, spec.name), ports),
-                                      "spec": last.to_json()})  # fmt: skip
+    kept.change(provider, spec.name, metadata)
     left = clusters.attach(provider, spec.name)
-    if spec.name in kubeconfig.entries(kubeconfig.path()) and left.server != cluster.server:
-        kubeconfig.merge_into(kubeconfig.path(), spec.name, left.admin_conf(), left.server)
     lifecycle.wait_until_whole(left, console, [], 0)
     return left
 

@@ -9,6 +9,7 @@ from kubedrill import kube
 from kubedrill.cluster import Cluster
 from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.kube import Kube, NodeSnapshot
+from kubedrill.marks import half_restored
 from kubedrill.providers.base import KUBERNETES, Node
 
 # How long the API may take to answer; where nodes are slow, up to six times as long.
@@ -43,7 +44,7 @@ def of(cluster: Cluster) -> ClusterStatus:
     known: dict[str, NodeSnapshot] = {}
     states = {node.name: _state(node) for node in cluster.nodes}
     try:
-        off = _off(cluster, states)
+        off = half_restored(cluster.spec.name, cluster.restoring) if cluster.restoring else _off(cluster, states)
         if off:
             raise NotFound(off)
         api_of = Kube(cluster.admin_conf(), timeout=_SECONDS * min(cluster.slow, 6))

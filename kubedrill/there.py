@@ -8,7 +8,7 @@ from kubedrill import kubeadm
 from kubedrill.console import Reporter
 from kubedrill.errors import InvalidSpec, KubedrillError
 from kubedrill.etcd_members import forget_member
-from kubedrill.marks import JOINED, READY, has_file
+from kubedrill.marks import JOINED, READY, RESTORING, has_file, need_restored
 from kubedrill.providers.base import Keeper, Node, Provider
 from kubedrill.spec import ClusterSpec
 
@@ -23,7 +23,7 @@ def found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[boo
 
     Raises:
         InvalidSpec: a cluster of that name is there, and differs.
-        KubedrillError: what would have to be removed has checkpoints, or cannot be made anew.
+        KubedrillError: what would have to be removed has checkpoints, or cannot be made anew; or it is half put back.
     """
     there = provider.network(spec.name)
     if there is None:
@@ -31,6 +31,7 @@ def found(provider: Provider, spec: ClusterSpec, console: Reporter) -> tuple[boo
             console.say(f"removing what an interrupted run left of {spec.name}")
             provider.remove_cluster(spec.name)
         return True, {}
+    need_restored(spec.name, there.metadata.get(RESTORING, ""))
     differences = spec.differences(ClusterSpec.from_json(there.metadata["spec"]))
     if differences:
         raise InvalidSpec(

@@ -25,7 +25,7 @@ from kubedrill.images import build
 from kubedrill.images.cargo import Cargo
 from kubedrill.images.store import CONTROL_PLANE
 from kubedrill.kube import ApiUnavailable, Kube, NodeSnapshot, PodSnapshot
-from kubedrill.marks import UPGRADING, has_file
+from kubedrill.marks import UPGRADING, has_file, need_restored
 from kubedrill.network import API_PORT
 from kubedrill.providers.base import File, Node
 from kubedrill.providers.places import VMS
@@ -106,6 +106,7 @@ def upgrade(
     name = cluster.spec.name
     if cluster.spec.provider == VMS:
         raise KubedrillError(f"{name} is made of VMs, which keep their version", todo=[OF_CONTAINERS])
+    need_restored(name, cluster.restoring)
     before = kept.metadata(place.provider, name)
     there = before.get("version", cluster.spec.version())
     minor = aim(there, to)

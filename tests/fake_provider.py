@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fake_node import FakeNode, Script, Stored, succeeds
 
 from kubedrill.errors import KubedrillError, NotFound
+from kubedrill.marks import RESTORING
 from kubedrill.providers.base import ROLES, NetworkSpec, Node, NodeSpec, Saved
 
 
@@ -31,6 +32,7 @@ class FakeProvider:
         script: answers the commands of all nodes.
         observer: told of each command, as DockerProvider's.
         before_create: called with the spec of each node before it is made; may raise or wait.
+        before_put_back: the same for each node of a checkpoint that is put back.
         events: all that happened, in order: ("create", "lab-worker-1"), ("run", node, line), ("ran", node, line) at the
             command's end, ("write", node, path), ("stop", node) and so on.
     """
@@ -38,6 +40,7 @@ class FakeProvider:
     script: Script = succeeds
     observer: Callable[[str, Sequence[str], str | None], None] = lambda *_: None
     before_create: Callable[[NodeSpec], None] = lambda _: None
+    before_put_back: Callable[[NodeSpec], None] = lambda _: None
     events: list[tuple[str, ...]] = field(default_factory=list)
     available: bool = True
     slow: float = 1.0
@@ -162,11 +165,14 @@ class FakeProvider:
         with self._lock:
             if (cluster, checkpoint) not in self._kept:
                 raise NotFound(f"{cluster} has no checkpoint {checkpoint}")
+            there = self._networks[cluster]
+            self._networks[cluster] = NetworkSpec(there.subnet, {**there.metadata, RESTORING: checkpoint})
             for node in [node for node in self._nodes.values() if node.cluster == cluster]:
                 self.forget_node(node)
-            self._networks[cluster] = self._kept[cluster, checkpoint].network
             for spec, disk, lines in self._kept[cluster, checkpoint].disks:
+                self.before_put_back(spec)
                 self._nodes[spec.name] = FakeNode.switched_off(self, cluster, spec, disk, lines)
+            self._networks[cluster] = self._kept[cluster, checkpoint].network
             self.note("put back", cluster, checkpoint)
 
     def saved(self, cluster: str) -> Sequence[Saved]:

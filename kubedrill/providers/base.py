@@ -273,7 +273,8 @@ class Keeper(Protocol):
     def put_back(self, cluster: str, checkpoint: str) -> None:
         """Replace all nodes of a cluster, whatever their state, by those of a checkpoint; they are stopped then.
 
-        What was begun and not ended is ended by doing it again: the checkpoint is only read.
+        What was begun and not ended is ended by doing it again: the checkpoint is only read. Until it has ended, the
+        metadata of the cluster's network have the name of the checkpoint as `marks.RESTORING`.
 
         Raises:
             NotFound: there is no such checkpoint; nothing was changed.

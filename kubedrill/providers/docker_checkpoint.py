@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kubedrill.errors import KubedrillError, NotFound
+from kubedrill.marks import RESTORING
 from kubedrill.providers import docker_flags, docker_metadata
 from kubedrill.providers.base import Saved
 from kubedrill.providers.docker_engine import BUILDER, Engine
@@ -96,16 +97,19 @@ class DockerCheckpoints:
         self.drop_helpers(cluster)
         self._need_volumes(cluster, checkpoint, recipes)
         label = f"{CLUSTER}={cluster}"
+        found = docker_metadata.read(self._engine, cluster)
+        docker_metadata.change(self._engine, cluster, {**(found.metadata if found else {}), RESTORING: checkpoint})
         with ThreadPoolExecutor(max_workers=8) as pool:
             there = [found["Names"][0].lstrip("/") for found in self._engine.containers(label)]
             _each(pool, there, self._engine.remove_container)
-            _each(pool, [disk(name) for name in {*there, *recipes}], self._engine.remove_volume)
+            # Also of nodes that are gone: one of that name would find it later, with all that is in it.
+            _each(pool, self._disks(cluster), self._engine.remove_volume)
             for name in recipes:
                 self._engine.create_volume(disk(name), {CLUSTER: cluster})
             image = _image(cluster, checkpoint, next(iter(recipes)))
             self._copy(cluster, image, {_copy(cluster, checkpoint, name): disk(name) for name in recipes})
             _each(pool, recipes, lambda name: self._make(cluster, checkpoint, name, recipes[name]))
-        docker_metadata.change(self._engine, cluster, index["metadata"])  # how many nodes there are to be
+        docker_metadata.change(self._engine, cluster, index["metadata"])  # how many nodes there are to be; no mark
         self._sweep(cluster)
 
     def saved(self, cluster: str) -> Sequence[Saved]:
@@ -149,6 +153,12 @@ class DockerCheckpoints:
                 # One that another is made of is refused; it goes after that.
                 with contextlib.suppress(KubedrillError):
                     self._engine.remove_image(image["Id"])
+
+    def _disks(self, cluster: str) -> list[str]:
+        """The volumes that are disks of a cluster's nodes, there or gone."""
+        others = {CHECKPOINT, docker_metadata.CHANGE}
+        found = self._engine.volumes(f"{CLUSTER}={cluster}")
+        return [one["Name"] for one in found if not others & set(one["Labels"] or {})]
 
     def _index(self, cluster: str, checkpoint: str) -> Mapping[str, Any] | None:
         for volume in self._engine.volumes(f"{CHECKPOINT}={checkpoint}"):

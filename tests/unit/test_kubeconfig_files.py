@@ -212,6 +212,15 @@ def test_entries_are_those_of_kubedrill(config: Path) -> None:
     assert kubeconfig.entries(config) == ["left"]
 
 
+def test_the_server_of_a_cluster_is_that_of_its_own_entry(config: Path) -> None:
+    config.write_text(FOREIGN)
+    assert kubeconfig.server(config, "lab") == ""
+    kubeconfig.merge_into(config, "lab", ADMIN, SERVER)
+    assert kubeconfig.server(config, "lab") == SERVER
+    assert kubeconfig.server(config, "la") == ""
+    assert kubeconfig.server(config.parent / "none", "lab") == ""
+
+
 def test_a_folder_instead_of_a_file_is_refused(config: Path) -> None:
     config.mkdir()
     with pytest.raises(BrokenKubeconfig):

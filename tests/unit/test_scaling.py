@@ -182,6 +182,22 @@ class TestWorkers:
         assert {**world.metadata(), "spec": ""} == {**before, "spec": ""}
         assert left.server in (kubeconfig.path()).read_text()
 
+    def test_one_that_was_cut_off_at_the_kubeconfig_goes_on(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(*_: object) -> None:
+            raise KubedrillError("it is locked")
+
+        world.up(workers=1)
+        world.add(control_plane=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(kubeconfig, "merge_into", refused)
+            with pytest.raises(KubedrillError, match="it is locked"):
+                world.remove("control-plane-2")
+        left = world.remove("control-plane-2")
+        assert left.spec.control_planes == 1
+        assert kubeconfig.server(kubeconfig.path(), "lab") == left.server
+
     def test_one_less(self, world: World) -> None:
         world.up(workers=2)
         left = world.remove("worker-2")
