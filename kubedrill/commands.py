@@ -7,7 +7,6 @@ import sys
 import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,12 @@ from kubedrill import (
     paths,
     porcupine,
     pruning,
-    registries,
     shell,
     spec,
     vm_setup,
 )
 from kubedrill import doctor as examination
 from kubedrill import kubeconfig as user_config
-from kubedrill import load as loading
 from kubedrill import logs as collecting
 from kubedrill import report as reports
 from kubedrill import status as state
@@ -172,34 +169,6 @@ def logs(console: Console, name: str, out: str | None) -> None:
     for problem in problems:
         console.say(f"missing: {problem}")
     console.say(f"the logs are in {folder}")
-
-
-def load(console: Console, name: str, image: str, *, registry: bool) -> None:
-    """Bring an image into every node, or into the lab's registry, where nodes find it when they want it."""
-    place = cluster.lab(console)
-    there = cluster.attach(place.provider, name)
-    lifecycle.need_running(there)
-    if registry:
-        with console.step(f"{image} is in the registry of {name}, and its nodes look there first"):
-            loading.load(place.engine, image, there.nodes, partial(registries.bring, say=console.say))
-        return
-    with console.step(f"{image} is in every node of {name}"):
-        loading.load(place.engine, image, there.nodes)
-
-
-def run_registry(console: Console, name: str, source: str, upstream: str) -> None:
-    """Run a registry in the lab: one that images are brought to, or a cache of another one."""
-    place = cluster.lab(console)
-    there = cluster.attach(place.provider, name)
-    lifecycle.need_running(there)
-    if not source:
-        with console.step(f"the registry of {name} answers"):
-            found = registries.lab_registry(there.nodes, console.say)
-        console.say(f"it is at {found.url}; bring images to it with: invoke load IMAGE --registry --name {name}")
-        return
-    with console.step(f"a cache of {source} answers, and the nodes of {name} ask it first"):
-        found = registries.mirror(there.nodes, source, upstream, console.say)
-    console.say(f"it is at {found.url}, and gets what it lacks from {found.upstream}")
 
 
 def heal(console: Console, name: str) -> None:

@@ -18,9 +18,9 @@ from kubedrill.tasking import NAME, MayNameCheckpoint, console, friendly
 @friendly
 def load(c: Context, image: str, name: str = "lab", registry: bool = False) -> None:
     """Bring an image into every node, at once."""
-    from kubedrill import commands
+    from kubedrill import operations
 
-    commands.load(console(), name, image, registry=registry)
+    operations.load(console(), name, image, registry=registry)
 
 
 @task(
@@ -33,9 +33,9 @@ def load(c: Context, image: str, name: str = "lab", registry: bool = False) -> N
 @friendly
 def registry(c: Context, name: str = "lab", of: str = "", upstream: str = "") -> None:
     """Run a registry in the lab that all nodes ask first: for images brought to it, or a cache of another one."""
-    from kubedrill import commands
+    from kubedrill import operations
 
-    commands.run_registry(console(), name, of, upstream)
+    operations.run_registry(console(), name, of, upstream)
 
 
 @task(help={"name": NAME})

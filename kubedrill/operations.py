@@ -1,13 +1,15 @@
-"""What the invoke tasks do that turn a whole cluster off and on, keep it, and put it back: from words to words."""
+"""What the invoke tasks do that change a cluster which is there, each of them alone: from words to words."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Iterator
+from functools import partial
 
-from kubedrill import checkpoints, lifecycle, scaling
+from kubedrill import checkpoints, lifecycle, registries, scaling
 from kubedrill import cluster as clusters
+from kubedrill import load as loading
 from kubedrill import upgrade as upgrades
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
@@ -122,6 +124,33 @@ def upgrade(console: Console, to: str, name: str) -> None:
         now = upgrades.upgrade(place, there, to, console)
     if now is not there:
         console.say(f"{name} has Kubernetes {now.spec.version()} now: {len(now.nodes)} nodes, API at {now.server}")
+
+
+def load(console: Console, name: str, image: str, *, registry: bool) -> None:
+    """Bring an image into every node, or into the lab's registry, where nodes find it when they want it."""
+    with _alone(console, name) as (place, there):
+        lifecycle.need_running(there)
+        if registry:
+            with console.step(f"{image} is in the registry of {name}, and its nodes look there first"):
+                loading.load(place.engine, image, there.nodes, partial(registries.bring, say=console.say))
+        else:
+            with console.step(f"{image} is in every node of {name}"):
+                loading.load(place.engine, image, there.nodes)
+
+
+def run_registry(console: Console, name: str, source: str, upstream: str) -> None:
+    """Run a registry in the lab: one that images are brought to, or a cache of another one."""
+    # Alone: two at once would choose the same port.
+    with _alone(console, name) as (_, there):
+        lifecycle.need_running(there)
+        if source:
+            with console.step(f"a cache of {source} answers, and the nodes of {name} ask it first"):
+                found = registries.mirror(there.nodes, source, upstream, console.say)
+            console.say(f"it is at {found.url}, and gets what it lacks from {found.upstream}")
+        else:
+            with console.step(f"the registry of {name} answers"):
+                found = registries.lab_registry(there.nodes, console.say)
+            console.say(f"it is at {found.url}; bring images to it with: invoke load IMAGE --registry --name {name}")
 
 
 def _healed(name: str) -> None:

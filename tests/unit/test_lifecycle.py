@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import lifecycle_world
@@ -11,7 +12,7 @@ import pytest
 from fake_node import Call, FakeNode, Stored
 from lifecycle_world import BALANCER, PLANES, WORKERS, World, whole_as_of
 
-from kubedrill import checkpoints, cluster, commands, insights, lifecycle, operations, status
+from kubedrill import checkpoints, cluster, commands, insights, lifecycle, load, operations, registries, status
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound, TimedOut
 from kubedrill.journal import Journal, Owner
@@ -171,7 +172,13 @@ class TestTasks:
                 task(Console(), "lab")
         assert world.states() == {"stopped"}
 
-    @pytest.mark.parametrize("task", [operations.stop, operations.start, operations.pause, operations.resume])
+    @pytest.mark.parametrize(
+        "task",
+        [operations.stop, operations.start, operations.pause, operations.resume,
+         lambda console, name: operations.load(console, name, "an-image", registry=True),
+         lambda console, name: operations.run_registry(console, name, "docker.io", "")],
+        ids=["stop", "start", "pause", "resume", "load", "registry"],
+    )  # fmt: skip
     def test_while_a_drill_breaks_it_it_is_left_alone(
         self, world: World, monkeypatch: pytest.MonkeyPatch, task: Any
     ) -> None:
@@ -183,13 +190,36 @@ class TestTasks:
             task(Console(), "lab")
         assert world.happened("stop", "start", "pause", "resume") == []
 
+    def test_registries_and_images_are_brought_by_one_at_a_time(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a task does while it has the cluster, another one is refused."""
+        refused: list[str] = []
+
+        def meanwhile(*_: object) -> SimpleNamespace:
+            for task in (
+                lambda: operations.run_registry(Console(), "lab", "quay.io", ""),
+                lambda: operations.load(Console(), "lab", "an-image", registry=False),
+            ):
+                with pytest.raises(Busy, match="at work on the cluster 'lab'"):
+                    task()
+                refused.append("one")
+            return SimpleNamespace(url="http://172.28.0.2:5001", upstream="https://docker.io")
+
+        monkeypatch.setattr(registries, "mirror", meanwhile)
+        monkeypatch.setattr(load, "load", meanwhile)
+        operations.run_registry(Console(), "lab", "docker.io", "")
+        operations.load(Console(), "lab", "an-image", registry=True)
+        assert len(refused) == 4
+
     @pytest.mark.parametrize(("off", "back"), [(operations.stop, "start"), (operations.pause, "resume")])
     def test_other_tasks_say_what_to_do(self, world: World, off: Any, back: str) -> None:
         off(Console(), "lab")
         for task in (
             lambda: commands.execute(Console(), "lab", "worker-1", "true"),
             lambda: commands.open_shell(Console(), "lab", "worker-1"),
-            lambda: commands.load(Console(), "lab", "an-image", registry=False),
+            lambda: operations.load(Console(), "lab", "an-image", registry=False),
+            lambda: operations.run_registry(Console(), "lab", "", ""),
             lambda: insights.addons(Console(), "lab", remove=False),
         ):
             with pytest.raises(KubedrillError, match=f"invoke {back} --name lab"):
