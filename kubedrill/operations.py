@@ -123,7 +123,9 @@ def upgrade(console: Console, to: str, name: str) -> None:
         _healed(name)
         now = upgrades.upgrade(place, there, to, console)
     if now is not there:
-        console.say(f"{name} has Kubernetes {now.spec.version()} now: {len(now.nodes)} nodes, API at {now.server}")
+        nodes = f"{len(now.spec.node_keys())} nodes"
+        etcd = f", {len(now.spec.etcd_keys())} computers of etcd" if now.spec.etcd_keys() else ""
+        console.say(f"{name} has Kubernetes {now.spec.version()} now: {nodes}{etcd}, API at {now.server}")
 
 
 def load(console: Console, name: str, image: str, *, registry: bool) -> None:

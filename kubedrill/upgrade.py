@@ -2,8 +2,8 @@
 
 The order is that of https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-upgrade/: control planes first,
 each out of the balancer meanwhile; then workers. Of each node kubeadm changes what it wrote, then it is drained, gets
-its new kubelet, and takes pods again. How far a node has come is seen in it, so an upgrade that was cut off is taken up
-by doing it again.
+its new kubelet, and takes pods again. Computers of an external etcd come last, and get the kubelet alone. How far a
+node has come is seen in it, so an upgrade that was cut off is taken up by doing it again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from kubedrill import load as loading
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Reporter
 from kubedrill.errors import OF_CONTAINERS, CommandFailed, InvalidSpec, KubedrillError, NotFound
+from kubedrill.etcd_upgrade import EtcdComputers
 from kubedrill.images import build
 from kubedrill.images.cargo import Cargo
 from kubedrill.images.store import CONTROL_PLANE
@@ -94,7 +95,7 @@ def upgrade(
         to: the minor, '1.37'.
         console: told of each step.
         stay: labels of pods that no drain moves, as kubectl's --pod-selector takes them with '!=': 'app!=probe'.
-        done: told of each node that has got there.
+        done: told of each node of Kubernetes that has got there.
 
     Returns:
         The cluster as it is then.
@@ -138,6 +139,8 @@ class _Steps:
         self._workers = [node for node in cluster.nodes if node.role == "worker"]
         self._balancer = next((node for node in cluster.nodes if node.role == "load-balancer"), None)
         self._first = self._planes[0]
+        members = [node for node in cluster.nodes if node.role == "etcd"]
+        self._etcd = EtcdComputers(cluster.spec.name, members, len(cluster.spec.etcd_keys()), console)
         self._api = Kube(cluster.admin_conf(), timeout=5)
         self._stay = [f"--pod-selector={stay}"] if stay else []
 
@@ -158,6 +161,7 @@ class _Steps:
                 evidence=[f"not Ready: {', '.join(unready) or 'nodes that are missing'}"],
                 todo=[f"see: invoke status --name {name}"],
             )
+        self._etcd.need_healthy()
 
     def need_drainable(self) -> None:
         """See that every node can be drained, before anything is changed.
@@ -189,6 +193,7 @@ class _Steps:
                     node.write([File(mark, "")])
                 self._kubelet(node, cargo)
             done(node)
+        self._etcd.upgrade(cargo.version, lambda node: self._install(node, cargo, "kubeadm", "kubelet", "kubectl"))
         if self._to_drain():
             self._first.run(["kubectl", "--namespace", "kube-system", "delete", "poddisruptionbudget", BUDGET,
                              "--ignore-not-found"], timeout=60)  # fmt: skip

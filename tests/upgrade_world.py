@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 from fake_node import Call, FakeNode
 from fake_provider import FakeProvider
 
-from kubedrill import cluster, kept, lifecycle, status, upgrade, versions
+from kubedrill import cluster, etcd_upgrade, kept, lifecycle, status, upgrade, versions
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.images import build
@@ -46,19 +46,56 @@ You can now apply the upgrade by executing the following command:
 """
 
 
+class Etcd:
+    """The members of an external etcd: each new kubelet starts its own anew, which takes it some looks.
+
+    Args:
+        names: of their computers.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.kubelets = dict.fromkeys(names, BEFORE)
+        self.containers = dict.fromkeys(names, "0a")
+        # How often a member's kubelet is still looked at before it ends the old container; then twice there is none.
+        self.lingers, self.stays = 0, False
+        self.down: set[str] = set()
+        self._looks: dict[str, int] = {}
+
+    def restarted(self, name: str) -> None:
+        """A kubelet is another one now; never while a second member could be away."""
+        assert not [one for one in self._looks if one != name], "two members at a time"
+        if self.kubelets[name] != AFTER and not self.stays:
+            self._looks[name] = 0
+        self.kubelets[name] = AFTER
+
+    def look(self, name: str) -> Result:
+        """What a computer answers."""
+        for one in list(self._looks):
+            self._looks[one] += 1
+            self.containers[one] = "0a" if self._looks[one] <= self.lingers else ""
+            if self._looks[one] > self.lingers + 2:
+                del self._looks[one]
+                self.containers[one] = "0b"
+        serving = [one for one, container in self.containers.items() if container and one not in self.down]
+        lines = [self.containers[name], *(f"https://{one}:2379 is healthy: successfully" for one in serving)]
+        return Result(0 if len(serving) == len(self.containers) else 1, "\n".join(lines), "")
+
+
 class World:
     """A cluster of fakes whose nodes know kubeadm, kubectl and ctr as far as an upgrade uses them.
 
     Every command of `fails_at` (its number, counted from 1) fails once.
     """
 
-    def __init__(self, folder: Path, planes: int, workers: int) -> None:
+    def __init__(self, folder: Path, planes: int, workers: int, etcd: Literal["stacked", "external"]) -> None:
         self.provider = FakeProvider(script=self.answer)
-        self.spec = ClusterSpec(control_planes=planes, workers=workers, kubernetes=OLD)
+        self.spec = ClusterSpec(control_planes=planes, workers=workers, kubernetes=OLD, etcd=etcd)
+        self.etcd = Etcd([f"lab-{key}" for key in self.spec.etcd_keys()])
         metadata = {"spec": self.spec.to_json(), "api-port": "6443", "version": BEFORE, "own": "kept"}
         self.provider.create_network("lab", NetworkSpec("172.28.0.0/24", metadata))
         roles: list[tuple[str, Role]] = [("load-balancer", "load-balancer")] if planes > 1 else []
         roles += [(key, "worker" if key.startswith("worker") else "control-plane") for key in self.spec.node_keys()]
+        roles += [(key, "etcd") for key in self.spec.etcd_keys()]
         for number, (key, role) in enumerate(roles):
             self.provider.create_node("lab", NodeSpec(f"lab-{key}", role, f"172.28.0.{10 + number}", "an image"))
         self.kubelets = {f"lab-{key}": BEFORE for key in self.spec.node_keys()}
@@ -100,7 +137,12 @@ class World:
             case ("kubeadm", "upgrade", "plan", *_):
                 return Result(0, PLAN, "")
             case ("sh", "-c", "systemctl daemon-reload && systemctl restart kubelet"):
-                self.kubelets[node.name] = AFTER
+                if node.role == "etcd":
+                    self.etcd.restarted(node.name)
+                else:
+                    self.kubelets[node.name] = AFTER
+            case ("sh", "-c", etcd_upgrade.LOOK):
+                return self.etcd.look(node.name)
             case ("curl", *_):
                 return Result(0, "ok", "")
             case ("rm", "-f", path):
@@ -175,21 +217,24 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[World]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for module in (upgrade, status):
         monkeypatch.setattr(module, "Kube", Api)
-    monkeypatch.setattr(upgrade, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
+    for module in (upgrade, etcd_upgrade):
+        monkeypatch.setattr(module, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
     monkeypatch.setattr(Cluster, "admin_conf", lambda _: "a kubeconfig")
     monkeypatch.setattr(lifecycle, "wait_until_whole", lambda *_: None)
 
     class Made(World):
         """A world, known to the API."""
 
-        def __init__(self, planes: int = 1, workers: int = 1) -> None:
-            super().__init__(tmp_path, planes, workers)
+        def __init__(self, planes: int = 1, workers: int = 1, etcd: Literal["stacked", "external"] = "stacked") -> None:
+            super().__init__(tmp_path, planes, workers, etcd)
             Api.world = self
             monkeypatch.setattr(build, "cargo", lambda *_, **__: (Built("kubedrill/node:x", STORE), self.cargo))
 
     return cast(type[World], Made)
 
 
-def made(make: type[World], planes: int, workers: int) -> World:
+def made(
+    make: type[World], planes: int, workers: int, etcd: Literal["stacked", "external"] = "stacked"
+) -> World:  # fmt: skip
     """A world of that size."""
-    return cast(World, make(planes, workers))  # type: ignore[call-arg, arg-type]
+    return cast(World, make(planes, workers, etcd))  # type: ignore[call-arg, arg-type]

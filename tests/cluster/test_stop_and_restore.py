@@ -15,6 +15,7 @@ from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
 from kubedrill.kube import Kube
+from kubedrill.providers.docker_checkpoint import DockerCheckpoints
 from kubedrill.providers.docker_names import CLUSTER, HELPS, disk
 from kubedrill.scenario import Scenario, registry, runner, workload
 from kubedrill.wait import until
@@ -106,6 +107,28 @@ def test_a_checkpoint_put_back(lab: Cluster, place: Lab, console: Console) -> No
     lab.node("control-plane-1").run(["kubectl", "apply", "-f", "-"], stdin=new)
     api = Kube(restored.admin_conf())
     until(lambda: api.pods("default"), lambda found: checks.pods_running(found, 2), within=60, what="new pods")
+
+
+def test_a_restore_that_was_cut_off_is_said_and_done_again(
+    lab: Cluster, place: Lab, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    checkpoints.take(place.provider, lab, "cut", console)
+    with monkeypatch.context() as patch:
+        patch.setattr(DockerCheckpoints, "_copy", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.restore(place.provider, lab.spec.name, "cut", console)
+    half = cluster.attach(place.provider, lab.spec.name)
+    assert (half.nodes, half.restoring) == ((), "cut")
+    assert f"invoke restore cut --name {lab.spec.name}" in status.of(half).api
+    for task in (lambda: lifecycle.whole(half, console), lambda: cluster.up(place, lab.spec, console, merge=False)):
+        with pytest.raises(KubedrillError, match="invoke restore cut"):
+            task()
+    restored = checkpoints.restore(place.provider, lab.spec.name, "cut", console)
+    assert restored.restoring == ""
+    assert status.of(restored).healthy
 
 
 def test_the_drill_passes(lab: Cluster, console: Console) -> None:
