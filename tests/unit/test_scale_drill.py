@@ -18,6 +18,8 @@ from kubedrill.kube import NodeSnapshot, PodSnapshot
 from kubedrill.providers.base import NetworkSpec, Node, NodeSpec, Role
 from kubedrill.scenario import etcd
 from kubedrill.shell import Result
+from kubedrill.scenario.judge import Untrustworthy
+from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -92,9 +93,9 @@ class World:
         """One more."""
         return scaling.add(self.place, self.there, Console(), control_plane=control_plane)
 
-    def remove(self, name: str) -> Cluster:
+    def remove(self, name: str, unbalanced: Callable[[], None] = lambda: None) -> Cluster:
         """One less."""
-        return scaling.remove(self.provider, self.there, name, Console())
+        return scaling.remove(self.provider, self.there, name, Console(), unbalanced=unbalanced)
 
     def metadata(self) -> dict[str, str]:
         """What is kept with the cluster."""
@@ -313,7 +314,11 @@ class TestControlPlanes:
                  "member remove", "kubectl delete node", "remove lab-control-plane-3"]  # fmt: skip
         assert world.order(*steps) == steps
         world.provider.events.clear()
-        last = world.remove("control-plane-2")
+        balanced: list[list[str]] = []
+        last = world.remove("control-plane-2", lambda: balanced.append(world.behind()))
+        assert balanced == [["lab-control-plane-1"]], "it serves until it goes, and sends nobody to one that is gone"
+        steps = [f"write lab-load-balancer {loadbalancer.CONFIG_PATH}", "rm -f /etc/kubernetes/manifests/kube-apiserver"]
+        assert world.order(*steps) == steps, "who leaves is out of the balancer before its API server ends"
         steps = ["rollout restart daemonset kube-proxy", "remove lab-control-plane-2",
                  "--field-selector=spec.nodeName=lab-control-plane-2 --force", "rollout status daemonset kube-proxy",
                  "rollout status daemonset kube-flannel-ds", "remove lab-load-balancer"]  # fmt: skip
