@@ -219,9 +219,11 @@ class TestBlock:
             raise KubedrillError("the engine is gone")
 
         notes, mine = Journal.of("lab"), ValueError("what the drill saw")
-        with pytest.raises(HealFailed, match=r"the engine is gone(.|\n)*invoke heal") as caught:
-            with going_back(ShrinkBack(1, 1), notes, back):
-                raise mine
+        with (
+            pytest.raises(HealFailed, match=r"the engine is gone(.|\n)*invoke heal") as caught,
+            going_back(ShrinkBack(1, 1), notes, back),
+        ):
+            raise mine
         assert caught.value.during is mine
         assert len(notes.read()[0]) == 1
 
