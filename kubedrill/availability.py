@@ -39,9 +39,10 @@ def figures(
         lane: what was sampled.
         samples: in any order; they may overlap.
         faults: (start, end) of each fault, in seconds of the run; of one that was never healed, the end of the run.
-        run_end: when sampling ended, in seconds of the run.
+        run_end: when sampling ended, in seconds of the run; for a lane that ended before, that counts.
         overhead: share of one core that the sampler used, as the sampler reports it.
     """
+    run_end = run_end if lane.ended is None else lane.ended
     ordered = sorted(samples, key=lambda sample: sample.start)
     windows = downtime(ordered, run_end)
     return LaneFigures(

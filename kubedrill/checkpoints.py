@@ -72,7 +72,7 @@ def take(provider: Provider, cluster: Cluster, name: str, console: Reporter) -> 
     return saved
 
 
-def restore(provider: Provider, whose: str, name: str, console: Reporter) -> Cluster:
+def restore(provider: Provider, whose: str, name: str, console: Reporter, *, forget: bool = True) -> Cluster:
     """Put a cluster back to a checkpoint, whatever became of it since, and start it.
 
     Args:
@@ -80,6 +80,7 @@ def restore(provider: Provider, whose: str, name: str, console: Reporter) -> Clu
         whose: the name of a cluster.
         name: the checkpoint's.
         console: told of each step.
+        forget: whether its journal is forgotten; one whose entry this undoes is left to whoever does that.
 
     Returns:
         The cluster as it is then: all that happened since the checkpoint is gone.
@@ -100,7 +101,8 @@ def restore(provider: Provider, whose: str, name: str, console: Reporter) -> Clu
     with console.step(f"{whose} is as it was at checkpoint {name}"):
         keeper.put_back(whose, name)
     # What a drill broke since is not broken in what was put back.
-    journal.forget(whose)
+    if forget:
+        journal.forget(whose)
     restored = clusters.attach(provider, whose)
     clusters.republish(restored)
     lifecycle.whole(restored, console)

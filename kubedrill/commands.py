@@ -24,6 +24,7 @@ from kubedrill import (
     shell,
     spec,
     vm_setup,
+    ways_back,
 )
 from kubedrill import doctor as examination
 from kubedrill import kubeconfig as user_config
@@ -196,7 +197,7 @@ def _heal(console: Console, name: str) -> None:
             journal.forget(name)
             console.say(f"{name} is gone, and with it all that was broken")
             return
-        for line in faults.heal(cluster.attach(place.provider, name), notes):
+        for line in faults.heal(cluster.attach(place.provider, name), notes, whole=ways_back.of(name, console)):
             console.say(line)
 
 

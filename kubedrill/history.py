@@ -45,6 +45,7 @@ class Lane:
         interval: seconds between two questions.
         kind: what its samples are about: read, write, watch, service, dns.
         connection: whether each question makes its own connection.
+        ended: when it was no longer asked; None for the end of all sampling.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Lane:
     interval: float
     kind: Literal["read", "write", "watch", "service", "dns"]
     connection: Literal["new", "kept"]
+    ended: float | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from kubedrill import paths
 from kubedrill.errors import Busy
-from kubedrill.faults.actions import Action, Check, actions_of, checks_of, to_data
+from kubedrill.faults.actions import Action, Check, Whole, actions_of, checks_of, to_data, whole_of
 from kubedrill.spec import valid_name
 
 _SUFFIX = ".json"
@@ -60,6 +60,7 @@ class Entry:
         healed: what must hold then.
         owner: the process that injects it.
         at: seconds since 1970 at which it was written.
+        whole: the way back of the whole cluster, for what cannot be undone on nodes alone.
     """
 
     number: int
@@ -70,6 +71,7 @@ class Entry:
     healed: tuple[Check, ...]
     owner: Owner
     at: float
+    whole: Whole | None = None
 
     @property
     def id(self) -> str:
@@ -79,7 +81,8 @@ class Entry:
     def to_json(self) -> str:
         """The text of its file."""
         undo, healed = [to_data(one) for one in self.undo], [to_data(one) for one in self.healed]
-        return json.dumps({**asdict(self), "undo": undo, "healed": healed}, indent=1) + "\n"
+        whole = None if self.whole is None else to_data(self.whole)
+        return json.dumps({**asdict(self), "undo": undo, "healed": healed, "whole": whole}, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Entry:
@@ -94,6 +97,7 @@ class Entry:
             return cls(
                 int(data["number"]), str(data["mark"]), str(data["fault"]), str(data["means"]),
                 actions_of(data["undo"]), checks_of(data["healed"]), owner, float(data["at"]),
+                whole_of(data.get("whole")),  # not there in what an older revision wrote
             )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise ValueError(f"no entry of a journal: {type(error).__name__} {error}") from error
@@ -117,11 +121,12 @@ class Journal:
         return cls(_folder(cluster), Owner.me())
 
     def entry(
-        self, mark: str, fault: str, means: str, undo: tuple[Action, ...], healed: tuple[Check, ...]
+        self, mark: str, fault: str, means: str, undo: tuple[Action, ...], healed: tuple[Check, ...],
+        whole: Whole | None = None,
     ) -> Entry:  # fmt: skip
         """A new entry of this process, not written yet; its number follows all that are there."""
         number = 1 + max((_number(path) for path in self._files()), default=0)
-        return Entry(number, mark, fault, means, undo, healed, self.owner, time.time())
+        return Entry(number, mark, fault, means, undo, healed, self.owner, time.time(), whole)
 
     def write(self, entry: Entry) -> None:
         """Write an entry so that it is there even after a power cut right now.

@@ -73,6 +73,7 @@ def checkpoint(console: Console, checkpoint: str | None, name: str, *, listing: 
         _list(console, name)
     elif remove:
         with _alone(console, name) as (place, _):
+            _healed(name)  # it may be the one that a drill is to be undone with
             if not checkpoints.keeper_of(place.provider).forget(name, checkpoints.valid_name(remove)):
                 known = ", ".join(one.name for one in checkpoints.listed(place.provider, name)) or "none"
                 raise NotFound(

@@ -5,7 +5,7 @@ Nodes are numbered without gaps, so the last of its role goes first. Each step m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kubedrill import cluster as clusters
@@ -76,7 +76,10 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
     return clusters.finish(place, grown, console, source="auto", keep=True, merge=merge)
 
 
-def remove(provider: Provider, cluster: Cluster, name: str, console: Reporter, *, drained: bool = True) -> Cluster:
+def remove(
+    provider: Provider, cluster: Cluster, name: str, console: Reporter, *, drained: bool = True,
+    unbalanced: Callable[[], None] = lambda: None,
+) -> Cluster:  # fmt: skip
     """One node less: drained, out of the balancer and of etcd, out of the cluster, gone.
 
     Args:
@@ -86,6 +89,7 @@ def remove(provider: Provider, cluster: Cluster, name: str, console: Reporter, *
             nothing may be there of it any more.
         console: told of each step.
         drained: whether its pods are moved away first; False is what a drill shows the harm of.
+        unbalanced: called where the balancer goes, too: when nobody needs it any more, and it is still there.
 
     Returns:
         The cluster without it.
@@ -117,8 +121,8 @@ def remove(provider: Provider, cluster: Cluster, name: str, console: Reporter, *
     if plane:
         if ports:
             _without_balancer(provider, cluster, others, console)
-        else:
-            _balance(cluster, last, provider)
+        if any(node.role == "load-balancer" for node in others):
+            _balance(cluster, last, provider)  # also one that goes soon: kubeconfigs of users still name it
         for node in alive:
             _end_api_server(first, node, console)
         if spec.etcd == "stacked":
@@ -133,6 +137,7 @@ def remove(provider: Provider, cluster: Cluster, name: str, console: Reporter, *
                    "--force", "--grace-period=0"], timeout=60)  # fmt: skip
     if ports:
         entrance.wait_until_left(first, console)
+        unbalanced()
         for node in others:
             if node.role == "load-balancer":
                 node.remove()

@@ -1,4 +1,8 @@
-"""The cluster grows from one control plane and one worker to three and three, and shrinks back, under load."""
+"""The cluster grows to three control planes and three workers, and shrinks back, under load.
+
+With its second control plane it gets its balancer. The probes ask where the API was at the beginning, so from then on
+a lane of its own asks at the balancer, where the users' kubeconfig goes: until it goes again.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ import contextlib
 from collections.abc import Sequence
 from functools import partial
 
-from kubedrill import checks, cluster, scaling
+from kubedrill import checks, cluster, etcd_members, scaling, ways_back
 from kubedrill.console import Console
+from kubedrill.faults import Partition
+from kubedrill.faults.actions import ShrinkBack
 from kubedrill.kube import NodeSnapshot, PodSnapshot
 from kubedrill.scenario import etcd, scenario, workload
 from kubedrill.scenario.lab import Lab, names
@@ -15,6 +21,10 @@ from kubedrill.wait import Verdict
 
 MOST = 3
 LATE = workload.NODE_PORT + 1
+ENTRANCE = "api-balancer"
+# Seconds for which a control plane that is cut off stays behind the balancer, in a negative control; its checks find
+# that out after some 1.5 s.
+CUT_OFF = 3
 # Seconds: a worker boots and joins; a control plane waits for its member of etcd, too; the first further one brings the
 # balancer. A node that leaves is drained: its pods take their time to end.
 WORKER, PLANE, BALANCER, LEAVES = 6, 25, 15, 10
@@ -26,16 +36,30 @@ def scale(lab: Lab) -> None:
     run(lab)
 
 
-def run(lab: Lab, *, drained: bool = True) -> None:
-    """The drill; its negative control does not drain workers before they go."""
+def run(lab: Lab, *, drained: bool = True, balanced: bool = True) -> None:
+    """The drill.
+
+    Args:
+        lab: the lab.
+        drained: whether workers are drained before they go; False is a negative control.
+        balanced: whether a control plane leaves the balancer before its API server goes; False is a negative control.
+    """
+    spec = lab.cluster.spec
+    size = (spec.control_planes, spec.workers)
+    room, on_another = min(size) < MOST, "; on another cluster: invoke scenario scale --fresh"
+    lab.assume_true(f"it has fewer than {MOST} control planes or workers", room,
+                    f"{size[0]}+{size[1]}{'' if room else on_another}")  # fmt: skip
     hello = workload.deployment("hello", 2 * MOST, spread=False)
     lab.apply(hello, workload.service("hello", workload.NODE_PORT))
     lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2 * MOST), within=60)
     place, console = cluster.lab(Console()), Console()
-    before = {node.name: node.address for node in lab.cluster.nodes}
-    spec = lab.cluster.spec
+    before, had = {node.name: node.address for node in lab.cluster.nodes}, etcd.healthy(lab.cluster)
     lab.baseline(5)
     began = lab.now()
+    # Of one that has several control planes already the lanes go through the balancer anyway.
+    entrance = "api-read" if spec.control_planes > 1 else ENTRANCE
+    # When the first control plane began to leave, and when nobody needed the balancer any more.
+    leaving: list[float] = []
 
     def grow(role: str) -> None:
         plane = role == "control-plane"
@@ -43,35 +67,48 @@ def run(lab: Lab, *, drained: bool = True) -> None:
         lab.command(f"invoke add-node{' --control-plane' if plane else ''} --name {spec.name}")
         lab.from_now()
         lab.cluster = scaling.add(place, lab.cluster, console, control_plane=plane)
+        if first:
+            title = "API read through the balancer while there is one, each on a new connection"
+            lab.monitor.add(ENTRANCE, title, lab.cluster.server)
         new = (lab.control_planes() if plane else lab.workers())[-1].name
         lab.expect(f"{new} is Ready", lab.api.nodes, partial(_has, new), within=60,
                    predicted=PLANE + BALANCER * first if plane else WORKER)  # fmt: skip
 
-    def shrink(role: str) -> None:
-        old = (lab.control_planes() if role == "control-plane" else lab.workers())[-1]
-        lab.command(f"invoke remove-node {old.name} --name {spec.name}")
-        lab.from_now()
-        lab.cluster = scaling.remove(place.provider, lab.cluster, old.name, console, drained=drained)
-        lab.expect(f"{old.name} is gone", lab.api.nodes, partial(_has_not, old.name), within=60, predicted=LEAVES)
+    def shrink(key: str) -> None:
+        old, plane = f"{spec.name}-{key}", key.startswith("control-plane")
+        leaving.extend([lab.now()] if plane and not leaving else [])
+        lab.command(f"invoke remove-node {old} --name {spec.name}")
+        with contextlib.ExitStack() as cut:
+            if plane and not balanced:
+                cut.enter_context(lab.fault(Partition(old, ("load-balancer",)), role="the control plane that leaves"))
+                lab.hold(CUT_OFF)
+            lab.from_now()
+            lab.cluster = scaling.remove(place.provider, lab.cluster, old, console, drained=drained,
+                                         unbalanced=unbalanced)  # fmt: skip
+        lab.expect(f"{old} is gone", lab.api.nodes, partial(_has_not, old), within=60, predicted=LEAVES)
+
+    def unbalanced() -> None:
+        leaving.append(lab.now())
+        lab.monitor.end(ENTRANCE)
 
     def back() -> None:
         """To the size that was found, whatever happened; who is there is known where nodes are, not here."""
         lab.cluster = cluster.attach(place.provider, spec.name)
-        while len(lab.workers()) > spec.workers:
-            shrink("worker")
-        while len(lab.control_planes()) > spec.control_planes:
-            shrink("control-plane")
+        while key := ways_back.surplus(lab.cluster.spec, *size):
+            shrink(key)
+        ways_back.shrink(place, spec.name, *size, console)  # a balancer whose control plane never came
+        lab.cluster = cluster.attach(place.provider, spec.name)
 
-    with contextlib.ExitStack() as stack:
-        stack.callback(back)
+    with lab.way_back(ShrinkBack(*size), back):
         while len(lab.workers()) < MOST:
             grow("worker")
         while len(lab.control_planes()) < MOST:
             grow("control-plane")
         grown = lab.now()
-        lab.fact("grown to 3+3 in", f"{grown - began:.0f} s")
-        healthy = etcd.healthy(lab.cluster)
-        lab.require(f"etcd has {MOST} healthy members", len(healthy) == MOST, ", ".join(healthy))
+        lab.fact(f"grown to {len(lab.control_planes())}+{len(lab.workers())} in", f"{grown - began:.0f} s")
+        # As many as there are control planes, or computers for etcd alone: these stay as many as they are.
+        healthy, members = etcd.healthy(lab.cluster), etcd_members.of(lab.cluster.nodes)
+        lab.require(f"etcd has {len(members)} healthy members", len(healthy) == len(members), ", ".join(healthy))
         lab.say("hello moves to the new workers, too: kubectl rollout restart")
         lab.kubectl("--namespace", workload.NAMESPACE, "rollout", "restart", "deployment", "hello")
         lab.from_now()
@@ -86,11 +123,16 @@ def run(lab: Lab, *, drained: bool = True) -> None:
     lab.verify()
     after = {node.name: node.address for node in lab.cluster.nodes}
     lab.require("the nodes are those of before", after == before, ", ".join(sorted(after)))
-    members = etcd.healthy(lab.cluster)
-    lab.require("etcd has the members of before", len(members) == spec.control_planes, ", ".join(members))
+    healthy = etcd.healthy(lab.cluster)
+    lab.require("etcd has the members of before", bool(had) and healthy == had, ", ".join(healthy))
     lab.require_no_failure("service")
     lab.require_downtime("api-read", 3)
     lab.require_downtime("api-write", 6)
+    if leaving:
+        first, *rest = leaving
+        if entrance == ENTRANCE:
+            lab.require_downtime(ENTRANCE, 3)
+        lab.require_downtime(entrance, 0, between=(first, (rest or [lab.now()])[-1]), when="control planes leave")
     lab.require_writes()
 
 

@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from kubedrill import checkpoints, checks, cluster, logs, status, versions
+from kubedrill import checkpoints, checks, cluster, logs, status, versions, ways_back
 from kubedrill import upgrade as upgrades
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, KubedrillError
+from kubedrill.faults.actions import PutBack
 from kubedrill.kube import NodeSnapshot
 from kubedrill.kubeadm import upgrade_config
 from kubedrill.providers.base import Node
+from kubedrill.providers.places import VMS
 from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab, names
 from kubedrill.wait import Verdict
@@ -74,12 +76,16 @@ def upgrade(lab: Lab) -> None:
 def run(lab: Lab, *, replicas: int = 2, linger: str = "2s") -> None:
     """The drill; in its negative control the Service has a single pod that ends at once, and no disruption budget."""
     place, console, name = cluster.lab(Console()), Console(), lab.cluster.spec.name
-    lab.assume_true("no checkpoint of an earlier drill is left", CHECKPOINT not in _kept(place, name),
-                    ", ".join(_kept(place, name)) or "none")  # fmt: skip
-    lab.command(f"invoke checkpoint {CHECKPOINT} --name {name}")
-    checkpoints.take(place.provider, lab.cluster, CHECKPOINT, console)
-    with contextlib.ExitStack() as stack:
-        stack.callback(_put_back, lab, place, console)
+    provider = lab.cluster.spec.provider
+    lab.assume_true("nodes are containers: VMs have no checkpoints", provider != VMS, provider)
+    # Before there is a way back: it would put the cluster back to that one.
+    left = CHECKPOINT in [one.name for one in checkpoints.listed(place.provider, name)]
+    lab.assume_true("no checkpoint of an earlier drill is left", not left, f"{CHECKPOINT}; back to it with: "
+                    f"invoke restore {CHECKPOINT} --name {name}; without it from then on: "
+                    f"invoke checkpoint --remove {CHECKPOINT} --name {name}" if left else "none")  # fmt: skip
+    with lab.way_back(PutBack(CHECKPOINT), lambda: _put_back(lab, place, console)):
+        lab.command(f"invoke checkpoint {CHECKPOINT} --name {name}")
+        checkpoints.take(place.provider, lab.cluster, CHECKPOINT, console)
         try:
             _run(lab, place, console, replicas, linger)
         finally:
@@ -187,12 +193,7 @@ def _put_back(lab: Lab, place: cluster.Lab, console: Console) -> None:
     name = lab.cluster.spec.name
     lab.monitor.stop()
     lab.command(f"invoke restore {CHECKPOINT} --name {name}; invoke checkpoint --remove {CHECKPOINT} --name {name}")
-    checkpoints.restore(place.provider, name, CHECKPOINT, console)
-    checkpoints.keeper_of(place.provider).forget(name, CHECKPOINT)
-
-
-def _kept(place: cluster.Lab, name: str) -> list[str]:
-    return [one.name for one in checkpoints.listed(place.provider, name)]
+    ways_back.put_back(place.provider, name, CHECKPOINT, console)
 
 
 def _found(lab: Lab) -> list[str]:

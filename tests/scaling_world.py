@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -75,9 +76,9 @@ class World:
         """One more."""
         return scaling.add(self.place, self.there, Console(), control_plane=control_plane)
 
-    def remove(self, name: str) -> Cluster:
+    def remove(self, name: str, unbalanced: Callable[[], None] = lambda: None) -> Cluster:
         """One less."""
-        return scaling.remove(self.provider, self.there, name, Console())
+        return scaling.remove(self.provider, self.there, name, Console(), unbalanced=unbalanced)
 
     def metadata(self) -> dict[str, str]:
         """What is kept with the cluster."""

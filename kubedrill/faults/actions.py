@@ -81,6 +81,40 @@ Check = StateIs | Command
 
 
 @dataclass(frozen=True)
+class PutBack:
+    """A way back of a whole cluster: to a checkpoint, which is removed then.
+
+    Args:
+        checkpoint: its name.
+    """
+
+    checkpoint: str
+
+    def __str__(self) -> str:
+        return f"change the cluster as a whole, kept as the checkpoint {self.checkpoint}"
+
+
+@dataclass(frozen=True)
+class ShrinkBack:
+    """A way back of a whole cluster: to the size that it had.
+
+    Args:
+        control_planes: how many it had.
+        workers: how many it had.
+    """
+
+    control_planes: int
+    workers: int
+
+    def __str__(self) -> str:
+        return f"grow the cluster beyond {self.control_planes}+{self.workers}"
+
+
+# What cannot be done on nodes alone (kubedrill.ways_back does it).
+Whole = PutBack | ShrinkBack
+
+
+@dataclass(frozen=True)
 class Plan:
     """All there is to know of a fault before it is injected.
 
@@ -191,7 +225,7 @@ def named(*places: Place) -> str:
     return ", ".join(place.node if isinstance(place, Target) else place for place in places)
 
 
-def to_data(action: Action | Check) -> dict[str, Any]:
+def to_data(action: Action | Check | Whole) -> dict[str, Any]:
     """An action as JSON takes it."""
     return {"kind": type(action).__name__, **asdict(action)}
 
@@ -238,6 +272,22 @@ def checks_of(data: Any) -> tuple[Check, ...]:
     """
     found = [from_data(one) for one in _listed(data)]
     return tuple(_refuse(f"{one} is an action, no check") if isinstance(one, Power) else one for one in found)
+
+
+def whole_of(data: Any) -> Whole | None:
+    """A way back of a whole cluster; None where the data are null.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if data is None:
+        return None
+    match data:
+        case {"kind": "PutBack", "checkpoint": str(checkpoint)}:
+            return PutBack(checkpoint)
+        case {"kind": "ShrinkBack", "control_planes": int(planes), "workers": int(workers)}:
+            return ShrinkBack(planes, workers)
+    raise ValueError(f"no way back: {data!r}")
 
 
 def _listed(data: Any) -> Sequence[Any]:

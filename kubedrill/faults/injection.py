@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from kubedrill.errors import KubedrillError, TimedOut
-from kubedrill.faults.actions import Fault, Plan
+from kubedrill.faults.actions import Fault, Plan, Whole
 from kubedrill.faults.errors import BrokenJournal, FaultRefused, HealFailed
 from kubedrill.faults.needs import lacking
 from kubedrill.faults.perform import Computers, holds, mend, perform, verify
@@ -75,13 +75,52 @@ def inject(fault: Fault, cluster: Computers, journal: Journal, tell: Tell = lamb
             _heal_own(entry, cluster, journal, tell, ended_by)
 
 
-def heal(cluster: Computers, journal: Journal, tell: Tell = lambda _: None) -> list[str]:
+@contextlib.contextmanager
+def going_back(whole: Whole, journal: Journal, back: Callable[[], None]) -> Iterator[Entry]:
+    """Change a cluster as a whole for as long as the block runs, and go back whatever happens.
+
+    Args:
+        whole: the way back, as `heal` goes it where this process is killed.
+        journal: the journal of that cluster.
+        back: goes the same way, for this process.
+
+    Yields:
+        What was written into the journal.
+
+    Raises:
+        FaultRefused: the cluster carries what a killed run left; nothing was written.
+        Busy: another process that is alive breaks this cluster.
+        HealFailed: the way back failed, and is still in the journal. An error of the block is its `during`.
+    """
+    _only_mine(journal)
+    entry = journal.entry(secrets.token_hex(4), str(whole), "", (), (), whole)
+    ended_by = None
+    try:
+        journal.write(entry)
+        yield entry
+    except BaseException as error:
+        ended_by = error
+        raise
+    finally:
+        with _signals_held():
+            if journal.has(entry):  # else nothing was changed
+                try:
+                    back()
+                except (KubedrillError, OSError) as error:
+                    raise _not_healed(entry, error, ended_by) from ended_by
+                journal.remove(entry)
+
+
+def heal(
+    cluster: Computers, journal: Journal, tell: Tell = lambda _: None, whole: Callable[[Whole], None] | None = None
+) -> list[str]:
     """Undo all that is in the journal, the last fault first; one that cannot be undone does not keep the others.
 
     Args:
         cluster: the cluster.
         journal: its journal.
         tell: told what is being done.
+        whole: goes back with the cluster as a whole (kubedrill.ways_back); without it that cannot be done.
 
     Returns:
         A sentence for each fault that was healed; none where there was nothing to undo.
@@ -96,7 +135,7 @@ def heal(cluster: Computers, journal: Journal, tell: Tell = lambda _: None) -> l
     with _signals_held():
         for entry in reversed(entries):
             tell(f"healing: {entry.fault}")
-            why = _undo(entry, cluster, journal)
+            why = _undo(entry, cluster, journal, whole)
             if why:
                 failed.append(f"{entry.fault}: {why}")
             else:
@@ -157,16 +196,24 @@ def _heal_own(entry: Entry, cluster: Computers, journal: Journal, tell: Tell, en
             return
         why = _undo(entry, cluster, journal)
         if why:
-            late = isinstance(why, TimedOut)
-            raise HealFailed(
-                f"could not heal: {entry.fault}", evidence=[str(why)], during=ended_by, late=late
-            ) from ended_by
+            raise _not_healed(entry, why, ended_by) from ended_by
         tell(f"healed: {entry.fault}")
 
 
-def _undo(entry: Entry, cluster: Computers, journal: Journal) -> Exception | None:
+def _not_healed(entry: Entry, why: Exception, ended_by: BaseException | None) -> HealFailed:
+    late = isinstance(why, TimedOut)
+    return HealFailed(f"could not heal: {entry.fault}", evidence=[str(why)], during=ended_by, late=late)
+
+
+def _undo(
+    entry: Entry, cluster: Computers, journal: Journal, whole: Callable[[Whole], None] | None = None
+) -> Exception | None:
     """Undo, verify, and only then forget; what kept it from that, where it failed."""
     try:
+        if entry.whole is not None:
+            if whole is None:
+                raise KubedrillError("this is not undone on nodes alone", todo=["run: invoke heal"])
+            whole(entry.whole)
         for action in entry.undo:
             mend(cluster, action)
         for check in entry.healed:

@@ -11,7 +11,8 @@ from kubedrill import kube, kubeconfig, slowness
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
 from kubedrill.faults import Fault, KernelPanic, KillNode, LeftOut, PowerCut, PowerOff, StopNode, Target
-from kubedrill.faults.injection import inject
+from kubedrill.faults.actions import Whole
+from kubedrill.faults.injection import going_back, inject
 from kubedrill.faults.perform import NoControlPlane
 from kubedrill.faults.targets import NoTarget
 from kubedrill.history import FaultSpan
@@ -214,6 +215,21 @@ class Lab(Demands):
         finally:  # also where the inject of a later fault failed
             self._ended(began, role)
         self._narrator.enter("converge")
+
+    @contextlib.contextmanager
+    def way_back(self, whole: Whole, back: Callable[[], None]) -> Iterator[None]:
+        """Change the cluster as a whole in the block, and go back at its end whatever happens.
+
+        Args:
+            whole: the way back, for `invoke heal` where this process is killed.
+            back: goes it here, as a part of the story.
+
+        Raises:
+            FaultRefused: the cluster carries what a killed run left.
+            HealFailed: it could not go back.
+        """
+        with going_back(whole, self._journal, back):
+            yield
 
     def expect(
         self, what: str, read: Callable[[], T], check: Callable[[T], Verdict], *, within: float,

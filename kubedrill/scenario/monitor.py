@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -64,6 +65,9 @@ class Monitor:
         self._interval, self._timeout = INTERVAL * cluster.slow, 1.0 * cluster.slow
         self._samplers: dict[str, Sampler] = {}
         self._recordings: dict[str, Recording] = {}
+        # Of lanes that ended before the others: when, and what they recorded.
+        self._ended: dict[str, float] = {}
+        self._early: dict[str, Recording] = {}
         self._inside = ""
         self._end = 0.0
         self._writer: ApiWrite | None = None
@@ -82,7 +86,8 @@ class Monitor:
 
     def lanes(self) -> list[Lane]:
         """All lanes, in the order of the report."""
-        return [sampler.lane for sampler in self._samplers.values()] + [one.lane for one in self._pod_lanes()]
+        asked = [replace(one.lane, ended=self._ended.get(name)) for name, one in self._samplers.items()]
+        return asked + [one.lane for one in self._pod_lanes()]
 
     def lane(self, name: str) -> Lane:
         """A lane by its name."""
@@ -104,19 +109,44 @@ class Monitor:
         )
         way = access(self._cluster.admin_conf())
         for probe in self._probes(way):
-            file = self._folder / "samples" / f"{probe.lane.name}.jsonl"
-            self._samplers[probe.lane.name] = Sampler(probe, RunPace(self._now), file, timeout=self._timeout)
+            self._sampler(probe)
         self._noting = Sampler(Cores(self.cores), RunPace(self._now))
         self._noting.start()
         for sampler in self._samplers.values():
             sampler.start()
+
+    def add(self, name: str, title: str, server: str) -> None:
+        """Sample one more way to the API from now on: reads, each on a new connection.
+
+        Args:
+            name: the lane's.
+            title: the lane's, for people.
+            server: the URL.
+        """
+        lane = Lane(name, title, self._interval, "read", "new")
+        way = access(self._cluster.admin_conf())
+        lists = self._writer.lists() if self._writer else ()
+        self._sampler(ApiRead(lane, way.endpoint(server), lists, self._history)).start()
+
+    def end(self, name: str) -> None:
+        """End a lane before the others, as what it asks is about to go; harmless where it has ended, or never began."""
+        if name in self._samplers and name not in self._ended and not self._recordings:
+            self._ended[name] = self._now()
+            self._early[name] = self._samplers[name].stop()
+
+    def _sampler(self, probe: Probe) -> Sampler:
+        file = self._folder / "samples" / f"{probe.lane.name}.jsonl"
+        made = Sampler(probe, RunPace(self._now), file, timeout=self._timeout)
+        self._samplers[probe.lane.name] = made
+        return made
 
     def stop(self) -> None:
         """End all sampling. Twice is harmless."""
         if self._recordings or not self._samplers:
             return
         self._end = self._now()
-        self._recordings = stop_all(list(self._samplers.values()))
+        going_on = [sampler for name, sampler in self._samplers.items() if name not in self._ended]
+        self._recordings = {**stop_all(going_on), **self._early}
         if self._noting is not None:
             self._noting.stop()
         for name, recording in self._recordings.items():

@@ -11,6 +11,7 @@ from kubedrill import status
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, KubedrillError, MissingPrerequisite
+from kubedrill.journal import Journal
 from kubedrill.locks import only_one
 from kubedrill.scenario import Scenario
 
@@ -89,6 +90,8 @@ class Pool:
             return against
         try:
             with only_one(found.spec.name):
+                if not Journal.of(found.spec.name).is_empty():
+                    return [f"it carries what a killed drill left: run `invoke heal --name {found.spec.name}`"]
                 seen = status.of(found)
         except Busy:
             return ["another kubedrill is at work on it"]

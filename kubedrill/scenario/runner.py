@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kubedrill import cputime, history, host, live, logs, paths, report, status
+from kubedrill import cputime, history, host, live, logs, paths, report, status, ways_back
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
@@ -162,8 +162,9 @@ def _body(drill: Scenario, lab: Lab) -> Ending:
 
 def _healed(cluster: Cluster, journal: Journal, console: Console) -> list[str]:
     """Undo what the drill left broken: a heal that was left out on purpose, or one that failed."""
+    whole = ways_back.of(cluster.spec.name, console)
     try:
-        for line in [] if journal.is_empty() else heal(cluster, journal, console.say):
+        for line in [] if journal.is_empty() else heal(cluster, journal, console.say, whole):
             console.say(line)
     except KubedrillError as error:
         return [f"what was broken could not be mended: {error.what}"]

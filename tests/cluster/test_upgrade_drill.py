@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from verdicts import demand
 
-from kubedrill import checkpoints, lifecycle, paths, scaling, status, upgrade, versions
+from kubedrill import checkpoints, commands, lifecycle, paths, scaling, status, upgrade, versions
 from kubedrill import cluster as clusters
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
+from kubedrill.faults.actions import PutBack
+from kubedrill.journal import Journal, Owner
 from kubedrill.kube import Kube
 from kubedrill.scenario import Scenario, registry, runner
 from kubedrill.scenario import lab as labs
@@ -44,6 +46,22 @@ def test_with_a_single_pod_and_no_budget_requests_fail(lab: Cluster, place: Lab,
     demand(run, "failed")
     assert "no failed request" in run.reason
     assert version_of(lab, place) == versions.kubernetes_version(OLD)
+
+
+def test_one_that_was_killed_is_put_back_by_heal(lab: Cluster, place: Lab, console: Console) -> None:
+    name = lab.spec.name
+    # Of a process that is no more: with this number there is none.
+    notes = Journal(Journal.of(name).folder, Owner(2**22 + 1, 1, "another boot"))
+    notes.write(notes.entry("0badcafe", str(PutBack("before-upgrade")), "", (), (), PutBack("before-upgrade")))
+    checkpoints.take(place.provider, lab, "before-upgrade", console)
+    later = ["kubectl", "get", "namespace", "later", "--ignore-not-found", "-o", "name"]
+    lab.node("control-plane-1").run(["kubectl", "create", "namespace", "later"])
+    commands.heal(console, name)
+    there = clusters.attach(place.provider, name)
+    assert there.node("control-plane-1").run(later).stdout == ""
+    assert version_of(there, place) == versions.kubernetes_version(OLD)
+    assert list(checkpoints.listed(place.provider, name)) == []
+    assert notes.is_empty()
 
 
 def test_a_cluster_that_was_upgraded_is_one_of_the_new_version(lab: Cluster, place: Lab, console: Console) -> None:

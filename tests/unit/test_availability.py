@@ -28,6 +28,14 @@ def samples(*rows: tuple[float, float, str]) -> list[Sample]:
     return [sample(*row) for row in rows]
 
 
+def test_a_lane_that_ended_before_the_others_is_not_late_since_then() -> None:
+    found = samples((0, 0.01, "ok"), (0.1, 0.2, "failed"))
+    assert availability.figures(LANE, found, (), 60).windows == ((0.1, 60),)
+    ended = availability.figures(replace(LANE, ended=0.3), found, (), 60)
+    assert ended.windows == ((0.1, 0.3),)
+    assert ended.stalled == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("rows", "windows"),
     [

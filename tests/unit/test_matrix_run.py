@@ -172,6 +172,15 @@ class TestOurs:
             "cold-restart-engine"
         }
 
+    def test_scale_begins_with_one_control_plane(self, plan: plan.Plan) -> None:
+        on = {job.cell["controlPlanes"] for job in plan.jobs if "scale" in job.drills}
+        assert on == {1}
+        why = {one.why for one in plan.skipped if one.drill == "scale" and one.cell["controlPlanes"] == 3}
+        assert any("workers alone" in one for one in why)
+        # With three workers, too, it would have nothing to add.
+        sizes = [group.settings["workers"] for job in plan.jobs for group in job.groups if "scale" in group.drills]
+        assert max(sizes) < 3
+
     def test_each_job_fits_into_an_hour_and_can_be_made(self, plan: plan.Plan) -> None:
         assert plan.jobs
         drills = {one.name: one for one in self.DRILLS}

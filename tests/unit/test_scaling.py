@@ -248,7 +248,11 @@ class TestControlPlanes:
                  "member remove", "kubectl delete node", "remove lab-control-plane-3"]  # fmt: skip
         assert world.order(*steps) == steps
         world.provider.events.clear()
-        last = world.remove("control-plane-2")
+        balanced: list[list[str]] = []
+        last = world.remove("control-plane-2", lambda: balanced.append(world.behind()))
+        assert balanced == [["lab-control-plane-1"]], "it serves until it goes, and sends nobody to one that is gone"
+        steps = [f"write lab-load-balancer {loadbalancer.CONFIG_PATH}", "manifests/kube-apiserver.yaml"]
+        assert world.order(*steps) == steps, "who leaves is out of the balancer before its API server ends"
         steps = ["rollout restart daemonset kube-proxy", "remove lab-control-plane-2",
                  "--field-selector=spec.nodeName=lab-control-plane-2 --force", "rollout status daemonset kube-proxy",
                  "rollout status daemonset kube-flannel-ds", "remove lab-load-balancer"]  # fmt: skip

@@ -17,6 +17,7 @@ from kubedrill.history import Lane
 from kubedrill.probes.write import ApiWrite
 from kubedrill.scenario import monitor as module
 from kubedrill.scenario.monitor import Monitor
+from kubedrill.wait import until
 
 
 class FakeProbe:
@@ -42,6 +43,10 @@ class FakeWriter:
     def __init__(self) -> None:
         self.away = True
         self.reads = 0
+
+    def lists(self) -> list[str]:
+        """The objects that it writes to."""
+        return ["probe-0"]
 
     def read_back(self, timeout: float) -> Mapping[str, tuple[int, ...]]:
         """What was written."""
@@ -92,6 +97,43 @@ def test_what_could_not_be_read_back_is_read_once_the_cluster_is_healed(
     reads = writer.reads
     monitor.complete()
     assert writer.reads == reads, "what is there is not fetched again"
+
+
+def test_a_lane_that_comes_later_and_ends_before_the_others(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch, writer: FakeWriter, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    class Read(FakeProbe):
+        """Asks at a URL."""
+
+        def __init__(self, lane: Lane, endpoint: str, names: list[str], _history: object) -> None:
+            self.lane = lane
+            asked.append((endpoint, names))
+
+    monkeypatch.setattr(module, "access", lambda _: SimpleNamespace(endpoint=lambda url: url))
+    monkeypatch.setattr(module, "ApiRead", Read)
+    writer.away = False
+    monitor.start("")
+    monitor.add("api-balancer", "API read through the balancer", "https://127.0.0.1:7000")
+    assert asked == [("https://127.0.0.1:7000", ["probe-0"])]
+    assert monitor.names() == ["api-read", "api-balancer"]
+    assert monitor.lane("api-balancer").ended is None
+    until(lambda: monitor.has_worked("api-balancer"), lambda ok: (ok, "asked"), within=5, what="a sample")
+    monitor.end("api-balancer")
+    ended = monitor.lane("api-balancer").ended
+    assert ended is not None
+    monitor.end("api-balancer")
+    monitor.end("never-began")
+    assert monitor.doubts() == ["nothing was sampled"], "the others go on"
+    until(lambda: monitor.has_worked("api-read"), lambda ok: (ok, "asked"), within=5, what="a sample")
+    monitor.stop()
+    monitor.complete()
+    assert {lane.name: lane.ended for lane in monitor.lanes()} == {"api-read": None, "api-balancer": ended}
+    assert set(monitor.samples()) == {"api-read", "api-balancer"}
+    assert monitor.figures("api-balancer", ()).samples >= 1
+    assert monitor.doubts() == []
+    assert (tmp_path / "samples" / "api-balancer.jsonl").read_text()
 
 
 def test_what_can_never_be_read_back_leaves_one_doubt(monitor: Monitor) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from kubedrill.cluster import Cluster
 from kubedrill.errors import KubedrillError, MissingPrerequisite, NotFound
+from kubedrill.faults.actions import ShrinkBack
+from kubedrill.journal import Journal
 from kubedrill.locks import only_one
 from kubedrill.scenario import Scenario, pool
 from kubedrill.scenario.pool import Pool
@@ -127,6 +129,18 @@ class TestWhich:
         machine.has("b-lab")
         with only_one("a-lab"):
             assert Pool().cluster(DRILLS.small).spec.name == "b-lab"
+        assert Pool().cluster(DRILLS.small).spec.name == "a-lab"
+
+    def test_one_that_carries_what_a_killed_drill_left_is_left_alone(self, machine: Machine) -> None:
+        machine.has("a-lab")
+        machine.has("b-lab")
+        notes = Journal.of("a-lab")
+        entry = notes.entry("0badcafe", "grow the cluster beyond 1+1", "", (), (), ShrinkBack(1, 1))
+        notes.write(entry)
+        assert Pool().cluster(DRILLS.small).spec.name == "b-lab"
+        with pytest.raises(MissingPrerequisite, match="invoke heal --name a-lab"):
+            Pool(name="a-lab").cluster(DRILLS.small)
+        notes.remove(entry)
         assert Pool().cluster(DRILLS.small).spec.name == "a-lab"
 
     def test_that_of_a_session_that_runs_is_left_alone_as_it_takes_it_down(self, machine: Machine) -> None:
