@@ -133,7 +133,7 @@ class TestPlans:
         assert [event for event in world.happened() if event[0] == do][2] == (do, "lab-load-balancer")
 
     def test_the_engine_under_all(self, world: World) -> None:
-        """No node can stop it: what is on disk meanwhile is that they are to run, and the undo starts those that do not."""
+        """No node can stop it: what is on disk is that they are to run, and the undo starts those that do not."""
         nodes = list(world.provider.nodes("lab"))
         fault = EngineOff(tuple(node.name for node in nodes))
         made = plan(world, fault)
