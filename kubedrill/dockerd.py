@@ -105,6 +105,22 @@ def stop_engine(*, within: float = SECONDS, pid_file: Path | None = None, system
         MissingPrerequisite: it is not ours to stop: systemd started it, it is a remote one, or it does not run.
         TimedOut: it did not end.
     """
+    pid = own_engine(pid_file=pid_file, systemd=systemd)
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: host.process_name(pid), lambda name: (name != "dockerd", f"process {pid} is {name}"),
+          within=within, what="the end of Docker's engine")  # fmt: skip
+
+
+def own_engine(*, pid_file: Path | None = None, systemd: bool | None = None) -> int:
+    """The process of a dockerd that is kubedrill's to stop, since `ensure_engine` would start the same again.
+
+    Args:
+        pid_file: names its process.
+        systemd: whether systemd is process 1, which then started it; found out without it.
+
+    Raises:
+        MissingPrerequisite: it is not ours to stop: systemd started it, it is a remote one, or it does not run.
+    """
     file = pid_file or next(path for path, program in PID_FILES.items() if program == "dockerd")
     pid = host.pid_from(file)
     ours = not (host.systemd_runs() if systemd is None else systemd) and engine_socket.socket_path() is not None
@@ -113,9 +129,7 @@ def stop_engine(*, within: float = SECONDS, pid_file: Path | None = None, system
             "Docker's engine was not started by `invoke setup`, and is not stopped",
             evidence=[f"{file}: {pid or 'no process'}", f"DOCKER_HOST={os.environ.get('DOCKER_HOST', '')}"],
         )
-    os.kill(pid, signal.SIGTERM)
-    until(lambda: host.process_name(pid), lambda name: (name != "dockerd", f"process {pid} is {name}"),
-          within=within, what="the end of Docker's engine")  # fmt: skip
+    return pid
 
 
 def clear_pid_files(files: dict[Path, str], *, proc: Path = host.PROC) -> tuple[list[str], bool]:

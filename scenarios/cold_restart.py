@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from kubedrill import checks, dockerd, lifecycle
+from kubedrill.cluster import Cluster
 from kubedrill.errors import MissingPrerequisite
-from kubedrill.faults import DisableUnit, PowerOff
+from kubedrill.faults import DisableUnit, EngineOff, PowerOff
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.scenario import scenario, workload
-from kubedrill.scenario.judge import Untrustworthy
 from kubedrill.scenario.lab import Lab, names
 from kubedrill.wait import Verdict
 
 CONFIG, KEY = "cold-restart", "word"
+# Each for one control plane and for several, whose members of etcd start one after another (lifecycle.start).
 # The API must be back so many seconds after the nodes were started, whatever went before.
-LIMIT = 25
-# Seconds until the API answers and until all is well, on one control plane and on several, whose members of etcd start
-# one after another (lifecycle.start).
+LIMIT = {False: 15, True: 25}
+# Seconds until the API answers and until all is well.
 API = {False: 8, True: 20}
 WHOLE = {False: 20, True: 35}
-# Everything by which a node knows the others and they know it.
-CERTIFICATES = "cd / && sha256sum etc/kubernetes/pki/*.crt etc/kubernetes/pki/etcd/*.crt var/lib/kubelet/pki/*.pem"
+# Everything by which a node knows the others and they know it. Which of these there are depends on its role; a balancer
+# has none.
+CERTIFICATES = (
+    "cd / && for file in etc/kubernetes/pki/*.crt etc/kubernetes/pki/etcd/*.crt var/lib/kubelet/pki/*.pem; do "
+    'if [ -e "$file" ]; then sha256sum "$file" || exit 1; fi; done'
+)
+# States of a container that ends with its engine.
+ALIVE = ("running", "paused", "restarting")
 
 
 @scenario(control_planes=1, workers=1)
@@ -49,11 +57,15 @@ def run(lab: Lab, *, enabled: bool = True, engine: bool = False) -> None:
         engine: stop and start Docker's engine, too. That takes every container of this machine down for a while, so it
             is refused where any other runs, or where something else than kubedrill started the engine.
     """
+    if engine:
+        _may_stop_the_engine(lab)
     word = secrets.token_hex(8)
     hello = workload.deployment("hello", 2, spread=False)
     lab.apply(hello, workload.service("hello", workload.NODE_PORT), _config(word))
     pods = lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60)
     before, kept = _identity(lab), _config_map(lab)
+    unknown = sorted(what for what, said in before.items() if not said)
+    lab.assume_true("addresses and certificates can be read", not unknown, ", ".join(unknown) or f"{len(before)} read")
     lab.baseline(5)
     planes = names(lab.control_planes())
     with contextlib.ExitStack() as stack:
@@ -68,7 +80,7 @@ def run(lab: Lab, *, enabled: bool = True, engine: bool = False) -> None:
     lab.verify()
     now = _identity(lab)
     changed = sorted(what for what in before | now if before.get(what) != now.get(what))
-    lab.require("addresses and certificates are the same", bool(before) and not changed,
+    lab.require("addresses and certificates are the same", not changed,
                 f"changed: {', '.join(changed)}" if changed else f"{len(before)} compared")  # fmt: skip
     again = _config_map(lab)
     lab.require("the ConfigMap is the same, with its word", again == kept and word in again, " ".join(again) or "gone")
@@ -91,24 +103,38 @@ def _off_and_on(lab: Lab, how: str, fault: PowerOff) -> None:
 
 def _engine_off_and_on(lab: Lab) -> None:
     """The same with the engine under the nodes: it ends them with itself, and starts them when it starts."""
-    engine, own = Engine(), set(names(lab.cluster.nodes))
-    others = {one["Names"][0].lstrip("/") for one in engine.containers() if one["State"] == "running"} - own
-    lab.assume_true("no other container would be disturbed", not others, ", ".join(sorted(others)) or "none runs")
-    off = lab.now()
-    with contextlib.ExitStack() as stack:
-        stack.callback(dockerd.ensure_engine)  # whatever happens; harmless where it answers
+    _may_stop_the_engine(lab)  # a minute has passed since it was first asked
+    off, nodes = lab.now(), tuple(names(lab.cluster.nodes))
+    with lab.fault(EngineOff(nodes), role="all nodes"), contextlib.ExitStack() as stack:
+        stack.callback(dockerd.ensure_engine)  # whatever happens, and before the undo; harmless where it answers
         lab.say("Docker's engine is stopped, and every container with it")
-        try:
-            dockerd.stop_engine()
-        except MissingPrerequisite as error:
-            raise Untrustworthy(str(error)) from error
+        dockerd.stop_engine()
         lab.fact("engine: off after", f"{lab.now() - off:.1f} s")
         lab.hold(2)
         lab.say("Docker's engine is started (invoke setup): it starts what ran before")
         with _timed(lab) as (began, since):
             dockerd.ensure_engine()
             _back(lab, "engine stopped and started", began, since)
-    lab.monitor.was_down(" ".join(own), off, lab.now())
+
+
+def _may_stop_the_engine(lab: Lab) -> None:
+    why = why_not(lab.cluster)
+    lab.assume_true("Docker's engine may be stopped", not why, why or "it is ours, and no other container runs")
+
+
+def why_not(cluster: Cluster) -> str:
+    """Why Docker's engine may not be stopped under a cluster; empty where it may.
+
+    Raises:
+        EngineUnavailable: it does not answer.
+    """
+    try:
+        dockerd.own_engine()
+    except MissingPrerequisite as error:
+        return "; ".join([error.what, *error.evidence])
+    alive = {one["Names"][0].lstrip("/") for one in Engine().containers() if one["State"] in ALIVE}
+    others = sorted(alive - set(names(cluster.nodes)))
+    return f"other containers run, and would end with it: {', '.join(others)}" if others else ""
 
 
 def _back(lab: Lab, how: str, began: float, since: float) -> None:
@@ -139,7 +165,7 @@ def _back(lab: Lab, how: str, began: float, since: float) -> None:
     lanes = [name for name in lab.monitor.names() if name.startswith("cp-")] or ["api-read"]
     lab.expect("the API of every control plane answers", lambda: max(map(lab.monitor.silent_for, lanes)), _below(1),
                within=60, predicted=WHOLE[several])  # fmt: skip
-    lab.require_within(f"{how}: the API is back", began, ended, LIMIT)
+    lab.require_within(f"{how}: the API is back", began, ended, LIMIT[several])
 
 
 @contextlib.contextmanager
@@ -149,10 +175,16 @@ def _timed(lab: Lab) -> Iterator[tuple[float, float]]:
 
 
 def _identity(lab: Lab) -> dict[str, str]:
-    """By what nodes know each other: addresses, and what is in the files of their certificates."""
-    found = {f"address of {node.name}": node.address for node in lab.read(lab.api.nodes)}
-    for node in [*lab.control_planes(), *lab.workers()]:
-        found[f"certificates of {node.name}"] = node.run(["sh", "-c", CERTIFICATES], check=False, show=False).stdout
+    """By what nodes know each other: addresses, what is in the files of certificates, what the published API tells."""
+    server, known = lab.cluster.server, {node.address for node in lab.cluster.nodes}
+    found = {f"address of {node.name} at {server}": node.address for node in lab.read(lab.api.nodes)}
+    for node in lab.cluster.nodes:
+        told = lab.read(partial(node.run, ["ip", "-o", "-4", "addr", "show"], show=False)).stdout
+        # Of all its addresses (flannel has some, too) those that are a node's.
+        found[f"address of {node.name}"] = " ".join(sorted(known.intersection(re.findall(r" inet ([\d.]+)/", told))))
+        if node.role != "load-balancer":
+            read = partial(node.run, ["sh", "-c", CERTIFICATES], show=False)
+            found[f"certificates of {node.name}"] = lab.read(read).stdout
     return found
 
 

@@ -25,7 +25,7 @@ WINDOW = 1
 # when 20 s are over, after up to 12.8 s, so after half of that on average. What etcd sends later queues behind it.
 HEARS = 6.5
 TRIES = 3
-MINORITY = "minority-"
+MINORITY, UNCUT = "minority-", "uncut-"
 # How kubectl says that no answer came in time, and an API server that etcd gave it none.
 _UNKNOWN = re.compile(r"Timeout|timed out|deadline exceeded|connection|EOF", re.IGNORECASE)
 CUTS: tuple[tuple[Direction, str], ...] = (
@@ -49,6 +49,9 @@ class Try:
         return not self.acknowledged and not _UNKNOWN.search(self.said)
 
 
+# Not with an etcd of its own: there each API server sends a third of its requests to the member that is cut off. Its
+# connections work, so etcd's client neither leaves it nor repeats a write elsewhere (it takes turns, and knows nothing
+# of leaders: https://github.com/etcd-io/etcd/issues/8673). Such a cluster does not go on as this one must.
 @scenario(control_planes=3, workers=1, etcd="stacked")
 def partition(lab: Lab) -> None:
     """Cut etcd's leader off from the other two, in three ways; the minority must acknowledge nothing.
@@ -58,16 +61,28 @@ def partition(lab: Lab) -> None:
     run(lab)
 
 
-def run(lab: Lab, *, healed: bool = True) -> None:
-    """The drill; in its negative control the network is not mended."""
+def run(lab: Lab, *, healed: bool = True, minority: bool = True) -> None:
+    """The drill.
+
+    Args:
+        lab: the lab.
+        healed: whether the network is mended; False is a negative control.
+        minority: whether the writes that must not be acknowledged are tried on the side of the minority; False is a
+            negative control: the majority acknowledges them.
+    """
     lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
     lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1), within=60)
     lab.baseline(8)
     tried: list[Try] = []
+    uncut: list[Try] = []
     cuts: list[tuple[str, tuple[float, float]]] = []
     for direction, words in CUTS:
         leader = lab.target(targets.etcd_leader(lab.cluster))
-        tried += _cut(lab, leader, direction, words, healed=healed)
+        others = [node.name for node in lab.control_planes() if node.name != leader.node]
+        # Whatever keeps a write from being acknowledged is to be the cut: without it, the same one is.
+        asked = lab.node(leader.node if minority else others[0])
+        uncut.append(_try(lab, asked, f"{UNCUT}{direction}"))
+        tried += _cut(lab, leader, others, asked, direction, words, healed=healed)
         cuts.append((words, lab.span()))
         _whole(lab)
     lab.hold(3)
@@ -75,6 +90,9 @@ def run(lab: Lab, *, healed: bool = True) -> None:
 
     lab.verify()
     acknowledged = [one.name for one in tried if one.acknowledged]
+    refusals = [f"{one.name}: {one.said[-140:]}" for one in uncut if not one.acknowledged]
+    lab.require("what is tried there is acknowledged while nothing is cut", bool(uncut) and not refusals,
+                "; ".join(refusals) or f"{len(uncut)} of {len(uncut)} tried")  # fmt: skip
     lab.require("the minority acknowledged no write", bool(tried) and not acknowledged,
                 f"{len(acknowledged)} of {len(tried)} tried")  # fmt: skip
     # A write whose answer never came may be done, and late: a member that hears of the new leader hands it on, and TCP
@@ -95,8 +113,10 @@ def run(lab: Lab, *, healed: bool = True) -> None:
     lab.require_linearizable()
 
 
-def _cut(lab: Lab, leader: Target, direction: Direction, words: str, *, healed: bool) -> list[Try]:
-    others = [node.name for node in lab.control_planes() if node.name != leader.node]
+def _cut(
+    lab: Lab, leader: Target, others: Sequence[str], asked: Node, direction: Direction, words: str, *, healed: bool
+) -> list[Try]:
+    """One cut, and the writes that were tried meanwhile on the control plane `asked`."""
     fault: Fault = Partition(leader, tuple(others), direction)
     lab.say(f"{leader.node} leads and is cut off from {', '.join(others)}: {words}")
     with lab.fault(fault if healed else LeftOut(fault), role=leader.role):
@@ -108,13 +128,13 @@ def _cut(lab: Lab, leader: Target, direction: Direction, words: str, *, healed: 
         )  # fmt: skip
         lab.expect("writes through the balancer succeed", partial(lab.monitor.silent_for, "api-write"), _below(0.5),
                    within=30, predicted=ELECTION + 1)  # fmt: skip
-        tried = [_try(lab, lab.node(leader.node), f"{MINORITY}{direction}-{number}") for number in range(1, TRIES + 1)]
+        tried = [_try(lab, asked, f"{MINORITY}{direction}-{number}") for number in range(1, TRIES + 1)]
         _reads(lab, lab.node(leader.node))
     return tried
 
 
 def _try(lab: Lab, node: Node, name: str) -> Try:
-    """A write on the smaller side, past the balancer."""
+    """A write, asked of one API server past the balancer."""
     argv = ["kubectl", f"--server=https://{node.address}:{API_PORT}", "--request-timeout=3s", "create", "configmap",
             name, "--namespace", workload.NAMESPACE]  # fmt: skip
     lab.command(f"{' '.join(argv)}     (on {node.name})")

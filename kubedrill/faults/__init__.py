@@ -16,7 +16,7 @@ from kubedrill.faults.images import VisitingImage
 from kubedrill.faults.injection import heal, inject
 from kubedrill.faults.machines import FillDisk, KernelPanic, PowerCut, SkewClock
 from kubedrill.faults.pods import KillPod, StaticPod
-from kubedrill.faults.power import DisableUnit, PowerOff
+from kubedrill.faults.power import DisableUnit, EngineOff, PowerOff
 from kubedrill.faults.registries import VisitingRegistry
 from kubedrill.faults.scheduling import Cordon, Drain, Taint
 from kubedrill.faults.selfhosted import SelfHosted
@@ -24,7 +24,7 @@ from kubedrill.faults.settings import ChangeConfigMap, Reconfigure, Scale
 from kubedrill.faults.traffic import DropForward, PacketLoss, Partition
 
 __all__ = [
-    "BrokenJournal", "ChangeConfigMap", "Cordon", "DisableUnit", "Drain", "DropForward", "EtcdSnapshot",
+    "BrokenJournal", "ChangeConfigMap", "Cordon", "DisableUnit", "Drain", "DropForward", "EngineOff", "EtcdSnapshot",
     "Fault", "FaultRefused", "FillDisk", "HealFailed", "JoinToken", "KernelPanic", "KillNode", "KillPod",
     "KillProcess", "LeftOut", "LoseMember", "LoseQuorum", "ManageAddOns", "PacketLoss", "Partition",
     "PauseNode", "Plan", "PowerCut", "PowerOff", "PutFolder", "Reconfigure", "RemoveStaticPod",

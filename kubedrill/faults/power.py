@@ -1,4 +1,4 @@
-"""Faults that outlast a boot: the power of many computers at once, and units that do not come back by themselves."""
+"""Faults that outlast a boot: the power of many computers, the engine under them, units that do not come back."""
 
 from __future__ import annotations
 
@@ -46,6 +46,47 @@ class PowerOff:
                 ),
                 undo=tuple(Power(name, "start") for name in reversed(nodes)),
                 healed=tuple(check for name in nodes for check in (StateIs(name, "running"), Command(name, ("true",)))),
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class EngineOff:
+    """The container engine ends, and with it all nodes that it runs.
+
+    Whoever breaks this stops the engine and starts it again: no node can do that. What is on disk meanwhile is that the
+    nodes are to run. An engine that starts brings back those that ran, so the undo starts only what did not come back.
+    While the engine is off nothing can be undone: then it takes `invoke setup`, and `invoke heal` after that.
+
+    Args:
+        nodes: all that the engine runs.
+    """
+
+    nodes: tuple[Place, ...]
+
+    @property
+    def name(self) -> str:
+        """What is done."""
+        return "engine off"
+
+    @property
+    def subject(self) -> str:
+        """To whom."""
+        return named(*self.nodes)
+
+    def __str__(self) -> str:
+        return f"stop the engine under {self.subject}"
+
+    def ways(self, cluster: Map, mark: str) -> tuple[Plan, ...]:
+        """Nothing is done to a node; the undo starts those that do not run."""
+        nodes = [node_name(cluster, place) for place in self.nodes]
+        running = tuple(StateIs(name, "running") for name in nodes)
+        return (
+            Plan(
+                before=running,
+                inject=(),
+                undo=tuple(Power(name, "start") for name in nodes),
+                healed=(*running, *(Command(name, ("true",)) for name in nodes)),
             ),
         )
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from kubedrill import kube, kubeconfig, slowness
 from kubedrill.cluster import Cluster
 from kubedrill.errors import CommandFailed, NotFound, TimedOut
-from kubedrill.faults import Fault, KernelPanic, KillNode, LeftOut, PowerCut, PowerOff, StopNode, Target
+from kubedrill.faults import EngineOff, Fault, KernelPanic, KillNode, LeftOut, PowerCut, PowerOff, StopNode, Target
 from kubedrill.faults.actions import Whole
 from kubedrill.faults.injection import going_back, inject
 from kubedrill.faults.perform import NoControlPlane
@@ -337,7 +337,7 @@ class Lab(Demands):
         for fault, entry, start in began:
             healed = None if self._journal.has(entry) else self._reference
             done = fault.fault if isinstance(fault, LeftOut) else fault
-            if isinstance(done, KillNode | StopNode | PowerOff | PowerCut | KernelPanic):
+            if isinstance(done, KillNode | StopNode | PowerOff | PowerCut | KernelPanic | EngineOff):
                 self.monitor.was_down(done.subject, start, math.inf if healed is None else healed)
             self.spans.append(FaultSpan(fault.name, fault.subject, role, start, healed))
         undone = [span.name for span in self.spans[len(self.spans) - len(began) :] if span.healed is not None]

@@ -37,3 +37,10 @@ def test_without_its_remedy_it_fails(
     lab: Cluster, console: Console, name: str, body: Callable[[Lab], None], reason: str
 ) -> None:
     fails(lab, console, name, body, reason)
+
+
+def test_writes_that_are_tried_on_the_majoritys_side_are_acknowledged(lab: Cluster, console: Console) -> None:
+    """So the drill's tries say something of the side on which they are made, and only that is not met."""
+    wanted = "the minority acknowledged no write"
+    run = fails(lab, console, "partition", lambda one: function("partition")(one, minority=False), wanted)
+    assert [one.text for one in run.requirements if not one.ok] == [wanted]

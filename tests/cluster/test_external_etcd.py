@@ -31,9 +31,18 @@ def test_etcd_is_apart(lab: Cluster) -> None:
     ]
 
 
+def certificates(lab: Cluster) -> dict[str, str]:
+    """What the drill cold-restart compares of each node."""
+    script = function("cold-restart").__globals__["CERTIFICATES"]
+    return {node.name: node.run(["sh", "-c", script]).stdout for node in lab.nodes if node.role != "load-balancer"}
+
+
 def test_it_stops_and_starts(lab: Cluster, console: Console) -> None:
+    before = certificates(lab)
+    assert all(before.values())
     lifecycle.stop(lab, console)
     lifecycle.whole(lab, console)
+    assert certificates(lab) == before
     assert status.of(lab).healthy
     assert len(etcd.healthy(lab)) == 3
 

@@ -13,10 +13,11 @@ from faulty_world import BOTH, DEAD, NO, OK, World, broken_while
 from kubedrill import cluster, commands
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
-from kubedrill.errors import Busy, CommandFailed, InvalidSpec, KubedrillError, NotFound
+from kubedrill.errors import Busy, CommandFailed, EngineUnavailable, InvalidSpec, KubedrillError, NotFound
 from kubedrill.faults import (
     BrokenJournal,
     DropForward,
+    EngineOff,
     FaultRefused,
     HealFailed,
     KillNode,
@@ -29,6 +30,8 @@ from kubedrill.faults import (
     targets,
 )  # fmt: skip
 from kubedrill.journal import Journal
+from kubedrill.providers.docker import DockerProvider
+from kubedrill.providers.docker_engine import Engine
 from kubedrill.shell import Result
 
 world, no_heal = faulty_world.world, faulty_world.no_heal  # fixtures
@@ -179,6 +182,30 @@ class TestCommand:
         commands.heal(Console(), "lab")
         assert "healed: kill the node worker-1" in capsys.readouterr().out
         assert place.provider.node("lab-worker-1").state() == "running"
+
+    @pytest.mark.parametrize("name", ["lab", ""])
+    def test_an_engine_that_a_killed_run_left_off_is_started_first(
+        self, place: World, no_heal: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """By `invoke setup`, as heal and status say; what is to be undone is kept until then."""
+        with inject(EngineOff(("worker-1", "worker-2")), place.cluster, place.journal):
+            place.provider.node("lab-worker-1").kill()
+        place.later()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+        off = type("Lab", (), {"provider": DockerProvider(Engine(), frozenset())})
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(cluster, "lab", lambda _: cast(Any, off))
+            for work in (
+                lambda: commands.heal(Console(), name),
+                lambda: commands.status(Console(), None, as_json=False),
+            ):
+                with pytest.raises(EngineUnavailable) as caught:
+                    work()
+                assert "run: invoke setup" in caught.value.todo
+        assert not place.journal.is_empty()
+        commands.heal(Console(), name)
+        assert place.provider.node("lab-worker-1").state() == "running"
+        assert place.journal.is_empty()
 
     def test_a_cluster_that_is_gone(self, place: World, no_heal: None, capsys: pytest.CaptureFixture[str]) -> None:
         with inject(KillNode("worker-1"), place.cluster, place.journal):

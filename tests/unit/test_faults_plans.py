@@ -16,6 +16,7 @@ from kubedrill.faults import (
     DisableUnit,
     Drain,
     DropForward,
+    EngineOff,
     Fault,
     KillNode,
     KillProcess,
@@ -130,6 +131,20 @@ class TestPlans:
         assert states == ["stopped", "running", "running", "running", "stopped", "stopped"]
         assert {node.state() for node in world.provider.nodes("lab")} == {"running"}
         assert [event for event in world.happened() if event[0] == do][2] == (do, "lab-load-balancer")
+
+    def test_the_engine_under_all(self, world: World) -> None:
+        """No node can stop it: what is on disk is that they are to run, and the undo starts those that do not."""
+        nodes = list(world.provider.nodes("lab"))
+        fault = EngineOff(tuple(node.name for node in nodes))
+        made = plan(world, fault)
+        assert made.inject == ()
+        assert words(made.undo) == [f"start {node.name}" for node in nodes]
+        for action in (*made.undo, *made.healed, *made.before):
+            assert from_data(json.loads(json.dumps(to_data(action)))) == action
+        # Those that the engine brought back are left alone.
+        broken_while(world, fault, world.provider.node("lab-worker-1").kill)
+        assert {node.state() for node in world.provider.nodes("lab")} == {"running"}
+        assert [event for event in world.happened() if event[0] == "start"] == [("start", "lab-worker-1")]
 
     @pytest.mark.parametrize(
         ("direction", "rules", "need"),

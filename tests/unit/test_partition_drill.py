@@ -33,6 +33,7 @@ class Etcd:
         self.cut = ""
         self.elects = True
         self.acknowledges = False
+        self.takes_nothing = False
         self.tells_what_is_so = False
         self.created: list[str] = []
         self.says = UNANSWERED
@@ -49,7 +50,8 @@ class Etcd:
             return Result(0, "key", "") if self.tells_what_is_so or not alone else UNANSWERED
         if call.argv[0] == "kubectl" and "create" in call.argv:
             self.created.append(call.line)
-            return Result(0, "created", "") if self.acknowledges else self.says
+            done = (self.acknowledges or not alone) and not self.takes_nothing
+            return Result(0, "created", "") if done else self.says
         if call.argv[0] == "kubectl" and "get" in call.argv:
             assert f"--server=https://{node.address}:6443" in call.argv
             found = ["kube-root-ca.crt", *self.there.get(node.name, [])]
@@ -170,10 +172,28 @@ def test_the_leader_of_the_moment_is_cut_off_from_all_others_in_each_way(drill: 
 
 def test_a_write_is_tried_on_the_smaller_side_past_the_balancer(drill: ModuleType, lab: FakeLab) -> None:
     drill.run(lab)
-    assert len(lab.etcd.created) == 3 * drill.TRIES
-    assert len({line.split("configmap ")[1].split()[0] for line in lab.etcd.created}) == 3 * drill.TRIES
-    for line, last in zip(lab.etcd.created[:: drill.TRIES], (12, 13, 11), strict=True):
+    each = drill.TRIES + 1  # one of them before the cut
+    assert len({named(line) for line in lab.etcd.created}) == len(lab.etcd.created) == 3 * each
+    assert [number for number, line in enumerate(lab.etcd.created) if named(line).startswith(drill.UNCUT)] == [
+        0, each, 2 * each,
+    ]  # fmt: skip
+    for line, last in zip(lab.etcd.created, [12] * each + [13] * each + [11] * each, strict=True):
         assert f"--server=https://172.28.0.{last}:6443" in line
+
+
+def named(line: str) -> str:
+    return line.split("configmap ")[1].split()[0]
+
+
+def test_an_api_server_that_never_takes_a_write_shows_nothing(drill: ModuleType, lab: FakeLab) -> None:
+    lab.etcd.takes_nothing = True
+    drill.run(lab)
+    assert unmet(lab) == ["what is tried there is acknowledged while nothing is cut"]
+
+
+def test_in_its_other_control_the_majority_acknowledges_what_is_tried(drill: ModuleType, lab: FakeLab) -> None:
+    drill.run(lab, minority=False)
+    assert unmet(lab) == ["the minority acknowledged no write"]
 
 
 def test_each_cut_has_its_own_budget(drill: ModuleType, lab: FakeLab) -> None:
