@@ -43,15 +43,13 @@ def pause(console: Console, name: str) -> None:
 
 
 def resume(console: Console, name: str) -> None:
-    """Let a paused cluster go on, and wait until it is whole.
+    """Let a paused cluster go on, and wait until it works again.
 
     Raises:
         KubedrillError: a node is stopped, not paused.
     """
     with _alone(console, name) as (_, there):
-        did = lifecycle.resume(there, console)
-        lifecycle.need_running(there)
-        lifecycle.wait_until_whole(there, console, [], time.time())
+        did = lifecycle.whole_after_pause(there, console)
     console.say(f"{name} {'goes on' if did else 'was not paused'}: API at {there.server}")
 
 

@@ -79,8 +79,7 @@ def test_pause_and_resume(lab: Cluster, console: Console) -> None:
     assert {node.state for node in status.of(lab).nodes} == {"paused"}
     with pytest.raises(KubedrillError, match="paused"):
         lab.node("worker-1").run(["true"])
-    lifecycle.resume(lab, console)
-    lifecycle.wait_until_whole(lab, console, [], time.time())
+    lifecycle.whole_after_pause(lab, console)
     assert two_pods(lab, 0) == uids
 
 
