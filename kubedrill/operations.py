@@ -91,6 +91,19 @@ def restore(console: Console, checkpoint: str, name: str) -> None:
     console.say(f"{name} is as it was at checkpoint {checkpoint}: {len(there.nodes)} nodes, API at {there.server}")
 
 
+def need_checkpoint(console: Console, checkpoint: str, name: str) -> None:
+    """See that drills can begin from a checkpoint, before the first of them does.
+
+    Raises:
+        InvalidSpec: no cluster was named.
+        NotFound: there is no such cluster or checkpoint.
+        KubedrillError: it is one of VMs, which have no checkpoints.
+    """
+    place = clusters.lab(console)
+    place.provider.check()
+    checkpoints.need(place.provider, name, checkpoint)
+
+
 def add_node(console: Console, name: str, *, control_plane: bool) -> None:
     """One more node."""
     with _alone(console, name) as (place, there):

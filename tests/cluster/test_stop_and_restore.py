@@ -17,10 +17,12 @@ from kubedrill.errors import KubedrillError
 from kubedrill.kube import Kube
 from kubedrill.providers.docker_names import CLUSTER, HELPS, disk
 from kubedrill.scenario import Scenario, registry, runner, workload
+from kubedrill.scenario.pool import Pool
 from kubedrill.wait import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.cluster]
-DRILL = next(drill for drill in registry.drills(paths.repository() / "scenarios") if drill.name == "cold-restart")
+DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
+DRILL, HELLO = DRILLS["cold-restart"], DRILLS["hello"]
 SPEC = {"controlPlanes": 1, "workers": 2}
 
 
@@ -105,6 +107,15 @@ def test_a_checkpoint_put_back(lab: Cluster, place: Lab, console: Console) -> No
     lab.node("control-plane-1").run(["kubectl", "apply", "-f", "-"], stdin=new)
     api = Kube(restored.admin_conf())
     until(lambda: api.pods("default"), lambda found: checks.pods_running(found, 2), within=60, what="new pods")
+
+
+def test_a_drill_begins_from_a_checkpoint(lab: Cluster, console: Console) -> None:
+    """That of the test before."""
+    put(lab, "left", "by a drill before")
+    found = Pool(name=lab.spec.name, checkpoint="clean").cluster(HELLO)
+    assert (word_of(found, "before"), word_of(found, "left")) == ("kept", "")
+    run, _ = runner.run(HELLO, found, console)
+    demand(run, "passed")
 
 
 def test_the_drill_passes(lab: Cluster, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -10,13 +11,19 @@ import whole_world
 from fake_node import Stored
 from whole_world import World, whole_as_of
 
-from kubedrill import checkpoints, cluster, operations
+from kubedrill import checkpoints, cluster, commands, kept, operations
 from kubedrill.console import Console
-from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
-from kubedrill.journal import Journal
-from kubedrill.providers.base import Provider
+from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
+from kubedrill.journal import Journal, Owner
+from kubedrill.locks import only_one
+from kubedrill.providers.base import NetworkSpec, Provider
+from kubedrill.scenario import Scenario
+from kubedrill.scenario.pool import Pool
+from kubedrill.spec import ClusterSpec
 
 world = whole_world.world  # a fixture
+DRILL = Scenario("small", "", "", lambda lab: None, {"controlPlanes": 3, "workers": 2})
+VM_SPEC = ClusterSpec(name="vms", provider="vagrant")
 
 
 class TestCheckpoints:
@@ -105,3 +112,84 @@ class TestCheckpoints:
         with pytest.raises(KubedrillError, match="cannot be kept"):
             checkpoints.keeper_of(cast(Provider, object()))
         assert checkpoints.listed(cast(Provider, object()), "lab") == ()
+
+
+class TestDrillsFromACheckpoint:
+    """`invoke scenario --from-checkpoint`: the refusals, and what the pool gives to each drill."""
+
+    REFUSED = (
+        ("lab", "other", "no checkpoint 'other' of lab(.|\n)*checkpoints: clean"),
+        ("none", "clean", "there is no cluster 'none'"),
+        ("vms", "clean", "vms is made of VMs, and has no checkpoints(.|\n)*containers"),
+        ("", "clean", "of which cluster is the checkpoint 'clean'(.|\n)*--name"),
+        ("lab", "../x", "no name for a checkpoint"),
+    )
+
+    @pytest.fixture(autouse=True)
+    def clean(self, world: World) -> None:
+        """A checkpoint, and a cluster of VMs besides."""
+        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
+        world.provider.create_network("vms", NetworkSpec("172.28.9.0/24", {"spec": VM_SPEC.to_json(), "api-port": "1"}))
+        world.provider.events.clear()
+
+    def test_each_begins_from_it(self, world: World) -> None:
+        pool = Pool(name="lab", checkpoint="clean")
+        for _ in range(2):
+            world.provider.node("lab-worker-1").disk["/etc/left"] = Stored(b"x", 0o600)
+            notes = Journal.of("lab")
+            notes.write(notes.entry("0badcafe", "kill the node lab-worker-1", "", (), ()))
+            world.provider.node("lab-worker-2").remove()
+            found = pool.cluster(DRILL)
+            assert (found.spec.name, world.states(), len(world.nodes)) == ("lab", {"running"}, 6)
+            assert "/etc/left" not in world.provider.node("lab-worker-1").disk
+            assert notes.is_empty(), "what was broken is not broken in what was put back"
+        assert world.happened("put back") == [("put back", "lab")] * 2
+
+    def test_it_fits_as_it_was_then(self, world: World) -> None:
+        kept.record(world.provider, whole_world.SPEC.model_copy(update={"workers": 1}))
+        assert Pool(name="lab", checkpoint="clean").cluster(DRILL).spec.workers == 2
+
+    def test_nobody_else_changes_it_meanwhile_and_the_drill_may_then(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put_back = world.provider.put_back
+
+        def alone(whose: str, name: str) -> None:
+            with pytest.raises(Busy), only_one(whose):
+                pass
+            put_back(whose, name)
+
+        monkeypatch.setattr(world.provider, "put_back", alone)
+        pool = Pool(name="lab", checkpoint="clean")
+        pool.cluster(DRILL)
+        with only_one("lab"), pytest.raises(Busy):
+            pool.cluster(DRILL)
+        notes = Journal.of("lab")
+        entry = notes.entry("0badcafe", "kill the node lab-worker-1", "", (), ())
+        notes.write(replace(entry, owner=replace(entry.owner, pid=1)))
+        monkeypatch.setattr(Owner, "is_alive", lambda _: True)
+        with pytest.raises(Busy, match="kill the node lab-worker-1"):
+            pool.cluster(DRILL)
+        assert world.happened("put back") == [("put back", "lab")]
+
+    @pytest.mark.parametrize(("name", "checkpoint", "why"), REFUSED)
+    def test_what_there_is_not_is_refused_and_nothing_changed(
+        self, world: World, name: str, checkpoint: str, why: str
+    ) -> None:
+        with pytest.raises(KubedrillError, match=why):
+            Pool(name=name, checkpoint=checkpoint).cluster(DRILL)
+        assert world.happened("stop", "remove", "put back") == []
+
+    @pytest.mark.parametrize(("name", "checkpoint", "why"), REFUSED)
+    def test_by_the_task_before_any_drill_begins(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, checkpoint: str, why: str
+    ) -> None:
+        ran: list[Sequence[str]] = []
+        monkeypatch.setattr(commands.shell, "interactive", lambda argv: ran.append(argv) or 0)
+        with pytest.raises(KubedrillError, match=why):
+            commands.scenario(Console(), ["hello"], everything=False, name=name, flags={}, checkpoint=checkpoint)
+        assert ran == []
+        commands.scenario(Console(), ["hello"], everything=False, name="lab", flags={}, checkpoint="clean")
+        assert {"--drill-cluster=lab", "--drill-from-checkpoint=clean"} <= set(ran[0])
+        commands.scenario(Console(), ["hello"], everything=False, name="lab", flags={})
+        assert "checkpoint" not in " ".join(ran[1])
