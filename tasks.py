@@ -176,6 +176,7 @@ def prune(c: Context, dry_run: bool = False) -> int:
         "all": "every drill, slow ones with --slow",
         "list": "list the drills and what they need",
         "name": "the cluster to run on (default: any that fits and is healthy, else one is brought up)",
+        "from_checkpoint": "put the cluster of --name back to this checkpoint before each drill",
         "fresh": "bring up a new cluster, even where one fits",
         "keep": "leave the cluster that was brought up",
         "slow": "run slow drills, too",
@@ -187,6 +188,7 @@ def prune(c: Context, dry_run: bool = False) -> int:
 def scenario(
     c: Context, drill: list[str], setting: list[str], all: bool = False, list: bool = False, name: str = "",
     fresh: bool = False, keep: bool = False, slow: bool = False, show_commands: bool = False,
+    from_checkpoint: str = "",
 ) -> int:  # fmt: skip
     """Run drills: invoke scenario ha-failover; exit status 0 passed, 1 failed, 3 inconclusive."""
     from kubedrill import commands
@@ -194,7 +196,9 @@ def scenario(
     if list:
         return commands.list_drills(console())
     flags = {"fresh": fresh, "keep": keep, "slow": slow, "show-commands": show_commands}
-    return commands.scenario(console(), drill, everything=all, name=name, flags=flags, settings=setting)
+    return commands.scenario(
+        console(), drill, everything=all, name=name, flags=flags, settings=setting, checkpoint=from_checkpoint
+    )
 
 
 @task(

@@ -12,6 +12,7 @@ from kubedrill.console import Reporter
 from kubedrill.errors import OF_CONTAINERS, InvalidSpec, KubedrillError, NotFound
 from kubedrill.marks import need_restored
 from kubedrill.providers.base import Keeper, Provider, Saved
+from kubedrill.providers.places import VMS
 from kubedrill.spec import MAX_NAME
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -87,17 +88,10 @@ def restore(provider: Provider, whose: str, name: str, console: Reporter, *, for
 
     Raises:
         NotFound: there is no such cluster or checkpoint; nothing was changed.
-        KubedrillError: it could not be put back, or did not start; doing it again begins anew.
+        KubedrillError: it is one of VMs; or it could not be put back, or did not start: doing it again begins anew.
     """
+    need(provider, whose, name)
     keeper = keeper_of(provider)
-    clusters.attach(provider, whose)
-    known = [one.name for one in keeper.saved(whose)]
-    if valid_name(name) not in known:
-        raise NotFound(
-            f"there is no checkpoint '{name}' of {whose}",
-            evidence=[f"checkpoints: {', '.join(known) or 'none'}"],
-            todo=[f"make one with: invoke checkpoint {name} --name {whose}"],
-        )
     with console.step(f"{whose} is as it was at checkpoint {name}"):
         keeper.put_back(whose, name)
     # What a drill broke since is not broken in what was put back.
@@ -107,6 +101,38 @@ def restore(provider: Provider, whose: str, name: str, console: Reporter, *, for
     clusters.republish(restored)
     lifecycle.whole(restored, console)
     return restored
+
+
+def need(provider: Provider, whose: str, name: str) -> Cluster:
+    """See that a cluster can be put back to a checkpoint, before anything is changed.
+
+    Args:
+        provider: where its nodes come from.
+        whose: the name of the cluster.
+        name: the checkpoint's.
+
+    Returns:
+        The cluster.
+
+    Raises:
+        InvalidSpec: that is no name of a checkpoint, or no cluster was named.
+        NotFound: there is no such cluster or checkpoint.
+        KubedrillError: it is one of VMs, which have no checkpoints.
+    """
+    valid_name(name)
+    if not whose:
+        raise InvalidSpec(f"of which cluster is the checkpoint '{name}'?", todo=["name it, too: --name lab"])
+    found = clusters.attach(provider, whose)
+    if found.spec.provider == VMS:
+        raise KubedrillError(f"{whose} is made of VMs, and has no checkpoints", todo=[OF_CONTAINERS])
+    known = [one.name for one in keeper_of(provider).saved(whose)]
+    if name not in known:
+        raise NotFound(
+            f"there is no checkpoint '{name}' of {whose}",
+            evidence=[f"checkpoints: {', '.join(known) or 'none'}"],
+            todo=[f"make one with: invoke checkpoint {name} --name {whose}"],
+        )
+    return found
 
 
 def keeper_of(provider: Provider) -> Keeper:

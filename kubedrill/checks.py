@@ -75,6 +75,12 @@ def heard_since(heartbeats: Mapping[str, float], wanted: Collection[str], since:
     return not silent, f"not heard of since: {', '.join(silent)}" if silent else f"{len(wanted)} nodes heard of"
 
 
+def led_since(leaders: Mapping[str, float], since: float) -> Verdict:
+    """Each component of which one at a time leads has a leader that has renewed its lease since then."""
+    without = sorted(name for name, renewed in leaders.items() if renewed < since)
+    return not without, f"no leader since: {', '.join(without)}" if without else f"{len(leaders)} leaders"
+
+
 def started_since(pods: Sequence[PodSnapshot], since: float) -> Verdict:
     """Every pod is ready by containers that were started since then: none is only remembered as ready.
 

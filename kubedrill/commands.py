@@ -18,6 +18,7 @@ from kubedrill import (
     journal,
     libvirtd,
     lifecycle,
+    operations,
     paths,
     porcupine,
     pruning,
@@ -263,12 +264,13 @@ def list_drills(console: Console) -> int:
 
 def scenario(
     console: Console, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool],
-    settings: Sequence[str] = (),
+    settings: Sequence[str] = (), checkpoint: str = "",
 ) -> int:  # fmt: skip
     """Run drills through pytest; the status is 0, 1 (one failed) or 3 (none failed, one inconclusive).
 
     Raises:
         InvalidSpec: there is no such drill, or none was named; or no such setting.
+        KubedrillError: they are to begin from a checkpoint, and there is none of that name, or no cluster was named.
     """
     cluster_settings.parse(settings)
     folders = registry.folders()
@@ -278,16 +280,14 @@ def scenario(
         what, evidence = ("there is no such drill", unknown) if unknown else ("which drill?", ["none was named"])
         raise InvalidSpec(what, evidence=evidence, todo=["invoke scenario --list", "or: --all"])
     arguments = [f"--drill={one}" for one in names] + [f"--drill-{flag}" for flag, on in flags.items() if on]
+    if checkpoint:
+        operations.need_checkpoint(console, checkpoint, name)
+    arguments += [f"--drill-from-checkpoint={checkpoint}"] if checkpoint else []
     arguments += [f"--drill-cluster={name}"] if name else []
     arguments += [f"--drill-with={one}" for one in settings]
     return shell.interactive(
         [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--capture=no",
-            "--show-capture=no",
-            "-q",
+            *(sys.executable, "-m", "pytest", "--capture=no", "--show-capture=no", "-q"),
             # What is installed may belong to somebody else.
             *(["-p", "no:cacheprovider"] if paths.is_installed() else []),
             f"--rootdir={paths.repository()}",

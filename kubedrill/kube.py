@@ -24,6 +24,8 @@ _NO_ANSWER = (
     "Timeout: request did not complete",
 )  # fmt: skip
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces"
+_LED = ("kube-controller-manager", "kube-scheduler")
 
 
 class ApiUnavailable(KubedrillError):
@@ -162,9 +164,24 @@ class Kube:
         Raises:
             ApiUnavailable: the API does not answer.
         """
-        leases = self._list("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases")
+        leases = self._list(f"{_LEASES}/kube-node-lease/leases")
         renewed = {lease["metadata"]["name"]: lease["spec"].get("renewTime") for lease in leases}
         return {name: objects.moment(when) for name, when in renewed.items() if when}
+
+    def leaders(self) -> Mapping[str, float]:
+        """When the leader of each component of which one leads last said that it does, in seconds since 1970.
+
+        Controller manager and scheduler, unless they elect none; 0 where nobody leads.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        leases = {lease["metadata"]["name"]: lease["spec"] for lease in self._list(f"{_LEASES}/kube-system/leases")}
+        # One that ends in order renews its lease as nobody's.
+        return {
+            name: objects.moment(leases[name].get("renewTime")) if leases[name].get("holderIdentity") else 0.0
+            for name in _LED if name in leases
+        }  # fmt: skip
 
     def events(self) -> tuple[EventSnapshot, ...]:
         """All Events of the cluster.

@@ -57,6 +57,7 @@ class Seen:
     cluster: ClusterSnapshot
     heartbeats: Mapping[str, float]
     pods: tuple[PodSnapshot, ...]
+    leaders: Mapping[str, float]
 
 
 def states(cluster: Cluster) -> dict[str, State]:
@@ -160,27 +161,54 @@ def whole(cluster: Cluster, console: Steps, *, within: float = _WHOLE) -> bool:
         NotFound: a node is gone.
         TimedOut: it did not become whole; says what is missing.
     """
-    off = [name for name, state in states(cluster).items() if state == "stopped"]
-    began = time.time()
+    before, began = states(cluster), time.time()
     did = start(cluster, console)
-    wait_until_whole(cluster, console, off, began, within=within)
+    wait_until_whole(cluster, console, _in(before, "stopped"), began, resumed=_in(before, "paused"), within=within)
+    return did
+
+
+def whole_after_pause(cluster: Cluster, console: Steps, *, within: float = _WHOLE) -> bool:
+    """Let all nodes that are paused go on, and wait until the cluster works again.
+
+    Args:
+        cluster: the cluster.
+        console: told of each step.
+        within: seconds to wait at most.
+
+    Returns:
+        Whether there was anything to resume.
+
+    Raises:
+        KubedrillError: a node is stopped, not paused.
+        TimedOut: it did not become whole; says what is missing.
+    """
+    before, began = states(cluster), time.time()
+    did = resume(cluster, console)
+    need_running(cluster)
+    wait_until_whole(cluster, console, [], began, resumed=_in(before, "paused"), within=within)
     return did
 
 
 def wait_until_whole(
-    cluster: Cluster, console: Steps, booted: Sequence[str], since: float, *, within: float = _WHOLE
-) -> None:
+    cluster: Cluster, console: Steps, booted: Sequence[str], since: float, *, resumed: Sequence[str] = (),
+    within: float = _WHOLE,
+) -> None:  # fmt: skip
     """Wait until the API answers, all nodes are Ready, flannel and CoreDNS work.
 
-    The API remembers: right after a start each node is still Ready and each pod still runs, as they were before the
-    stop. So what a node that was off says counts only once its kubelet has been heard of and its pods were started
-    since.
+    The API remembers: right after a start or a resume each node is still Ready and each pod still runs, as they were
+    before. So a node that was off or paused counts only once its kubelet has been heard of since, and what ran in one
+    that was off once it was started since.
+
+    A controller manager or scheduler that was paused for longer than it may go without renewing its lease (10 s) may
+    end itself, and the next one takes over once the lease is over. So after a resume each must have a leader that has
+    renewed it since.
 
     Args:
         cluster: a cluster whose nodes all run.
         console: told of each step.
         booted: names of the nodes that were off.
-        since: when they were started, seconds since 1970.
+        since: when they were started or resumed, seconds since 1970.
+        resumed: names of the nodes that were paused.
         within: seconds to wait at most.
 
     Raises:
@@ -194,27 +222,31 @@ def wait_until_whole(
               transient=(kube.ApiUnavailable,))  # fmt: skip
     with console.step("all nodes Ready, flannel running, CoreDNS available"):
         until(
-            lambda: look(api), lambda seen: is_whole(seen, wanted, booted, since), every=0.3,
+            lambda: look(api), lambda seen: is_whole(seen, wanted, booted, since, resumed), every=0.3,
             within=max(1.0, within - (time.monotonic() - began)), what="a cluster that is whole",
             transient=(kube.ApiUnavailable,),
         )  # fmt: skip
 
 
-def is_whole(seen: Seen, wanted: Sequence[str], booted: Sequence[str], since: float) -> Verdict:
+def is_whole(
+    seen: Seen, wanted: Sequence[str], booted: Sequence[str], since: float, resumed: Sequence[str] = ()
+) -> Verdict:
     """Whether what was seen is a whole cluster, and not only remembered as one.
 
     Args:
         seen: what the API says.
         wanted: names of the nodes that must be Ready.
-        booted: names of those that were off.
-        since: when they were started, seconds since 1970.
+        booted: names of those that were off: they are heard of, and what runs in them was started, since.
+        since: when they were started or resumed, seconds since 1970.
+        resumed: names of those that were paused: they are heard of, and there are leaders, since.
     """
     fresh = [name for name in booted if name in wanted]
     on_them = [pod for pod in seen.pods if pod.node in fresh]
     verdicts = [
-        checks.heard_since(seen.heartbeats, fresh, since),
+        checks.heard_since(seen.heartbeats, [name for name in wanted if name in (*booted, *resumed)], since),
         checks.cluster_ready(wanted)(seen.cluster),
         checks.started_since(on_them, since) if fresh else (True, "no node was off"),
+        checks.led_since(seen.leaders, since) if resumed else (True, "no node was paused"),
     ]
     failing = [why for ok, why in verdicts if not ok]
     return not failing, "; ".join(failing or [why for _, why in verdicts])
@@ -250,7 +282,11 @@ def look(api: Kube) -> Seen:
         ApiUnavailable: the API does not answer.
     """
     pods = tuple(pod for namespace in _SYSTEM for pod in api.pods(namespace))
-    return Seen(api.cluster(), api.heartbeats(), pods)
+    return Seen(api.cluster(), api.heartbeats(), pods, api.leaders())
+
+
+def _in(found: Mapping[str, State], state: State) -> list[str]:
+    return [name for name, its in found.items() if its == state]
 
 
 def _tier_by_tier(

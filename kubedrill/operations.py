@@ -45,15 +45,13 @@ def pause(console: Console, name: str) -> None:
 
 
 def resume(console: Console, name: str) -> None:
-    """Let a paused cluster go on, and wait until it is whole.
+    """Let a paused cluster go on, and wait until it works again.
 
     Raises:
         KubedrillError: a node is stopped, not paused.
     """
     with _alone(console, name) as (_, there):
-        did = lifecycle.resume(there, console)
-        lifecycle.need_running(there)
-        lifecycle.wait_until_whole(there, console, [], time.time())
+        did = lifecycle.whole_after_pause(there, console)
     console.say(f"{name} {'goes on' if did else 'was not paused'}: API at {there.server}")
 
 
@@ -94,6 +92,19 @@ def restore(console: Console, checkpoint: str, name: str) -> None:
     with _alone(console, name) as (place, _):
         there = checkpoints.restore(place.provider, name, checkpoint, console)
     console.say(f"{name} is as it was at checkpoint {checkpoint}: {len(there.nodes)} nodes, API at {there.server}")
+
+
+def need_checkpoint(console: Console, checkpoint: str, name: str) -> None:
+    """See that drills can begin from a checkpoint, before the first of them does.
+
+    Raises:
+        InvalidSpec: no cluster was named.
+        NotFound: there is no such cluster or checkpoint.
+        KubedrillError: it is one of VMs, which have no checkpoints.
+    """
+    place = clusters.lab(console)
+    place.provider.check()
+    checkpoints.need(place.provider, name, checkpoint)
 
 
 def add_node(console: Console, name: str, *, control_plane: bool) -> None:

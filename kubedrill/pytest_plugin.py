@@ -84,6 +84,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of drills."""
     group = parser.getgroup("kubedrill", "drills on real clusters")
     group.addoption("--drill-cluster", default="", help="run on the cluster of this name")
+    group.addoption(
+        "--drill-from-checkpoint", default="", help="put the cluster of --drill-cluster back to this before each drill"
+    )
     group.addoption("--drill-fresh", action="store_true", help="bring up a new cluster, even where one fits")
     group.addoption("--drill-keep", action="store_true", help="leave the clusters that were brought up for drills")
     group.addoption("--drill-slow", action="store_true", help="run slow drills, too")
@@ -130,6 +133,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         fresh=option("--drill-fresh"),
         keep=option("--drill-keep"),
         show_commands=option("--drill-show-commands"),
+        checkpoint=option("--drill-from-checkpoint"),
     )
 
 

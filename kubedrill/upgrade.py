@@ -3,7 +3,8 @@
 The order is that of https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-upgrade/: control planes first,
 each out of the balancer meanwhile; then workers. Of each node kubeadm changes what it wrote, then it is drained, gets
 its new kubelet, and takes pods again. Computers of an external etcd come last, and get the kubelet alone. How far a
-node has come is seen in it, so an upgrade that was cut off is taken up by doing it again.
+node has come is seen in it, so an upgrade that was cut off is taken up by doing it again; a kubeadm that it left in a
+node is let end first.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from kubedrill.marks import UPGRADING, has_file, need_restored
 from kubedrill.network import API_PORT
 from kubedrill.providers.base import File, Node
 from kubedrill.providers.places import VMS
-from kubedrill.run_kubeadm import run_kubeadm
+from kubedrill.run_kubeadm import run_kubeadm, until_none_runs
 from kubedrill.shell import Result
 from kubedrill.wait import Verdict, until
 
@@ -41,6 +42,8 @@ CORDONED = "/var/lib/kubedrill/cordoned-by-upgrade"
 BUDGET = "kubedrill-upgrade"
 # Seconds. Limits, not expectations: kubeadm gives each static pod five minutes.
 _KUBEADM = 1500
+# From kubeadm's limit until it has ended, also one that must be killed.
+_ENDS = 30
 _DRAIN = 300
 _SERVES = 180
 _PULL = 600
@@ -152,6 +155,10 @@ class _Steps:
         """
         name = self._cluster.spec.name
         lifecycle.need_running(self._cluster)
+        if self._cluster.upgrading:  # first: while kubeadm changes a control plane, its API may be away
+            for node in (*self._planes, *self._workers):
+                until_none_runs(node, self._console, whose=name, within=_KUBEADM + _ENDS,
+                                then=self._again(self._cluster.upgrading))  # fmt: skip
         seen = {node.name: node for node in self._api.nodes()}
         wanted = [node.name for node in (*self._planes, *self._workers)]
         unready = [one for one in wanted if one not in seen or not seen[one].ready]
@@ -245,8 +252,11 @@ class _Steps:
 
     def _run_kubeadm(self, node: Node, version: str, *words: str) -> Result:
         argv = ["kubeadm", "upgrade", words[0], "--config", kubeadm.UPGRADE_CONFIG, *words[1:]]
-        again = f"then go on: invoke upgrade --to {versions.minor_of(version)} --name {self._cluster.spec.name}"
+        again = self._again(versions.minor_of(version))
         return run_kubeadm(node, argv, self._console, timeout=_KUBEADM, part=f"-{words[0]}", then=again)
+
+    def _again(self, minor: str) -> str:
+        return f"then go on: invoke upgrade --to {minor} --name {self._cluster.spec.name}"
 
     def _kubelet(self, node: Node, cargo: Cargo) -> None:
         """A new kubelet; the pods that a drain can move are elsewhere meanwhile."""

@@ -117,7 +117,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(host, "upstream_nameservers", lambda: ["192.0.2.53"])
     monkeypatch.setattr(bringup, "Kube", api)
     monkeypatch.setattr(lifecycle, "Kube", api)
-    monkeypatch.setattr(lifecycle, "look", lambda api: lifecycle.Seen(api.cluster(), {}, ()))
+    monkeypatch.setattr(lifecycle, "look", lambda api: lifecycle.Seen(api.cluster(), {}, (), {}))
     for module in (undertaking, lifecycle, entrance, scaling):
         monkeypatch.setattr(module, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
     monkeypatch.setattr(kube, "preload", lambda: None)

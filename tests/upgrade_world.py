@@ -84,7 +84,8 @@ class Etcd:
 class World:
     """A cluster of fakes whose nodes know kubeadm, kubectl and ctr as far as an upgrade uses them.
 
-    Every command of `fails_at` (its number, counted from 1) fails once.
+    Every command of `fails_at` (its number, counted from 1) fails once. In nodes of `left` an earlier kubeadm still
+    runs: for so many looks at it.
     """
 
     def __init__(self, folder: Path, planes: int, workers: int, etcd: Literal["stacked", "external"]) -> None:
@@ -104,6 +105,7 @@ class World:
         self.bare = ""
         self.images: dict[str, set[str]] = {}
         self.out: list[str] = []
+        self.left: dict[str, int] = {}
         self.commands, self.fails_at, self.looks = 0, 0, 0
         programs = {}
         for name in ("kubeadm", "kubelet", "kubectl"):
@@ -143,6 +145,9 @@ class World:
                     self.kubelets[node.name] = AFTER
             case ("sh", "-c", etcd_upgrade.LOOK):
                 return self.etcd.look(node.name)
+            case ("sh", "-c", line) if "pgrep" in line:
+                self.left[node.name] = self.left.get(node.name, 0) - 1
+                return Result(0, "412 kubeadm upgrade apply --yes\n" if self.left[node.name] >= 0 else "", "")
             case ("curl", *_):
                 return Result(0, "ok", "")
             case ("rm", "-f", path):
@@ -167,6 +172,23 @@ class World:
     def run(self, to: str = NEW) -> Cluster:
         """Upgrade."""
         return upgrade.upgrade(self.place, self.there, to, Console())
+
+    def run_cut_off(self) -> None:
+        """Upgrade, and be cut off while `kubeadm upgrade apply` runs.
+
+        Raises:
+            AssertionError: it came to its end.
+        """
+
+        def gone(node: FakeNode, call: Call) -> Result:
+            if call.argv[:3] == ("kubeadm", "upgrade", "apply"):
+                raise KeyboardInterrupt
+            return self.answer(node, call)
+
+        self.provider.script = gone
+        with pytest.raises(KeyboardInterrupt):
+            self.run()
+        self.provider.script = self.answer
 
     def metadata(self) -> dict[str, str]:
         """What is kept with the cluster."""
@@ -217,8 +239,10 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[World]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for module in (upgrade, status):
         monkeypatch.setattr(module, "Kube", Api)
-    for module in (upgrade, etcd_upgrade):
-        monkeypatch.setattr(module, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
+    for module in ("upgrade", "etcd_upgrade", "run_kubeadm"):
+        monkeypatch.setattr(
+            f"kubedrill.{module}.until", lambda *args, **named: until(*args, **{**named, "every": 0.005})
+        )
     monkeypatch.setattr(Cluster, "admin_conf", lambda _: "a kubeconfig")
     monkeypatch.setattr(lifecycle, "wait_until_whole", lambda *_: None)
 

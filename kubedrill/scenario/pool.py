@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from kubedrill import checkpoints, status
 from kubedrill import cluster as clusters
-from kubedrill import status
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.errors import Busy, KubedrillError, MissingPrerequisite
@@ -26,11 +26,15 @@ class Pool:
         fresh: bring a new one up for the first drill that needs it, even where one fits.
         keep: leave what was brought up.
         show_commands: whether every command in a node is printed.
+        checkpoint: put the named cluster back to this one before each drill; '' to take it as it is.
     """
 
-    def __init__(self, *, name: str = "", fresh: bool = False, keep: bool = False, show_commands: bool = False) -> None:
+    def __init__(
+        self, *, name: str = "", fresh: bool = False, keep: bool = False, show_commands: bool = False,
+        checkpoint: str = "",
+    ) -> None:  # fmt: skip
         self.console = Console(show_commands=show_commands)
-        self._name, self._fresh, self._keep = name, fresh, keep
+        self._name, self._fresh, self._keep, self._checkpoint = name, fresh, keep, checkpoint
         self._place: Lab | None = None
         self._made: list[str] = []
 
@@ -39,10 +43,12 @@ class Pool:
 
         Raises:
             MissingPrerequisite: the cluster that was named does not fit, or is not healthy.
-            KubedrillError: none can be brought up.
+            KubedrillError: none can be brought up, or it cannot be put back to the checkpoint.
         """
         if self._place is None:
             self._place = clusters.lab(self.console)
+        if self._checkpoint:
+            self._put_back(self._place)
         for name in self._candidates(self._place):
             found = self._attach(self._place, name)
             against = self._against(drill, found) if found else ["it was not made by `invoke up`"]
@@ -75,6 +81,19 @@ class Pool:
             return list(self._made)
         there = [name for name in place.provider.clusters() if not _of_another(name)]
         return sorted(there, key=lambda name: name not in self._made)
+
+    def _put_back(self, place: Lab) -> None:
+        """The named cluster as it was at the checkpoint, whatever the drill before left of it.
+
+        Before it is asked whether it fits: it may have grown since.
+
+        Raises:
+            KubedrillError: it cannot be; or somebody is at work on it.
+        """
+        checkpoints.need(place.provider, self._name, self._checkpoint)
+        with only_one(self._name):
+            Journal.of(self._name).claim()
+            checkpoints.restore(place.provider, self._name, self._checkpoint, self.console)
 
     def _attach(self, place: Lab, name: str) -> Cluster | None:
         try:

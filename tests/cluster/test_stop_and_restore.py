@@ -18,10 +18,12 @@ from kubedrill.kube import Kube
 from kubedrill.providers.docker_checkpoint import DockerCheckpoints
 from kubedrill.providers.docker_names import CLUSTER, HELPS, disk
 from kubedrill.scenario import Scenario, registry, runner, workload
+from kubedrill.scenario.pool import Pool
 from kubedrill.wait import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.cluster]
-DRILL = next(drill for drill in registry.drills(paths.repository() / "scenarios") if drill.name == "cold-restart")
+DRILLS = {drill.name: drill for drill in registry.drills(paths.repository() / "scenarios")}
+DRILL, HELLO = DRILLS["cold-restart"], DRILLS["hello"]
 SPEC = {"controlPlanes": 1, "workers": 2}
 
 
@@ -80,8 +82,7 @@ def test_pause_and_resume(lab: Cluster, console: Console) -> None:
     assert {node.state for node in status.of(lab).nodes} == {"paused"}
     with pytest.raises(KubedrillError, match="paused"):
         lab.node("worker-1").run(["true"])
-    lifecycle.resume(lab, console)
-    lifecycle.wait_until_whole(lab, console, [], time.time())
+    lifecycle.whole_after_pause(lab, console)
     assert two_pods(lab, 0) == uids
 
 
@@ -129,6 +130,15 @@ def test_a_restore_that_was_cut_off_is_said_and_done_again(
     restored = checkpoints.restore(place.provider, lab.spec.name, "cut", console)
     assert restored.restoring == ""
     assert status.of(restored).healthy
+
+
+def test_a_drill_begins_from_a_checkpoint(lab: Cluster, console: Console) -> None:
+    """That of the test before."""
+    put(lab, "left", "by a drill before")
+    found = Pool(name=lab.spec.name, checkpoint="clean").cluster(HELLO)
+    assert (word_of(found, "before"), word_of(found, "left")) == ("kept", "")
+    run, _ = runner.run(HELLO, found, console)
+    demand(run, "passed")
 
 
 def test_the_drill_passes(lab: Cluster, console: Console) -> None:

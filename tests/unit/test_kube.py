@@ -183,6 +183,19 @@ class TestSnapshots:
         api.lists("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", said, silent)
         assert kube.heartbeats() == {"lab-a": BEGAN + 0.25}
 
+    def test_leaders(self, api: Api, kube: Kube) -> None:
+        """Other leases of that namespace are those of API servers; one that was given back is nobody's."""
+        when = "2026-11-27T14:20:00.250000Z"
+        names = {"kube-controller-manager": "lab-a_x", "kube-scheduler": "", "apiserver-x": "apiserver-x_y"}
+        leases = [
+            {"metadata": {"name": name}, "spec": {"renewTime": when, "holderIdentity": holder}}
+            for name, holder in names.items()
+        ]
+        api.lists("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", *leases)
+        assert kube.leaders() == {"kube-controller-manager": BEGAN + 0.25, "kube-scheduler": 0.0}
+        api.lists("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", leases[-1])
+        assert kube.leaders() == {}
+
     @pytest.mark.parametrize(
         ("times", "at"),
         [

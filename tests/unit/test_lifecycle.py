@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import lifecycle_world
 import pytest
-from fake_node import Call, FakeNode, Stored
-from lifecycle_world import BALANCER, PLANES, WORKERS, World, whole_as_of
+import whole_world
+from fake_node import Call, FakeNode
+from whole_world import World, whole_as_of
 
-from kubedrill import checkpoints, cluster, commands, insights, lifecycle, load, operations, registries, status
+from kubedrill import commands, insights, lifecycle, load, operations, registries, status
 from kubedrill.console import Console
-from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound, TimedOut
+from kubedrill.errors import Busy, KubedrillError, NotFound, TimedOut
 from kubedrill.journal import Journal, Owner
-from kubedrill.providers.base import Provider
 from kubedrill.shell import Result
 
-world = lifecycle_world.world  # a fixture
+world = whole_world.world  # a fixture
+WORKERS, PLANES, BALANCER = {"worker-1", "worker-2"}, {f"control-plane-{n}" for n in (1, 2, 3)}, {"load-balancer"}
 
 
 class TestOrder:
@@ -115,6 +116,22 @@ class TestWhole:
         assert lifecycle.is_whole(seen, self.NAMES, ("lab-worker-1",), since=100)[0]
         assert not lifecycle.is_whole(seen, self.NAMES, ("lab-worker-2",), since=100)[0]
 
+    def test_a_node_that_was_paused_is_heard_of_again_but_what_runs_in_it_goes_on(self) -> None:
+        seen = replace(whole_as_of(1), leaders=dict.fromkeys(whole_as_of(1).leaders, 101.0))
+        ok, why = lifecycle.is_whole(seen, self.NAMES, (), 100, ("lab-worker-1", "lab-load-balancer"))
+        assert (ok, why) == (False, "not heard of since: lab-worker-1")
+        seen = replace(seen, heartbeats={**seen.heartbeats, "lab-worker-1": 101})
+        assert lifecycle.is_whole(seen, self.NAMES, (), 100, ("lab-worker-1", "lab-load-balancer"))[0]
+        assert not lifecycle.is_whole(seen, self.NAMES, ("lab-worker-1",), 100)[0], "one that was off has started them"
+
+    def test_after_a_pause_somebody_must_lead(self) -> None:
+        """One that was frozen for longer than its lease allows ends itself: nobody schedules until another leads."""
+        seen = replace(whole_as_of(101), leaders={"kube-controller-manager": 101.0, "kube-scheduler": 99.0})
+        ok, why = lifecycle.is_whole(seen, self.NAMES, (), 100, self.NAMES)
+        assert (ok, why) == (False, "no leader since: kube-scheduler")
+        assert lifecycle.is_whole(seen, self.NAMES, self.NAMES, 100)[0], "no start waits for a lease to run out"
+        assert lifecycle.is_whole(replace(seen, leaders={}), self.NAMES, (), 100, self.NAMES)[0], "they elect none"
+
     @pytest.mark.parametrize(
         ("change", "ok"),
         [({"ready": False}, False), ({"ready": False, "phase": "Succeeded"}, True),
@@ -143,6 +160,31 @@ class TestWhole:
         world.seen = None
         with pytest.raises(TimedOut, match="connection refused"):
             lifecycle.whole(world.cluster, Console(), within=0.05)
+
+    def test_a_resume_after_which_all_is_only_remembered_says_what_is_missing(self, world: World) -> None:
+        """Also where `start` and `up` find a node that is paused."""
+        world.seen = whole_as_of(1)
+        missing = "not heard of since: lab-control-plane-1, .*; no leader since: kube-controller-manager, kube-sch"
+        for go_on in (lifecycle.whole_after_pause, lifecycle.whole):
+            lifecycle.pause(world.cluster, Console())
+            with pytest.raises(TimedOut, match=missing):
+                go_on(world.cluster, Console(), within=0.05)
+            assert world.states() == {"running"}
+        assert not lifecycle.whole_after_pause(world.cluster, Console(), within=0.05), "nothing was paused"
+
+    def test_what_was_said_before_the_resume_does_not_count(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:  # fmt: skip
+        """The moment that counts is one before the first node goes on, for what it says at once."""
+        lifecycle.pause(world.cluster, Console())
+        resume = FakeNode.resume
+
+        def resumed(node: FakeNode) -> None:
+            resume(node)
+            world.seen = whole_as_of(time.time())
+
+        monkeypatch.setattr(FakeNode, "resume", resumed)
+        assert lifecycle.whole_after_pause(world.cluster, Console(), within=0.05)
 
 
 class TestTasks:
@@ -245,91 +287,3 @@ class TestTasks:
         assert status.of(world.cluster).api == "lab-load-balancer is stopped (run: invoke start --name lab)"
         world.provider.node("lab-load-balancer").start()
         assert status.of(world.cluster).healthy
-
-
-class TestCheckpoints:
-    @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a.b", "a_b", "a b", "ä", "x" * 41, "a/b", "$x"])
-    def test_names(self, world: World, name: str) -> None:
-        with pytest.raises(InvalidSpec):
-            checkpoints.valid_name(name)
-
-    def test_a_running_cluster_is_stopped_kept_and_started(self, world: World) -> None:
-        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
-        assert world.states() == {"running"}
-        done = [what for what, _ in world.happened("stop", "save", "start")]
-        assert done == ["stop"] * 6 + ["save"] + ["start"] * 6
-        world.provider.node("lab-worker-1").disk["/etc/later"] = Stored(b"x", 0o600)
-        operations.restore(Console(), "clean", "lab")
-        assert world.states() == {"running"}
-        assert "/etc/later" not in world.provider.node("lab-worker-1").disk
-
-    def test_a_stopped_cluster_stays_stopped(self, world: World) -> None:
-        operations.stop(Console(), "lab")
-        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
-        assert world.states() == {"stopped"}
-
-    def test_a_failure_leaves_it_running(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(cluster: str, checkpoint: str) -> None:
-            raise KubedrillError("the disk is full")
-
-        monkeypatch.setattr(world.provider, "save", full)
-        with pytest.raises(KubedrillError, match="the disk is full"):
-            operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
-        assert world.states() == {"running"}
-
-    def test_a_name_that_is_taken_and_a_sick_cluster_are_refused_before_anything_stops(self, world: World) -> None:
-        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
-        world.provider.events.clear()
-        with pytest.raises(InvalidSpec, match="invoke checkpoint --remove clean --name lab"):
-            operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
-        first, *others = whole_as_of(1).cluster.nodes
-        seen = whole_as_of(1)
-        world.seen = replace(seen, cluster=replace(seen.cluster, nodes=(replace(first, ready=False), *others)))
-        with pytest.raises(KubedrillError, match="not healthy"):
-            operations.checkpoint(Console(), "other", "lab", listing=False, remove="")
-        world.provider.node("lab-worker-1").pause()
-        with pytest.raises(KubedrillError, match="invoke resume"):
-            operations.checkpoint(Console(), "other", "lab", listing=False, remove="")
-        assert world.happened("stop", "save") == []
-
-    def test_what_a_drill_left_is_not_kept_and_not_healed_in_what_was_put_back(self, world: World) -> None:
-        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
-        notes = Journal.of("lab")
-        notes.write(notes.entry("0badcafe", "kill the node lab-worker-1", "", (), ()))
-        with pytest.raises(KubedrillError, match="invoke heal --name lab"):
-            operations.checkpoint(Console(), "other", "lab", listing=False, remove="")
-        operations.restore(Console(), "clean", "lab")
-        assert notes.is_empty()
-
-    def test_list_and_remove(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-        operations.checkpoint(Console(), None, "lab", listing=True, remove="")
-        assert "no checkpoint" in capsys.readouterr().out
-        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
-        capsys.readouterr()
-        operations.checkpoint(Console(), None, "lab", listing=True, remove="")
-        assert capsys.readouterr().out.splitlines()[1].split()[0::3] == ["clean", "6"]
-        operations.checkpoint(Console(), None, "lab", listing=False, remove="clean")
-        for task in (
-            lambda: operations.checkpoint(Console(), None, "lab", listing=False, remove="clean"),
-            lambda: operations.restore(Console(), "clean", "lab"),
-        ):
-            with pytest.raises(NotFound, match="no checkpoint 'clean'"):
-                task()
-
-    @pytest.mark.parametrize(
-        ("name", "listing", "remove"), [(None, False, ""), ("a", True, ""), ("a", False, "b"), (None, True, "b")]
-    )
-    def test_one_thing_at_a_time(self, world: World, name: str | None, listing: bool, remove: str) -> None:
-        with pytest.raises(InvalidSpec, match="what about checkpoints"):
-            operations.checkpoint(Console(), name, "lab", listing=listing, remove=remove)
-
-    def test_down_says_that_they_go_too(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-        operations.checkpoint(Console(), "clean", "lab", listing=False, remove="")
-        cluster.down(world.provider, "lab", Console())
-        assert "with lab go its checkpoints: clean" in capsys.readouterr().out
-        assert world.provider.clusters() == []
-
-    def test_a_provider_that_cannot(self) -> None:
-        with pytest.raises(KubedrillError, match="cannot be kept"):
-            checkpoints.keeper_of(cast(Provider, object()))
-        assert checkpoints.listed(cast(Provider, object()), "lab") == ()

@@ -247,6 +247,7 @@ class TestPool:
             (["--drill-cluster=mine"], {"name": "mine"}),
             (["--drill-fresh", "--drill-keep"], {"fresh": True, "keep": True}),
             (["--drill-show-commands"], {"show_commands": True}),
+            (["--drill-cluster=mine", "--drill-from-checkpoint=clean"], {"name": "mine", "checkpoint": "clean"}),
         ],
     )
     def test_one_for_the_session_with_the_options(
@@ -254,7 +255,8 @@ class TestPool:
     ) -> None:
         write(pytester, scenarios__a=drills(one="passed"), scenarios__b=drills(two="passed"))
         pytester.runpytest("scenarios", *arguments)
-        assert fakes.pools == [{"name": "", "fresh": False, "keep": False, "show_commands": False, **settings}]
+        usual = {"name": "", "fresh": False, "keep": False, "show_commands": False, "checkpoint": ""}
+        assert fakes.pools == [{**usual, **settings}]
         assert fakes.closed == 1
 
 

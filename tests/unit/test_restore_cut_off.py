@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import lifecycle_world
 import pytest
+import whole_world
 from fake_kubernetes import ADMIN
-from lifecycle_world import World
+from whole_world import World
 
 from kubedrill import cluster, commands, kubeconfig, operations, status
 from kubedrill import kept as keeping
@@ -19,7 +19,7 @@ from kubedrill.providers.base import NodeSpec
 from kubedrill.scenario import Scenario
 from kubedrill.scenario.pool import Pool
 
-world = lifecycle_world.world  # a fixture
+world = whole_world.world  # a fixture
 AGAIN = "invoke restore clean --name lab"
 
 
@@ -75,7 +75,7 @@ class TestHalf:
     def test_up_makes_nothing_anew(self, half: World) -> None:
         half.provider.events.clear()
         with pytest.raises(KubedrillError, match=AGAIN):
-            cluster.up(cluster.lab(Console()), lifecycle_world.SPEC, Console())
+            cluster.up(cluster.lab(Console()), whole_world.SPEC, Console())
         assert half.provider.events == []
 
     def test_status_says_it(self, half: World) -> None:

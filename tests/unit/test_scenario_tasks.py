@@ -66,6 +66,7 @@ class TestDrills:
             (["b", "a"], ["b", "a"], False, "", {}),
             (["ha-failover", "--name", "mine", "--slow"], ["ha-failover"], False, "mine", {"slow": True}),
             (["--all", "--fresh"], [], True, "", {"fresh": True}),
+            (["a", "--name", "mine", "--from-checkpoint", "clean", "-f"], ["a"], False, "mine", {"fresh": True}),
             (["--drill", "a", "--drill", "b"], ["a", "b"], False, "", {}),
             (["a", "--drill", "b", "--show-commands"], ["b", "a"], False, "", {"show-commands": True}),
             ([], [], False, "", {}),
@@ -79,10 +80,11 @@ class TestDrills:
 
         def scenario(
             _console: object, names: Sequence[str], *, everything: bool, name: str, flags: Mapping[str, bool],
-            settings: Sequence[str],
+            settings: Sequence[str], checkpoint: str,
         ) -> int:  # fmt: skip
             got.append({"names": list(names), "everything": everything, "name": name, "flags": flags})
             assert settings == []
+            assert checkpoint == ("clean" if "--from-checkpoint" in typed else "")
             return 0
 
         argv = ["invoke", "scenario", *typed]

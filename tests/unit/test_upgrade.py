@@ -198,6 +198,47 @@ class TestCutOff:
         ]  # fmt: skip
         assert done == list(world.kubelets)
 
+    def test_a_kubeadm_that_it_left_ends_first(
+        self, make: type[World], capsys: pytest.CaptureFixture[str]
+    ) -> None:  # fmt: skip
+        """Docker does not end what runs in a node when the one who began it is killed."""
+        world = made(make, 3, 1)
+        world.run_cut_off()
+        world.left = {"lab-control-plane-1": 3}
+        world.provider.events.clear()
+        world.run()
+        order = world.order("pgrep", "kubeadm upgrade")
+        nodes = ["control-plane-1"] * 4 + ["control-plane-2", "control-plane-3", "worker-1"]
+        assert order[:8] == [*(f"{node}: pgrep" for node in nodes), "control-plane-1: kubeadm upgrade"]
+        said = capsys.readouterr().out
+        assert "lab-control-plane-1: kubeadm still runs there, of a run that was cut off: 412 kubeadm upgrade" in said
+        assert "lab-control-plane-2: kubeadm still runs" not in said
+
+    def test_one_that_does_not_end_is_told_and_nothing_changed(
+        self, make: type[World], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(upgrade, "_KUBEADM", 0.02)
+        monkeypatch.setattr(upgrade, "_ENDS", 0.02)
+        world = made(make, 1, 1)
+        world.run_cut_off()
+        world.left = {"lab-worker-1": 10**6}
+        world.provider.events.clear()
+        with pytest.raises(KubedrillError) as caught:
+            world.run()
+        assert "still runs in lab-worker-1; nothing was changed" in caught.value.what
+        assert caught.value.evidence == ("last seen: 412 kubeadm upgrade apply --yes",)
+        assert caught.value.todo == (
+            "wait until it ends, or end it: invoke exec lab-worker-1 'pkill -x kubeadm' --name lab",
+            f"then go on: invoke upgrade --to {NEW} --name lab",
+        )
+        assert [event for event in world.provider.events if event[0] in ("write", "send")] == []
+        assert world.order("kubeadm upgrade", "kubectl") == []
+
+    def test_a_first_upgrade_looks_for_none(self, make: type[World]) -> None:
+        world = made(make, 1, 1)
+        world.run()
+        assert world.order("pgrep") == []
+
     def test_half_of_it_is_known(self, make: type[World]) -> None:
         world = made(make, 1, 2)
         kept.change(world.provider, "lab", {**world.metadata(), UPGRADING: NEW})

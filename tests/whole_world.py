@@ -1,4 +1,4 @@
-"""A machine with a cluster of fakes that goes off and on as a whole."""
+"""A cluster of fakes that goes off and on as a whole, and an API that tells what the test lets it remember."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ NODES: list[tuple[Role, str, int]] = [
     ("load-balancer", "", 2), *(("control-plane", f"-{n}", 10 + n) for n in (1, 2, 3)),
     *(("worker", f"-{n}", 100 + n) for n in (1, 2)),
 ]  # fmt: skip
-WORKERS, PLANES, BALANCER = {"worker-1", "worker-2"}, {f"control-plane-{n}" for n in (1, 2, 3)}, {"load-balancer"}
 
 
 class World:
@@ -71,7 +70,7 @@ class World:
 
 
 def whole_as_of(moment: float) -> Seen:
-    """A cluster of which everything was heard and started at one moment."""
+    """A cluster of which everything was heard, started and renewed at one moment."""
     names = [f"lab-{role}{number}" for role, number, _ in NODES if role != "load-balancer"]
     nodes = tuple(NodeSnapshot(name, True, "", False, False, (), "", "v1") for name in names)
     pods = tuple(
@@ -79,7 +78,8 @@ def whole_as_of(moment: float) -> Seen:
         for name in names
     )  # fmt: skip
     workloads = WorkloadSnapshot("coredns", 2, 2), WorkloadSnapshot("flannel", len(nodes), len(nodes))
-    return Seen(ClusterSnapshot(nodes, *workloads), dict.fromkeys(names, moment), pods)
+    leaders = dict.fromkeys(("kube-controller-manager", "kube-scheduler"), moment)
+    return Seen(ClusterSnapshot(nodes, *workloads), dict.fromkeys(names, moment), pods, leaders)
 
 
 @pytest.fixture
