@@ -13,6 +13,7 @@ import kubedrill
 from kubedrill import hints, paths
 from kubedrill.hints import NAME
 
+
 def tasks() -> ModuleType:
     """tasks.py, as `invoke` imports it: the one collection of both."""
     found = importlib.util.spec_from_file_location("tasks", paths.repository() / "tasks.py")

@@ -78,7 +78,9 @@ def test_what_to_do_names_the_program_that_was_called(
     run, samples = report_demo.failover()
     said = ClusterEvent(2, "Pod/web", "Failed", "failed to invoke webhook")
     step = Step(1, "fault", "all nodes are started (invoke start)")
-    run = replace(run, reason="refused: <a>\n  -> run: invoke heal", verdict="inconclusive", steps=(step,), events=(said,))
+    run = replace(
+        run, reason="refused: <a>\n  -> run: invoke heal", verdict="inconclusive", steps=(step,), events=(said,)
+    )
     (tmp_path / "one").mkdir()
     history.save(run, tmp_path / "one")
     page = Page(report.write(run, samples, tmp_path / "one").read_text())
