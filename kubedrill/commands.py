@@ -35,6 +35,7 @@ from kubedrill import status as state
 from kubedrill.bench.kind import image as kind
 from kubedrill.console import Console, fail, raw
 from kubedrill.errors import EngineUnavailable, InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
+from kubedrill.hints import hinted
 from kubedrill.images import build as building
 from kubedrill.images import rootfs
 from kubedrill.journal import Journal
@@ -59,7 +60,7 @@ def doctor(
         built = False  # which of them is lacking, the table tells
     findings = examination.examine(asked, engine_info=place.engine.info, built=built)
     if as_json:
-        raw(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
+        raw(hinted(json.dumps([asdict(finding) for finding in findings], indent=1)) + "\n")
     else:
         rows = [(found.verdict, found.name, found.found, found.follows) for found in findings]
         console.table(("", "what", "found", "what follows"), rows)
@@ -120,7 +121,7 @@ def status(console: Console, name: str | None, *, as_json: bool) -> int:
             fail(error)
             broken = True
     if as_json:
-        raw(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+        raw(hinted(json.dumps([asdict(one) for one in found], indent=1)) + "\n")
     elif not found and not broken:
         console.line("no cluster; make one with: invoke up")
     for one in found if not as_json else []:

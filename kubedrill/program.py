@@ -11,8 +11,7 @@ from invoke.program import Program
 
 import kubedrill
 from kubedrill import hints, paths
-
-NAME = "kubedrill"
+from kubedrill.hints import NAME
 
 
 def tasks() -> ModuleType:
@@ -30,6 +29,7 @@ def program() -> Program:
     collection = Collection.from_module(tasks())
     for task in collection.tasks.values():
         task.__doc__ = hints.hinted(task.__doc__ or "")
+        task.help = {flag: hints.hinted(text) for flag, text in task.help.items()}
     return Program(
         name=NAME,
         binary=NAME,
@@ -41,5 +41,5 @@ def program() -> Program:
 
 def main() -> None:
     """Run the task that the command line names."""
-    hints.called(NAME)
+    hints.called()
     program().run([NAME, *sys.argv[1:]])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kubedrill.errors import Busy, KubedrillError
+from kubedrill.hints import hinted
 from kubedrill.scenario import NO_CLUSTER, Scenario
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ class DrillItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The reason alone; a traceback tells nothing of a cluster."""
         if isinstance(excinfo.value, DrillFailed | DrillInconclusive):
-            return f"{type(excinfo.value).__doc__}\n{excinfo.value}"
-        return super().repr_failure(excinfo, style)
+            return hinted(f"{type(excinfo.value).__doc__}\n{excinfo.value}")
+        shown = super().repr_failure(excinfo, style)
+        return hinted(str(shown)) if isinstance(excinfo.value, KubedrillError) else shown
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Where it is from."""

@@ -12,6 +12,8 @@ from pathlib import Path
 import deadline
 import pytest
 
+from kubedrill import hints
+
 GOLDEN = Path(__file__).parent / "unit" / "golden"
 
 
@@ -23,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--on", metavar="CLUSTER", default="",
         help="run the tests of one module of tests/cluster on this cluster instead of one of their own, and leave it",
     )  # fmt: skip
+
+
+def pytest_configure() -> None:
+    """Hints are as in a checkout, also where `kubedrill test` runs these tests."""
+    os.environ.pop(hints.VARIABLE, None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -20,6 +20,7 @@ class Section:
         line: where it is.
         code: lines of its indented blocks, without comments.
         rows: the first cell of each row of its tables, as the names in it.
+        cells: the code in all other cells of its tables.
         commands: what its text calls: `invoke up`.
         figures: what it counts and when: numbers with a point or of three digits, and dates. Small ones may be words.
     """
@@ -29,6 +30,7 @@ class Section:
     line: int
     code: list[str] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
+    cells: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
 
@@ -48,10 +50,10 @@ def sections(text: str) -> list[Section]:
         if line.startswith("    "):
             found[-1].code.append(re.sub(r"(^|\s+)# .*", "", line).rstrip())
         elif line.startswith("|"):
-            first = line.replace("\\|", "\0").split("|")[1]
-            names = re.findall(r"`[^`]+`", first)
-            if names:
-                found[-1].rows.append(", ".join(names).replace("\0", "\\|"))
+            first, *others = (re.findall(r"`[^`]+`", cell) for cell in line.replace("\\|", "\0").split("|")[1:])
+            if first:
+                found[-1].rows.append(", ".join(first).replace("\0", "\\|"))
+            found[-1].cells += [name.replace("\0", "\\|") for cell in others for name in cell]
         else:
             found[-1].commands += re.findall(r"`((?:invoke|kubedrill|pytest|kubectl|kubeadm)\b[^`]*)`", line)
     return found
@@ -67,6 +69,8 @@ def missing(original: str, translation: str) -> list[str]:
         where = f"section '{one.title}' (line {one.line}; translated '{other.title}', line {other.line})"
         problems += [f"{where}: {said}" for said in _lines(one.code, other.code, "the line of code")]
         problems += [f"{where}: {said}" for said in _lines(one.rows, other.rows, "the row of a table")]
+        # In order of the alphabet: in another language it may stand elsewhere in its sentence.
+        problems += [f"{where}: {said}" for said in _lines(sorted(one.cells), sorted(other.cells), "a table's code")]
         lacks = sorted(set(one.commands) - set(other.commands))
         extra = sorted(set(other.commands) - set(one.commands))
         problems += [f"{where}: {said}" for said in _lines(sorted(one.figures), sorted(other.figures), "the figure")]

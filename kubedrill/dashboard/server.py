@@ -15,6 +15,7 @@ from typing import Any
 
 from kubedrill.dashboard.hub import Hub
 from kubedrill.errors import KubedrillError
+from kubedrill.hints import hinted
 
 ADDRESS = "127.0.0.1"
 # A page that was left open behind a closed lid is found out when something is written to it.
@@ -96,8 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.FORBIDDEN, b"this page is at 127.0.0.1 and localhost alone\n")
         elif self.path in _FILES:
             name, kind = _FILES[self.path]
-            content = resources.files("kubedrill.dashboard").joinpath("assets", name).read_bytes()
-            self._answer(HTTPStatus.OK, content, kind)
+            content = resources.files("kubedrill.dashboard").joinpath("assets", name).read_text(encoding="utf-8")
+            self._answer(HTTPStatus.OK, hinted(content).encode(), kind)
         elif self.path == "/changes":
             self._stream()
         else:
@@ -141,5 +142,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 def framed(sections: dict[str, str]) -> bytes:
     """Sections as server-sent events; without any, a comment that shows that the connection lives."""
-    events = "".join(f"event: {name}\ndata: {text}\n\n" for name, text in sections.items())
+    events = "".join(f"event: {name}\ndata: {hinted(text)}\n\n" for name, text in sections.items())
     return (events or ": nothing new\n\n").encode()

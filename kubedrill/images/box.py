@@ -169,7 +169,7 @@ def _check(kind: Kind) -> None:
         raise MissingPrerequisite(
             "a box can be built by root alone",
             evidence=["files of all owners are written into its file system"],
-            todo=["run: sudo .venv/bin/invoke build --box"],
+            todo=['run: sudo env "PATH=$PATH" invoke build --box'],
         )
     tools = ["grub-mkimage", "sfdisk", "mke2fs", "ssh-keygen", "VBoxManage" if kind == "virtualbox" else "qemu-img"]
     lacking = [name for name in tools if not _which(name)]

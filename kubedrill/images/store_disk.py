@@ -47,7 +47,7 @@ def ensure(
             raise MissingPrerequisite(
                 "the image store's disk can be made by root alone",
                 evidence=["it is copied out of the container engine's volume"],
-                todo=["run: sudo .venv/bin/invoke build --box"],
+                todo=['run: sudo env "PATH=$PATH" invoke build --box'],
             )
         source = volume(store.volume)
         if not source.is_dir():

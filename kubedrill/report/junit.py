@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+from kubedrill.hints import hinted
 from kubedrill.history import Run, Step
 from kubedrill.report.figures import PERIODS
 from kubedrill.report.words import parsed, plain
@@ -80,4 +81,4 @@ def _line(step: Step) -> str:
 
 
 def _clean(text: str) -> str:
-    return FORBIDDEN.sub("\ufffd", text)
+    return FORBIDDEN.sub("\ufffd", hinted(text))

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from kubedrill.hints import hinted
 from kubedrill.history import FaultSpan, Run, Sample, Step
 from kubedrill.report import figures, words
 from kubedrill.report.timeline import extent, timeline
@@ -60,10 +61,15 @@ def policy(scripts: Sequence[str]) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("kubedrill.report", "assets"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, finalize=_finalized,
     )  # fmt: skip
     environment.filters |= {"seconds": words.seconds, "moment": words.moment, "calendar": words.calendar}
     return environment
+
+
+def _finalized(value: object) -> object:
+    # Exactly str: what is Markup holds scripts, whose digests are in the policy.
+    return hinted(value) if type(value) is str else value
 
 
 def template(name: str) -> Template:

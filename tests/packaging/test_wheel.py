@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import sysconfig
+import tempfile
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,26 +17,30 @@ from kubedrill import paths, shell, versions
 from kubedrill.images import address
 from kubedrill.scenario import registry
 
-pytestmark = pytest.mark.slow  # a minute on a busy machine; CI runs it by name
-
 ROOT = paths.repository()
 KEPT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "build", "dist")
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment that holds the wheel; what it depends on comes from this one."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What README says builds it."""
     place = tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, place / "source", ignore=KEPT_OUT)
     (place / "source" / "build" / "lib" / "kubedrill" / "shipped" / "images").mkdir(parents=True)
     (place / "source" / "build" / "lib" / "kubedrill" / "shipped" / "images" / "of-yesterday").touch()
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    shell.run([*pip, "wheel", "--no-deps", "-w", str(place), str(place / "source")], timeout=300)
-    (wheel,) = place.glob("*.whl")
-    environment = place / "environment"
+    shell.run([*PIP, "wheel", "--no-deps", "-w", str(place), str(place / "source")], timeout=300)
+    (built,) = place.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def environment(wheel: Path) -> Path:
+    """A virtual environment that holds the wheel; what it depends on comes from this one."""
+    environment = wheel.parent / "environment"
     shell.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], timeout=120)
     python = environment / "bin" / "python"
-    shell.run([*pip, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)], timeout=120)
+    shell.run([*PIP, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)], timeout=120)
     # A path in a .pth file is not searched for .pth files: the checkout itself is not found through it.
     packages = sysconfig.get_path("purelib", vars={"base": str(environment)})
     (Path(packages) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -49,8 +56,9 @@ def shipped(environment: Path) -> Path:
     return Path(found)
 
 
-def run(environment: Path, *words: str, status: int = 0) -> str:
-    result = shell.run([str(environment / "bin" / "kubedrill"), *words], cwd=Path("/"), check=False, timeout=120)
+def run(environment: Path, *words: str, status: int = 0, program: str = "kubedrill", **env: str) -> str:
+    argv = [str(environment / "bin" / program), *words]
+    result = shell.run(argv, cwd=Path("/"), env=env, check=False, timeout=120)
     assert result.status == status, result.output
     return result.output
 
@@ -85,6 +93,70 @@ def test_pytest_collects_its_drills(environment: Path, shipped: Path) -> None:
     said = shell.run([*pytest_here, str(shipped / "scenarios")], cwd=Path("/"), timeout=120).stdout
     assert "ha-failover" in said
     assert not (shipped / ".pytest_cache").exists()
+
+
+class TestWhatToDoNamesIt:
+    """`invoke` has no tasks where there is no checkout."""
+
+    @pytest.mark.parametrize("called", ["kubedrill", "python"])
+    def test_where_a_drill_is_refused(self, environment: Path, shipped: Path, tmp_path: Path, called: str) -> None:
+        """By its own task, and by pytest alone, as `matrix --run` calls it."""
+        words = ["scenario", "hello", "--name", "nowhere"]
+        if called == "python":
+            words = ["-m", "pytest", "-p", "no:cacheprovider", str(shipped / "scenarios")]
+            words += ["--drill=hello", "--drill-cluster=nowhere"]
+        nothing = {"DOCKER_HOST": f"unix://{tmp_path}/none", "XDG_STATE_HOME": str(tmp_path)}
+        said = run(environment, *words, status=3, program=called, **nothing)
+        assert "The drill says nothing about the cluster" in said
+        assert "run: kubedrill setup" in said
+        assert "invoke " not in said
+
+    def test_on_the_dashboard(self, environment: Path) -> None:
+        code = (
+            "from urllib.request import urlopen\n"
+            "from kubedrill.dashboard import hub, server\n"
+            "with server.Server(hub.Hub()) as made:\n"
+            "    made.start()\n"
+            "    for path in ('', 'page.js'):\n"
+            "        print(urlopen(made.url + path, timeout=10).read().decode())\n"
+            "    made.shutdown()\n"
+        )
+        pages = run(environment, "-c", code, program="python")
+        assert "<code>kubedrill scenario NAME</code>" in pages
+        assert "Mend it with: kubedrill heal" in pages
+        assert "invoke " not in pages
+
+
+def test_what_it_depends_on_is_written_in_it(environment: Path) -> None:
+    code = "from importlib.metadata import requires; print(*requires('kubedrill'), sep='\\n')"
+    written = run(environment, "-c", code, program="python").splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert sorted(one for one in written if "extra ==" not in one) == sorted(project["dependencies"])
+
+
+@pytest.fixture
+def alone(wheel: Path) -> Iterator[Path]:
+    """A virtual environment of the wheel and what pip installs with it; 300 MB, so it goes with its test."""
+    with tempfile.TemporaryDirectory(prefix="kubedrill-wheel-") as folder:
+        python = f"{folder}/bin/python"
+        shell.run([sys.executable, "-m", "venv", "--without-pip", folder], timeout=120)
+        shell.run([*PIP, "--python", python, "install", str(wheel)], timeout=600)
+        shell.run([*PIP, "--python", python, "check"], timeout=120)
+        yield Path(folder)
+
+
+@pytest.mark.slow  # it takes a core 20 s
+def test_with_its_dependencies_alone_it_works(alone: Path) -> None:
+    """As README has it; what only the tests need is not there."""
+    assert "ha-failover" in run(alone, "scenario", "--list")
+    modules = (
+        "import importlib, pkgutil, kubedrill\n"
+        "for one in pkgutil.walk_packages(kubedrill.__path__, 'kubedrill.'):\n"
+        "    if '.shipped' not in one.name and not one.name.endswith('__main__'):\n"
+        "        importlib.import_module(one.name)\n"
+        "        print(one.name)\n"
+    )
+    assert "kubedrill.providers.docker_engine" in run(alone, "-c", modules, program="python").split()
 
 
 def test_what_nodes_are_made_of_is_the_same(shipped: Path) -> None:

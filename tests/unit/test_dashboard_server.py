@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from kubedrill import hints
 from kubedrill.dashboard.hub import Hub
 from kubedrill.dashboard.server import Server, framed
 from kubedrill.errors import KubedrillError
@@ -57,6 +58,19 @@ def test_each_file_is_served_and_may_ask_nobody_else(server: Server, path: str) 
     assert "unsafe" not in policy
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+@pytest.mark.parametrize(("called", "name"), [("", "invoke"), ("yes", "kubedrill")])
+def test_what_to_do_names_the_program_that_was_called(
+    server: Server, hub: Hub, monkeypatch: pytest.MonkeyPatch, called: str, name: str
+) -> None:
+    monkeypatch.setenv(hints.VARIABLE, called)
+    hub.publish("drill", {"reason": "refused\n  -> run: invoke heal"})
+    assert f"<code>{name} scenario NAME</code>" in ask(server, "GET", "/").read().decode()
+    script = ask(server, "GET", "/page.js").read().decode()
+    assert f"Mend it with: {name} heal" in script
+    assert f"Begin it again with: {name} dashboard" in script
+    assert event(ask(server, "GET", "/changes")) == ("drill", {"reason": f"refused\n  -> run: {name} heal"})
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "BREW"])

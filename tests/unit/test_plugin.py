@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kubedrill import pytest_plugin
+from kubedrill import hints, pytest_plugin
 from kubedrill.errors import KubedrillError, MissingPrerequisite
 from kubedrill.pytest_plugin import DrillItem
 from kubedrill.scenario import Scenario, pool, runner
@@ -43,7 +43,7 @@ class Fakes:
     def cluster(self, drill: Scenario) -> str:
         """A cluster, unless the title says that there is none."""
         if drill.title == "no cluster":
-            raise MissingPrerequisite("the cluster 'mine' cannot be used")
+            raise MissingPrerequisite("the cluster 'mine' cannot be used", todo=["see `invoke status`"])
         return "the cluster"
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Fakes:
             case "bug":
                 raise IndexError("a bug of the drill")
             case "no kubeconfig":
-                raise KubedrillError("no control plane has a kubeconfig")
+                raise KubedrillError("no control plane has a kubeconfig", todo=["run: invoke down"])
         return SimpleNamespace(verdict=drill.title, reason=f"why {drill.name}"), Path("/runs/one")
 
     def names(self) -> list[str]:
@@ -233,6 +233,19 @@ class TestVerdicts:
         assert "why unclear" in shown
         assert "Traceback" not in shown
         assert "pytest_plugin.py" not in shown
+
+    def test_what_to_do_names_the_program_that_was_called(
+        self, pytester: pytest.Pytester, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On the terminal, and in the JUnit file that `matrix --run` reads."""
+        write(pytester, scenarios__x=drills(nowhere="no cluster", broken="no kubeconfig"))
+        for called, name in (("", "invoke"), ("yes", "kubedrill")):
+            monkeypatch.setenv(hints.VARIABLE, called)
+            told = [pytester.runpytest("scenarios", "--junitxml=out.xml").stdout.str()]
+            told.append((pytester.path / "out.xml").read_text())
+            for text in told:
+                assert f"see `{name} status`" in text
+                assert f"run: {name} down" in text
 
     def test_a_failing_test_beside_drills_stays_a_failure(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
         write(pytester, scenarios__x=drills(a="inconclusive"), test_y="def test_it():\n    assert False\n")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 
 import pytest
 
 import kubedrill
-from kubedrill import commands, hints, paths, program, shell
+from kubedrill import commands, hints, paths, shell
 from kubedrill.console import Console, fail
 from kubedrill.errors import KubedrillError, MissingPrerequisite
 
@@ -18,11 +17,10 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def as_program() -> Iterator[None]:
+def as_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if `kubedrill` had been called."""
-    hints.called(program.NAME)
-    yield
-    hints.called("invoke")
+    monkeypatch.setenv(hints.VARIABLE, "of the test")  # what `called` sets goes with it
+    hints.called()
 
 
 def run(*words: str) -> str:
@@ -35,6 +33,7 @@ def test_it_has_the_tasks_of_invoke() -> None:
     assert len(names) > 15
     mine = [line.split()[0] for line in run("--list").splitlines() if line.startswith("  ") and line[2] != " "]
     assert mine == names
+    assert sorted(hints.TASKS) == sorted(names)
 
 
 def test_its_version_is_written_once() -> None:
@@ -80,12 +79,26 @@ class TestHints:
         assert "run: invoke up" in capsys.readouterr().out
 
     @pytest.mark.usefixtures("as_program")
-    @pytest.mark.parametrize("text", ["`invoke`", "invoke TASK", "reinvoke up"])
+    @pytest.mark.parametrize(
+        "text", ["`invoke`", "invoke TASK", "reinvoke up", "invoke upside", "failed to invoke webhook"]
+    )
     def test_what_is_no_task(self, text: str) -> None:
         assert hints.hinted(text) == text
 
-    def test_in_the_help_of_a_task(self) -> None:
+    def test_in_the_help_of_a_task_and_of_its_flags(self) -> None:
         assert "kubedrill scenario ha-failover" in run("scenario", "--help")
+        assert "kubedrill checkpoint --list" in " ".join(run("--help", "restore").split())
+
+    def test_an_installed_one_needs_not_be_called(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`pytest scenarios/` in somebody's repository: there is no task of invoke there."""
+        assert hints.hinted("run: invoke heal") == "run: invoke heal"
+        monkeypatch.setattr(paths, "is_installed", lambda: True)
+        assert hints.hinted("run: invoke heal") == "run: kubedrill heal"
+
+    @pytest.mark.usefixtures("as_program")
+    def test_what_the_program_starts_is_told(self) -> None:
+        code = "from kubedrill import hints; print(hints.hinted('invoke up'))"
+        assert shell.run([sys.executable, "-c", code]).stdout == "kubedrill up\n"
 
 
 def test_the_tests_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

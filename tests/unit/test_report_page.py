@@ -13,7 +13,7 @@ import pytest
 import report_demo
 from plotly import graph_objects
 
-from kubedrill import history, report
+from kubedrill import hints, history, report
 from kubedrill.history import ClusterEvent, FaultSpan, Lane, LaneFigures, Phase, Requirement, Run, Sample, Step
 from kubedrill.report import words
 from kubedrill.report.timeline import timeline
@@ -67,6 +67,31 @@ def hostile_run() -> tuple[Run, dict[str, list[Sample]]]:
         requirements=(Requirement(HOSTILE, HOSTILE, False),), targets={HOSTILE: HOSTILE}, facts={HOSTILE: HOSTILE},
     )  # fmt: skip
     return run, {HOSTILE: [Sample(1, 2, "failed", HOSTILE)]}
+
+
+@pytest.mark.parametrize(("called", "name"), [("", "invoke"), ("yes", "kubedrill")])
+def test_what_to_do_names_the_program_that_was_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, called: str, name: str
+) -> None:
+    """On the page, in the index and in JUnit; what the cluster itself said stays."""
+    monkeypatch.setenv(hints.VARIABLE, called)
+    run, samples = report_demo.failover()
+    said = ClusterEvent(2, "Pod/web", "Failed", "failed to invoke webhook")
+    step = Step(1, "fault", "all nodes are started (invoke start)")
+    run = replace(
+        run, reason="refused: <a>\n  -> run: invoke heal", verdict="inconclusive", steps=(step,), events=(said,)
+    )
+    (tmp_path / "one").mkdir()
+    history.save(run, tmp_path / "one")
+    page = Page(report.write(run, samples, tmp_path / "one").read_text())
+    index = Page(report.index(tmp_path).read_text())
+    junit = (tmp_path / "one" / "junit.xml").read_text()
+    for text in (page.text, index.text, junit):
+        assert f"run: {name} heal" in text
+    for text in (page.text, junit):
+        assert f"({name} start)" in text
+    assert "refused: <a>" in page.text
+    assert "failed to invoke webhook" in page.text
 
 
 def test_text_from_a_cluster_never_becomes_markup() -> None:

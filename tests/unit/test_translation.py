@@ -21,7 +21,7 @@ Run `invoke up`, then see.
 | task | what |
 |---|---|
 | `up [--keep]` | does `x` in 13.3 s (2026-11-27) |
-| `down [a \\| b]`, `stop` | undoes |
+| `down [a \\| b]`, `stop` | undoes with `--y` |
 """
 CHINESE = """# 标题
 
@@ -33,8 +33,8 @@ CHINESE = """# 标题
 
 | 任务 | 作用 |
 |---|---|
-| `up [--keep]` | 做 `y`，13.3 秒（2026-11-27） |
-| `down [a \\| b]`, `stop` | 撤销 |
+| `up [--keep]` | 做 `x`，13.3 秒（2026-11-27） |
+| `down [a \\| b]`, `stop` | 用 `--y` 撤销 |
 """
 
 
@@ -48,6 +48,7 @@ def test_it_is_compared_with_something() -> None:
     found = readmes.sections(ORIGINAL.read_text())
     assert len(found) > 8
     assert sum(len(one.rows) for one in found) > 30
+    assert sum(len(one.cells) for one in found) > 30
     assert sum(len(one.code) for one in found) > 40
     assert sum(len(one.commands) for one in found) > 10
 
@@ -64,11 +65,13 @@ def test_a_translation_in_step() -> None:
         ("`invoke up`", "`invoke down`", "lacks the command `invoke up`"),
         ("invoke up --keep    #", "invoke up    #", "lacks the line of code 'invoke up --keep'"),
         ("| `up [--keep]`", "| `up`", "lacks the row of a table '`up [--keep]`'"),
-        ("| `up [--keep]` | 做 `y`，13.3 秒（2026-11-27） |\n", "", "lacks the row of a table '`up [--keep]`'"),
+        ("| `up [--keep]` | 做 `x`，13.3 秒（2026-11-27） |\n", "", "lacks the row of a table '`up [--keep]`'"),
         ("| `down", "| `more` | 多 |\n| `down", "only the translation has the row of a table '`more`'"),
         ("13.3", "13.4", "lacks the figure '13.3'"),
         ("（2026-11-27）", "", "lacks the figure '2026-11-27'"),
-        ("做 `y`", "做 664 次 `y`", "only the translation has the figure '664'"),
+        ("做 `x`", "做 664 次 `x`", "only the translation has the figure '664'"),
+        ("`--y`", "`--z`", "lacks a table's code '`--y`'"),
+        ("`--y`", "`--y` 和 `--y`", "only the translation has a table's code '`--y`'"),
         (", `stop`", "", "lacks the row of a table '`down [a \\\\| b]`, `stop`'"),
     ],
 )
