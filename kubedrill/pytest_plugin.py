@@ -30,6 +30,11 @@ class DrillInconclusive(Exception):
     """The drill says nothing about the cluster."""
 
 
+def says_nothing(told: str) -> bool:
+    """Whether what is told of an error, in JUnit too, is that of an inconclusive drill: not a crash, not a bug."""
+    return told.startswith(str(DrillInconclusive.__doc__))
+
+
 class DrillItem(pytest.Item):
     """One drill."""
 
@@ -61,6 +66,8 @@ class DrillItem(pytest.Item):
             run, folder = runner.run(self.drill, cluster, pool.console, slow=self.config.getoption("--drill-slow"))
         except Busy as error:
             raise DrillInconclusive(f"it did not begin: {error}") from error
+        except KubedrillError as error:  # not of the drill, which says itself what it broke off for
+            raise DrillInconclusive(f"{NO_CLUSTER}: {error}") from error
         if run.verdict == "failed":
             raise DrillFailed(f"{run.reason}\nreport: {folder / 'index.html'}")
         if run.verdict == "inconclusive":
@@ -137,11 +144,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A drill that failed is a failure; one that is inconclusive, or has a bug, is an error, in JUnit too."""
+    """An inconclusive drill is an error, in JUnit too; one that failed is a failure, and so is a crash: a bug of ours."""
     report = yield
     if isinstance(item, DrillItem) and report.when == "call" and report.failed:
-        failed = call.excinfo is not None and isinstance(call.excinfo.value, DrillFailed)
-        report.when = "call" if failed else "setup"
+        inconclusive = call.excinfo is not None and isinstance(call.excinfo.value, DrillInconclusive)
+        report.when = "setup" if inconclusive else "call"
     return report
 
 
@@ -152,9 +159,13 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     if _POOL in session.stash:
         session.stash[_POOL].close()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if _has_drills(session) and reporter is not None and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
-        failed, errors = (len(reporter.stats.get(kind, [])) for kind in ("failed", "error"))
-        if errors and not failed:
+    ours = _has_drills(session) or session.config.getoption("--drill")
+    if ours and session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+        # That is 3, too: nobody is to take a crash of pytest for a drill without a verdict.
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    elif _has_drills(session) and reporter is not None and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+        failed, errors = (reporter.stats.get(kind, []) for kind in ("failed", "error"))
+        if errors and not failed and all(says_nothing(one.longreprtext) for one in errors):
             session.exitstatus = INCONCLUSIVE
     return result
 

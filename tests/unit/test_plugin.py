@@ -179,7 +179,8 @@ class TestVerdicts:
             ({"a": "failed", "b": "inconclusive"}, 1),
             ({"a": "no cluster"}, 3),
             ({"a": "no kubeconfig", "b": "passed"}, 3),
-            ({"a": "bug"}, 3),
+            ({"a": "bug"}, 1),
+            ({"a": "bug", "b": "inconclusive"}, 1),
             ({"a": "bug", "b": "failed"}, 1),
             ({"slow_one": "failed"}, 0),
             ({"a": "passed", "b": "ctrl-c", "c": "passed"}, 2),
@@ -208,11 +209,11 @@ class TestVerdicts:
             ),
         )
         result = pytester.runpytest("scenarios", "--junitxml=out.xml")
-        result.assert_outcomes(passed=1, failed=1, errors=3, skipped=1)
+        result.assert_outcomes(passed=1, failed=2, errors=2, skipped=1)
         root = ElementTree.parse(pytester.path / "out.xml").getroot()
         cases = {case.get("name"): case for case in root.iter("testcase")}
         assert {name: [part.tag for part in case] for name, case in cases.items()} == {
-            "good": [], "bad": ["failure"], "unclear": ["error"], "nowhere": ["error"], "wrong": ["error"],
+            "good": [], "bad": ["failure"], "unclear": ["error"], "nowhere": ["error"], "wrong": ["failure"],
             "slow-one": ["skipped"],
         }  # fmt: skip
         for name, said in {
@@ -224,7 +225,9 @@ class TestVerdicts:
             text = cases[name][0].text or ""
             assert not [part for part in said if part not in text], text
         suite = next(root.iter("testsuite"))
-        assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("1", "3", "1")
+        assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("2", "2", "1")
+        told = {name: pytest_plugin.says_nothing(part.text or "") for name, case in cases.items() for part in case}
+        assert {name for name, nothing in told.items() if nothing} == {"unclear", "nowhere"}
 
     def test_a_verdict_is_told_without_a_traceback(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
         write(pytester, scenarios__x=drills(bad="failed", unclear="inconclusive"))
@@ -233,6 +236,22 @@ class TestVerdicts:
         assert "why unclear" in shown
         assert "Traceback" not in shown
         assert "pytest_plugin.py" not in shown
+
+    def test_a_set_up_that_crashes_is_no_drill_without_a_verdict(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        broken = "import pytest\n@pytest.fixture\ndef x(): raise OSError\ndef test_it(x): pass\n"
+        write(pytester, scenarios__x=drills(a="inconclusive"), test_y=broken)
+        assert pytester.runpytest().ret == 1
+
+    @pytest.mark.parametrize("hook", ["pytest_runtest_logstart", "pytest_collection"])
+    def test_a_crash_of_pytest_is_no_drill_without_a_verdict(
+        self, pytester: pytest.Pytester, fakes: Fakes, hook: str
+    ) -> None:
+        """pytest itself ends with 3 then."""
+        write(pytester, scenarios__x=drills(a="passed"))
+        pytester.makeconftest(f"def {hook}():\n    raise OSError('a bug')\n")
+        result = pytester.runpytest_inprocess("scenarios", "--drill=a")
+        assert "INTERNALERROR" in result.stdout.str() + result.stderr.str()
+        assert result.ret == 1
 
     def test_a_failing_test_beside_drills_stays_a_failure(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
         write(pytester, scenarios__x=drills(a="inconclusive"), test_y="def test_it():\n    assert False\n")
