@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kubedrill.errors import Busy, KubedrillError
-from kubedrill.scenario import NO_CLUSTER, Scenario
+from kubedrill.scenario import NO_CLUSTER, NOT_BUILT, Scenario
 
 if TYPE_CHECKING:
     from kubedrill.scenario.pool import Pool
@@ -58,6 +58,10 @@ class DrillItem(pytest.Item):
         against = self.drill.conflicts(settings)
         if against:
             raise DrillInconclusive(f"no cluster to run it on: it {'; '.join(against)}")
+        try:
+            runner.build(self.drill, pool.console)
+        except KubedrillError as error:
+            raise DrillInconclusive(f"{NOT_BUILT}: {error}") from error
         try:
             cluster = pool.cluster(self.drill.within(settings))
         except KubedrillError as error:
@@ -144,7 +148,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """An inconclusive drill is an error, in JUnit too; one that failed is a failure, and so is a crash: a bug of ours."""
+    """A drill that failed is a failure, in JUnit too, and so is a crash; one that is inconclusive is an error."""
     report = yield
     if isinstance(item, DrillItem) and report.when == "call" and report.failed:
         inconclusive = call.excinfo is not None and isinstance(call.excinfo.value, DrillInconclusive)

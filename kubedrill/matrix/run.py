@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from kubedrill import paths, shell
 from kubedrill.matrix.plan import Group, Job
 from kubedrill.pytest_plugin import DrillFailed, says_nothing
-from kubedrill.scenario import NO_CLUSTER, settings
+from kubedrill.scenario import NO_CLUSTER, NOT_BUILT, settings
 from kubedrill.shell import Ending
 
 Run = Callable[[Sequence[str]], Ending]
@@ -79,7 +79,7 @@ def command(group: Group, junit: Path) -> list[str]:
 
 
 def read(job: str, drills: Sequence[str], junit: Path, ending: Ending) -> list[Result]:
-    """What a JUnit file says of drills; one that it does not name has not run, and has failed unless it was interrupted.
+    """What a JUnit file says of drills; one that it does not name has not run: failed, unless it was interrupted.
 
     Args:
         job: the job's name.
@@ -102,7 +102,7 @@ def read(job: str, drills: Sequence[str], junit: Path, ending: Ending) -> list[R
             # Of a crash, and of a cluster that cannot be brought up, somebody has to hear: that nothing is known of
             # the drill is no excuse.
             unclear = problem.tag == "skipped" or (problem.tag == "error" and says_nothing(problem.text or ""))
-            broken = not unclear or reason.startswith(NO_CLUSTER)
+            broken = not unclear or reason.startswith((NO_CLUSTER, NOT_BUILT))
             cases[name] = Result(job, name, "failed" if broken else "inconclusive", seconds, reason)
     outcome: Outcome = "inconclusive" if _interrupted(ending) else "failed"
     why = "interrupted" if _interrupted(ending) else f"did not run: pytest ended with status {ending.status}"

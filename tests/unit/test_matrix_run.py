@@ -17,7 +17,7 @@ from kubedrill.matrix import command, plan, run, table
 from kubedrill.matrix.plan import Group, Job
 from kubedrill.matrix.run import Result
 from kubedrill.pytest_plugin import DrillFailed, DrillInconclusive
-from kubedrill.scenario import NO_CLUSTER, registry
+from kubedrill.scenario import NO_CLUSTER, NOT_BUILT, registry
 from kubedrill.shell import Ending
 from kubedrill.spec import load
 
@@ -29,6 +29,16 @@ def no_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was run on this machine sizes no job of these tests, and what can be installed on it is no matter."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(command.vm_setup, "unavailable", lambda: "")
+
+
+# What pytest writes of drills that end in some way.
+KINDS = {
+    "failed": f"<failure>{DrillFailed.__doc__}\nit was bad\n</failure>",
+    "inconclusive": f"<error>{DrillInconclusive.__doc__}\nit was bad\n</error>",
+    "skipped": '<skipped message="it was bad">x.py:1: it was bad</skipped>',
+    "bug": '<failure message="IndexError: it was bad">self = the item\n\n    def runtest(self)</failure>',
+    "error": '<error message="failed on setup with OSError">setup_module\nOSError</error>',
+}
 
 
 class TestShards:
@@ -58,14 +68,6 @@ class TestRun:
     class Terminal:
         """What stands for the user's terminal: pytest that ends each drill as told."""
 
-        KINDS = {
-            "failed": f"<failure>{DrillFailed.__doc__}\nit was bad\n</failure>",
-            "inconclusive": f"<error>{DrillInconclusive.__doc__}\nit was bad\n</error>",
-            "skipped": '<skipped message="it was bad">x.py:1: it was bad</skipped>',
-            "bug": '<failure message="IndexError: it was bad">self = &lt;DrillItem&gt;\n\n    def runtest(self)</failure>',
-            "error": '<error message="failed on setup with OSError">setup_module\nOSError</error>',
-        }
-
         def __init__(self, **ends: str) -> None:
             self.ends = ends
             self.setups: list[list[str]] = []
@@ -87,7 +89,7 @@ class TestRun:
         def case(self, name: str) -> str:
             if self.ends.get(name) == "gone":
                 return ""
-            inside = self.KINDS.get(self.ends.get(name, ""), "")
+            inside = KINDS.get(self.ends.get(name, ""), "")
             return f'<testcase name="{name}" time="12.5">{inside}</testcase>'
 
     def results(self, **ends: str) -> list[tuple[str, str, str, str]]:
@@ -114,7 +116,7 @@ class TestRun:
 
     @pytest.mark.parametrize("status", [2, 3, 4, 5, -9, -11])
     def test_pytest_that_ends_without_results_is_a_failure_and_ends_nothing_else(self, status: int) -> None:
-        """2 where a file cannot be imported, 3 by a crash, 4 by a wrong flag, 5 without a drill; out of memory, SIGSEGV."""
+        """2: a file cannot be imported; 3: a crash; 4: a wrong flag; 5: no such drill; out of memory, SIGSEGV."""
         why = f"did not run: pytest ended with status {status}"
         assert self.results(c=f"status {status}") == [
             ("one", "a", "passed", ""), ("one", "b", "passed", ""), ("one", "c", "failed", why),
@@ -180,7 +182,8 @@ class TestRun:
         }
 
     def test_a_cluster_that_cannot_be_brought_up_is_a_failure(self, tmp_path: Path) -> None:
-        for why, outcome in ((f"{NO_CLUSTER}: step 'kubeadm init' failed", "failed"), ("cores busy", "inconclusive")):
+        broken = f"{NO_CLUSTER}: step 'kubeadm init' failed", f"{NOT_BUILT}: registry could not be built"
+        for why, outcome in [*((why, "failed") for why in broken), ("cores busy", "inconclusive")]:
             error = f"<error>{DrillInconclusive.__doc__}\n{why}</error>"
             (tmp_path / "it.xml").write_text(f'<testsuite><testcase name="it" time="1">{error}</testcase></testsuite>')
             (found,) = run.read("j", ["it"], tmp_path / "it.xml", Ending(3))
