@@ -228,6 +228,7 @@ class TestOurs:
         assert all(re.fullmatch(r"[-.a-z0-9]+", one["name"]) for one in data["jobs"])
         caches = {one["kubernetes"]: one["cache"] for one in data["builds"]}
         assert len(set(caches.values())) == len(versions.kubernetes_minors())
+        assert [one["kubernetes"] for one in data["builds"] if one["newest"]] == [versions.newest_minor()]
         assert all(one["cache"] == caches[one["kubernetes"]] for one in data["jobs"])
         assert len(data["jobs"]) <= 256  # GitHub's limit of a matrix
 
