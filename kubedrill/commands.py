@@ -13,6 +13,7 @@ from typing import Any
 from kubedrill import (
     cluster,
     faults,
+    hollow,
     ingredients,
     install,
     journal,
@@ -37,7 +38,7 @@ from kubedrill.console import Console, fail, raw
 from kubedrill.errors import EngineUnavailable, InvalidSpec, KubedrillError, MissingPrerequisite, NotFound
 from kubedrill.hints import hinted
 from kubedrill.images import build as building
-from kubedrill.images import rootfs
+from kubedrill.images import components, push, rootfs
 from kubedrill.journal import Journal
 from kubedrill.providers import places
 from kubedrill.providers.base import Node
@@ -87,9 +88,10 @@ def build(console: Console, kubernetes: str | None, source: str, *, box: bool) -
     with console.step(f"what nodes of Kubernetes {asked.version()} are made of is there"):
         built = building.ensure(place.engine, asked.kubernetes, place.missing, console.say, source=source)
     console.say(f"node image {built.node_image}, image store {built.store.volume}")
-    if building.compiler_or_none() is not None:
-        with console.step("what judges the histories of drills is there"):
-            porcupine.ensure(console.say)
+    if (compiler := building.compiler_or_none()) is not None:
+        with console.step("what drills use besides is there"):
+            for name in (porcupine.COMPONENT, push.COMPONENT, hollow.COMPONENT):
+                components.build(name, compiler, console.say)
     if box:
         with console.step("what VMs are made of is there"):
             made = ingredients.of_vms(place.engine, built, console)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kubedrill import gotoolchain, host, install, shell
+from kubedrill import gotoolchain, host, install, shell, vm_setup
 from kubedrill.errors import CommandFailed, EngineUnavailable, MissingPrerequisite
 from kubedrill.kernel import Feature
 from kubedrill.room import DOCKER_ROOT, describe, free_for_cluster, inotify_needs, limits, lower, needs, preflight
@@ -54,6 +54,7 @@ class Facts:
         disk: what is free for nodes and builds.
         features: of the kernel.
         kvm: whether it works.
+        no_vms: why this machine can have no nodes in VMs; empty where what they need is here, or can be installed.
         go: where Go comes from.
         go_required: the release that the components ask for.
         mmdebstrap: whether it is here.
@@ -71,6 +72,7 @@ class Facts:
     disk: int
     features: tuple[Feature, ...]
     kvm: host.Kvm
+    no_vms: str
     go: gotoolchain.Choice
     go_required: gotoolchain.Version
     mmdebstrap: bool
@@ -116,6 +118,7 @@ def look(engine_info: EngineInfo, *, network: bool = True) -> Facts:
         disk=free_for_cluster(Path((info or {}).get("DockerRootDir") or DOCKER_ROOT)),
         features=host.kernel_features(),
         kvm=host.kvm(),
+        no_vms=vm_setup.unavailable(),
         go=go,
         go_required=required,
         mmdebstrap=bool(shutil.which("mmdebstrap")),
@@ -129,7 +132,7 @@ def look(engine_info: EngineInfo, *, network: bool = True) -> Facts:
 def judge(spec: ClusterSpec, facts: Facts, *, built: bool = False) -> list[Finding]:
     """Judge the facts by the cluster asked for; pure."""
     findings = [*_engine_rows(facts), _inotify_row(spec, facts), *_room_rows(spec, facts, built)]
-    findings += [*_kernel_rows(spec, facts.features), _kvm_row(facts.kvm)]
+    findings += [*_kernel_rows(spec, facts.features), _kvm_row(facts.kvm), _vms_row(facts.no_vms)]
     return findings + _build_rows(facts, built) + _source_rows(facts)
 
 
@@ -207,6 +210,12 @@ def _kvm_row(kvm: host.Kvm) -> Finding:
     if kvm.works:
         return Finding("KVM", kvm.reason, "ok")
     return Finding("KVM", kvm.reason, "warn", "nodes in VMs are emulated, 9 to 30 times slower; containers do without")
+
+
+def _vms_row(no_vms: str) -> Finding:
+    if not no_vms:
+        return Finding("VMs", "what they need is here, or can be installed: invoke setup --provider vagrant", "ok")
+    return Finding("VMs", no_vms, "warn", f"nodes are containers; for VMs {vm_setup.OF_ITS_MAKER[0]}, and its plugin")
 
 
 def _build_rows(facts: Facts, built: bool) -> list[Finding]:

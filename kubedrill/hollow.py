@@ -14,6 +14,8 @@ from kubedrill.providers.base import File, Node
 from kubedrill.spec import ClusterSpec
 from kubedrill.wait import until
 
+# Of images/components.
+COMPONENT = "kwok"
 # Seconds. A limit, not an expectation: a thousand took 55 s on two busy cores.
 _WITHIN = 600
 # kubectl sends one request a node; so many at a time show that it goes on.
@@ -38,7 +40,7 @@ def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter
     """
     leader = next(node for node in nodes if node.name == f"{spec.name}-control-plane-1")
     home = next((node for node in nodes if node.name == f"{spec.name}-{BALANCER}"), leader)
-    program = components.build("kwok", components.go_version(), console.say) / "kwok"
+    program = components.build(COMPONENT, components.go_version(), console.say) / "kwok"
     with console.step(f"kwok on {home.name}"):
         _install(spec, home, leader, program)
     there = set(api.hollow())

@@ -13,7 +13,7 @@ import pytest
 
 from kubedrill.errors import Busy, KubedrillError
 from kubedrill.hints import hinted
-from kubedrill.scenario import NO_CLUSTER, Scenario
+from kubedrill.scenario import NO_CLUSTER, NOT_BUILT, Scenario
 
 if TYPE_CHECKING:
     from kubedrill.scenario.pool import Pool
@@ -29,6 +29,11 @@ class DrillFailed(Exception):
 
 class DrillInconclusive(Exception):
     """The drill says nothing about the cluster."""
+
+
+def says_nothing(told: str) -> bool:
+    """Whether what is told of an error, in JUnit too, is that of an inconclusive drill: not a crash, not a bug."""
+    return told.startswith(str(DrillInconclusive.__doc__))
 
 
 class DrillItem(pytest.Item):
@@ -55,6 +60,10 @@ class DrillItem(pytest.Item):
         if against:
             raise DrillInconclusive(f"no cluster to run it on: it {'; '.join(against)}")
         try:
+            runner.build(self.drill, pool.console)
+        except KubedrillError as error:
+            raise DrillInconclusive(f"{NOT_BUILT}: {error}") from error
+        try:
             cluster = pool.cluster(self.drill.within(settings))
         except KubedrillError as error:
             raise DrillInconclusive(f"{NO_CLUSTER}: {error}") from error
@@ -62,6 +71,8 @@ class DrillItem(pytest.Item):
             run, folder = runner.run(self.drill, cluster, pool.console, slow=self.config.getoption("--drill-slow"))
         except Busy as error:
             raise DrillInconclusive(f"it did not begin: {error}") from error
+        except KubedrillError as error:  # not of the drill, which says itself what it broke off for
+            raise DrillInconclusive(f"{NO_CLUSTER}: {error}") from error
         if run.verdict == "failed":
             raise DrillFailed(f"{run.reason}\nreport: {folder / 'index.html'}")
         if run.verdict == "inconclusive":
@@ -143,11 +154,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A drill that failed is a failure; one that is inconclusive, or has a bug, is an error, in JUnit too."""
+    """A drill that failed is a failure, in JUnit too, and so is a crash; one that is inconclusive is an error."""
     report = yield
     if isinstance(item, DrillItem) and report.when == "call" and report.failed:
-        failed = call.excinfo is not None and isinstance(call.excinfo.value, DrillFailed)
-        report.when = "call" if failed else "setup"
+        inconclusive = call.excinfo is not None and isinstance(call.excinfo.value, DrillInconclusive)
+        report.when = "setup" if inconclusive else "call"
     return report
 
 
@@ -158,9 +169,13 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     if _POOL in session.stash:
         session.stash[_POOL].close()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if _has_drills(session) and reporter is not None and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
-        failed, errors = (len(reporter.stats.get(kind, [])) for kind in ("failed", "error"))
-        if errors and not failed:
+    ours = _has_drills(session) or session.config.getoption("--drill")
+    if ours and session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+        # That is 3, too: nobody is to take a crash of pytest for a drill without a verdict.
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    elif _has_drills(session) and reporter is not None and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+        failed, errors = (reporter.stats.get(kind, []) for kind in ("failed", "error"))
+        if errors and not failed and all(says_nothing(one.longreprtext) for one in errors):
             session.exitstatus = INCONCLUSIVE
     return result
 

@@ -126,14 +126,41 @@ def interactive(argv: Sequence[str]) -> int:
     Ctrl-C reaches the command, too, and it may have to clean up: it is waited for, not killed. SIGTERM to this process
     is passed on as Ctrl-C.
     """
+    return attended(argv).status
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command on the user's terminal ended.
+
+    Args:
+        status: its exit status; below 0 the signal that ended it.
+        interrupted: whether this process got Ctrl-C, or was told to end, meanwhile: no status of others says that.
+    """
+
+    status: int
+    interrupted: bool = False
+
+
+def attended(argv: Sequence[str]) -> Ending:
+    """The same as `interactive`, for who must know whether it was the user who ended it."""
     process = subprocess.Popen(list(argv))
-    before = signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+    interrupted = False
+
+    def told(number: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        if number == signal.SIGTERM:
+            process.send_signal(signal.SIGINT)
+
+    # An exception instead, KeyboardInterrupt, could lose the status of a command that ends in that moment.
+    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        while True:
-            with contextlib.suppress(KeyboardInterrupt):
-                return process.wait()
+        status = process.wait()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return Ending(status, interrupted)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from kubedrill import host, libvirtd, shell
 from kubedrill.errors import MissingPrerequisite
 from kubedrill.install import Prerequisite
 
+VAGRANT_HOME = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
 PREREQUISITES = (
     Prerequisite("vagrant", "makes and removes the VMs", programs=("vagrant",)),
     Prerequisite("vagrant-libvirt", "lets Vagrant use libvirt",
-                 files=("/usr/share/rubygems-integration/*/gems/vagrant-libvirt-*",)),
+                 files=("/usr/share/rubygems-integration/*/gems/vagrant-libvirt-*",
+                        # Where `vagrant plugin install` puts it.
+                        f"{VAGRANT_HOME}/gems/*/gems/vagrant-libvirt-*")),
     Prerequisite("libvirt-daemon-system", "runs the VMs", programs=("libvirtd",)),
     Prerequisite("libvirt-clients", "looks after running VMs", programs=("virsh",)),
     Prerequisite("dnsmasq-base", "gives each VM its address", programs=("dnsmasq",)),
@@ -26,6 +30,13 @@ PREREQUISITES = (
     Prerequisite("e2fsprogs", "writes file systems", programs=("mke2fs",)),
     Prerequisite("openssh-client", "commands in VMs", programs=("ssh", "ssh-keygen")),
 )  # fmt: skip
+# What to do where a distribution has no package of it; kubedrill takes any that is there.
+OF_ITS_MAKER = (
+    "install Vagrant from its maker: https://developer.hashicorp.com/vagrant/install",
+    "then its plugin: apt-get install -y libvirt-dev build-essential && vagrant plugin install vagrant-libvirt",
+    "then again: invoke setup --provider vagrant",
+    "or take Debian 12, which has packages of both; or containers, which need neither: invoke up",
+)
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _APT = ("apt-get", "-o", "DPkg::Lock::Timeout=120")
 
@@ -80,7 +91,8 @@ def setup(
         What was done, or was right already: one line each.
 
     Raises:
-        MissingPrerequisite: this process may not do it (not root, or no apt); the to-do has the command.
+        MissingPrerequisite: the distribution has no package of it (`unavailable`), or this process may not install it
+            (not root, or no apt); the to-do has what to do.
         EngineUnavailable: libvirt does not come up.
         CommandFailed: apt failed.
     """
@@ -89,15 +101,19 @@ def setup(
     if wanted:
         names = [item.package for item in wanted]
         apt = host.distribution().has_apt if has_apt is None else has_apt
-        if not apt or not (host.is_root() if root is None else root):
+        allowed = apt and (host.is_root() if root is None else root)
+        env = {"DEBIAN_FRONTEND": "noninteractive"}
+        if allowed:
+            run([*_APT, "update"], env=env, timeout=1800)
+        if why := unavailable(missing=lambda: wanted, run=run, has_apt=apt):
+            raise MissingPrerequisite("there can be no VMs here", evidence=[why], todo=OF_ITS_MAKER)
+        if not allowed:
             command = f"apt-get install -y --no-install-recommends {' '.join(names)}"
             raise MissingPrerequisite(
                 "this machine lacks something for VMs that `invoke setup` may not add",
                 evidence=[f"{item.package}: {item.why}" for item in wanted],
                 todo=[f"sudo {command}" if apt else f"install, by Debian's names: {' '.join(names)}"],
             )
-        env = {"DEBIAN_FRONTEND": "noninteractive"}
-        run([*_APT, "update"], env=env, timeout=1800)
         run([*_APT, "install", "-y", "--no-install-recommends", *names], env=env, timeout=1800)
         lines = [f"installed {', '.join(names)}"]
     return [*lines, start()]

@@ -49,7 +49,7 @@ class Pod:
     ready: bool
 
 
-@scenario(workers=2)
+@scenario(workers=2, builds=[push.COMPONENT])
 def images(lab: Lab) -> None:
     """Roll out a version whose image no node can pull; the old one must go on serving until the image is loaded.
 
@@ -63,7 +63,6 @@ def run(lab: Lab, *, loaded: bool = True, pointed: bool = True) -> None:
     lab.apply(workload.deployment("hello", 2), workload.service("hello", workload.NODE_PORT))
     lab.expect("hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 2), within=60)
     nodes = [*lab.control_planes(), *lab.workers()]
-    push.program("registry", lab.say)  # built now, where it must be: not while anything is measured
     lab.baseline(5)
 
     with lab.fault(VisitingImage(tuple(names(nodes)), NEW)):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import annotations
 import deadline
 import pytest
 
@@ -46,6 +47,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     minutes = deadline.minutes(item.get_closest_marker)
     if minutes is not None and (why := deadline.lacking(os.environ.get(deadline.VARIABLE, ""), time.time(), minutes)):
         pytest.skip(why)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell GitHub of tests that said nothing for want of time: nobody looks at what is skipped."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        skipped = terminalreporter.stats.get("skipped", [])
+        for line in annotations.warnings([(one.nodeid, one.longrepr[2]) for one in skipped]):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture

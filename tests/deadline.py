@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import annotations
 import pytest
 
 # The moment (seconds since the epoch) at which all must have ended; without it there is no limit.
@@ -31,7 +32,7 @@ def lacking(ends: str, now: float, minutes: float) -> str:
     left = (float(ends) - now) / 60
     if left >= minutes + AFTER:
         return ""
-    return f"{left:.0f} minutes are left of CI's time: this may take {minutes:g}, and what comes after it {AFTER:g}"
+    return f"{left:.0f} {annotations.NO_TIME}: this may take {minutes:g}, and what comes after it {AFTER:g}"
 
 
 def minutes(marker: Callable[[str], pytest.Mark | None]) -> float | None:

@@ -75,9 +75,10 @@ def as_data(
         further: drills that need one more Kubernetes version built, and which.
     """
     also = {one.name: _also(one, further) for one in jobs}
-    minors = sorted({str(one.cell["kubernetes"]) for one in jobs} | {minor for minor in also.values() if minor})
-    builds = [{"kubernetes": minor, "cache": build_key(minor, compiler)} for minor in minors]
-    keys = {build["kubernetes"]: build["cache"] for build in builds}
+    needed = {str(one.cell["kubernetes"]) for one in jobs} | {minor for minor in also.values() if minor}
+    keys = {minor: build_key(minor, compiler) for minor in versions.kubernetes_minors() if minor in needed}
+    newest = versions.newest_minor()
+    builds = [{"kubernetes": minor, "cache": key, "newest": minor == newest} for minor, key in keys.items()]
     return {
         "schema": SCHEMA,
         "jobs": [

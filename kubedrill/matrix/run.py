@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,14 +13,15 @@ from xml.etree import ElementTree
 
 from kubedrill import paths, shell
 from kubedrill.matrix.plan import Group, Job
-from kubedrill.scenario import NO_CLUSTER, settings
+from kubedrill.pytest_plugin import DrillFailed, says_nothing
+from kubedrill.scenario import NO_CLUSTER, NOT_BUILT, settings
+from kubedrill.shell import Ending
 
-Run = Callable[[Sequence[str]], int]
+Run = Callable[[Sequence[str]], Ending]
 Outcome = Literal["passed", "failed", "inconclusive"]
-# What pytest ends with when it was interrupted.
-INTERRUPTED = 2
-# And a task of ours: Ctrl-C, or told to end.
-ENDED = (130, 143)
+# What a task of ours ends with after Ctrl-C, or told to end; and whoever handles neither. pytest's 2 is not among them:
+# so it ends after Ctrl-C, and where a file of drills cannot be imported.
+ENDED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -33,28 +35,28 @@ class Result:
     reason: str = ""
 
 
-def run(jobs: Sequence[Job], say: Callable[[str], None], interactive: Run = shell.interactive) -> list[Result]:
-    """Run jobs; a failure ends none of the others, Ctrl-C all.
+def run(jobs: Sequence[Job], say: Callable[[str], None], attended: Run = shell.attended) -> list[Result]:
+    """Run jobs; a failure or a crash ends none of the others, Ctrl-C all.
 
     Args:
         jobs: in this order.
         say: told which job begins.
-        interactive: runs a command on the user's terminal and gives its exit status.
+        attended: runs a command on the user's terminal, and says how it ended.
     """
     results: list[Result] = []
     for number, job in enumerate(jobs, 1):
         say(f"job {number} of {len(jobs)}: {job.name}, about {job.minutes:.0f} minutes: {', '.join(job.drills)}")
-        status = interactive([sys.executable, "-m", "kubedrill", "setup", *_provider(job)])
-        if status in ENDED or status < 0:
+        ending = attended([sys.executable, "-m", "kubedrill", "setup", *_provider(job)])
+        if _interrupted(ending):
             return results + _left(jobs, results)
-        if status:
+        if ending.status:
             # Not inconclusive: of drills that are never even tried nobody would hear.
             results += [Result(job.name, one, "failed", 0, "the set-up failed") for one in job.drills]
             continue
         for group in job.groups:
-            status, found = _group(job, group, interactive)
+            ending, found = _group(job, group, attended)
             results += found
-            if status == INTERRUPTED or status < 0:
+            if _interrupted(ending):
                 return results + _left(jobs, results)
     return results
 
@@ -76,14 +78,14 @@ def command(group: Group, junit: Path) -> list[str]:
     ]
 
 
-def read(job: str, drills: Sequence[str], junit: Path, status: int) -> list[Result]:
-    """What a JUnit file says of drills; one that it does not name has not run.
+def read(job: str, drills: Sequence[str], junit: Path, ending: Ending) -> list[Result]:
+    """What a JUnit file says of drills; one that it does not name has not run: failed, unless it was interrupted.
 
     Args:
         job: the job's name.
         drills: the drills that were to run.
         junit: the file, which may be missing.
-        status: what pytest ended with.
+        ending: how pytest ended.
     """
     cases: dict[str, Result] = {}
     try:
@@ -97,11 +99,14 @@ def read(job: str, drills: Sequence[str], junit: Path, status: int) -> list[Resu
             cases[name] = Result(job, name, "passed", seconds)
         else:
             reason = _reason(problem)
-            # Of a cluster that cannot be brought up somebody has to hear; that nothing is known of drills is no excuse.
-            broken = problem.tag == "failure" or reason.startswith(NO_CLUSTER)
+            # Of a crash, and of a cluster that cannot be brought up, somebody has to hear: that nothing is known of
+            # the drill is no excuse.
+            unclear = problem.tag == "skipped" or (problem.tag == "error" and says_nothing(problem.text or ""))
+            broken = not unclear or reason.startswith((NO_CLUSTER, NOT_BUILT))
             cases[name] = Result(job, name, "failed" if broken else "inconclusive", seconds, reason)
-    missing = f"did not run: pytest ended with status {status}"
-    return [cases.get(name, Result(job, name, "inconclusive", 0, missing)) for name in drills]
+    outcome: Outcome = "inconclusive" if _interrupted(ending) else "failed"
+    why = "interrupted" if _interrupted(ending) else f"did not run: pytest ended with status {ending.status}"
+    return [cases.get(name, Result(job, name, outcome, 0, why)) for name in drills]
 
 
 def _left(jobs: Sequence[Job], results: Sequence[Result]) -> list[Result]:
@@ -111,11 +116,15 @@ def _left(jobs: Sequence[Job], results: Sequence[Result]) -> list[Result]:
     return [Result(name, drill, "inconclusive", 0, "interrupted") for name, drill in left]
 
 
-def _group(job: Job, group: Group, interactive: Run) -> tuple[int, list[Result]]:
+def _interrupted(ending: Ending) -> bool:
+    return ending.interrupted or ending.status in ENDED
+
+
+def _group(job: Job, group: Group, attended: Run) -> tuple[Ending, list[Result]]:
     with tempfile.TemporaryDirectory(prefix="kubedrill-matrix-") as folder:
         junit = Path(folder) / "junit.xml"
-        status = interactive(command(group, junit))
-        return status, read(job.name, group.drills, junit, status)
+        ending = attended(command(group, junit))
+        return ending, read(job.name, group.drills, junit, ending)
 
 
 def _provider(job: Job) -> list[str]:
@@ -125,6 +134,8 @@ def _provider(job: Job) -> list[str]:
 
 
 def _reason(problem: ElementTree.Element) -> str:
-    """What is said below the line that names the kind of the verdict."""
-    lines = [line for line in (problem.text or problem.get("message") or "").splitlines() if line.strip()]
-    return " ".join(line.strip() for line in lines[1:] or lines)[:300]
+    """What is said below the line that names the kind of the verdict; of a crash the exception, not the traceback."""
+    text, message = problem.text or "", problem.get("message") or ""
+    verdict = says_nothing(text) or text.startswith(str(DrillFailed.__doc__))
+    lines = [line.strip() for line in (text if verdict else message or text).splitlines() if line.strip()]
+    return " ".join((verdict and lines[1:]) or lines)[:300]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 COUNTS = ("controlPlanes", "workers", "hollow")
 # What is said first of a drill for which no cluster could be made, or the one that was named is not healthy.
 NO_CLUSTER = "no cluster could be had"
+# And of one that uses a program which could not be built.
+NOT_BUILT = "what it uses could not be built"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Scenario:
         body: the function.
         needs: keys of a cluster's configuration; counts are minima.
         slow: whether it runs only where slow drills are asked for.
+        builds: folders of images/components whose programs it uses; they are there before it begins.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Scenario:
     body: Callable[[Lab], None]
     needs: Mapping[str, Any] = field(default_factory=dict)
     slow: bool = False
+    builds: tuple[str, ...] = ()
 
     def spec(self, name: str) -> ClusterSpec:
         """The cluster to bring up for it.
@@ -78,7 +82,7 @@ class Scenario:
 
 
 def scenario(
-    *, control_planes: int = 1, workers: int = 2, slow: bool = False, **settings: Any
+    *, control_planes: int = 1, workers: int = 2, slow: bool = False, builds: Sequence[str] = (), **settings: Any
 ) -> Callable[[Callable[[Lab], None]], Scenario]:
     """Declare a drill.
 
@@ -86,13 +90,14 @@ def scenario(
         control_planes: how many it needs at least.
         workers: how many it needs at least.
         slow: whether it takes so long that it must be asked for.
+        builds: folders of images/components whose programs it uses: built before it, none of its time.
         settings: further keys of a cluster's configuration, as in its file (extraArgs, proxyMode).
     """
 
     def declare(body: Callable[[Lab], None]) -> Scenario:
         title, _, text = (body.__doc__ or "").strip().partition("\n")
         needs = {"controlPlanes": control_planes, "workers": workers, **settings}
-        return Scenario(body.__name__.replace("_", "-"), title, text.strip(), body, needs, slow)
+        return Scenario(body.__name__.replace("_", "-"), title, text.strip(), body, needs, slow, tuple(builds))
 
     return declare
 

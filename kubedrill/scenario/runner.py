@@ -15,6 +15,7 @@ from kubedrill.errors import KubedrillError
 from kubedrill.faults.errors import FaultRefused, HealFailed
 from kubedrill.faults.injection import heal
 from kubedrill.history import ClusterEvent, Run
+from kubedrill.images import components
 from kubedrill.journal import Journal, Owner
 from kubedrill.kube import ApiUnavailable, Kube
 from kubedrill.live import Live, Present
@@ -33,8 +34,23 @@ def runs() -> Path:
     return paths.state() / "runs"
 
 
+def build(drill: Scenario, console: Console) -> None:
+    """Build what a drill uses and is not there yet: it takes minutes, which are none of the drill's.
+
+    Args:
+        drill: the drill.
+        console: told of what is built.
+
+    Raises:
+        MissingPrerequisite: there is no Go toolchain to build it with.
+        BuildFailed: it could not be built.
+    """
+    for name in drill.builds:
+        components.build(name, components.go_version(), console.say)
+
+
 def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = False) -> tuple[Run, Path]:
-    """Run a drill.
+    """Run a drill; what it uses is built already (`build`).
 
     Args:
         drill: the drill.

@@ -98,6 +98,44 @@ class TestEach:
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+class TestMatrix:
+    """What runs on clusters is what `invoke matrix --json` says, in both."""
+
+    def test_it_is_that_of_the_plan(self, file: Path) -> None:
+        jobs = yaml.safe_load(file.read_text())["jobs"]
+        (plan,) = [step for step in jobs["plan"]["steps"] if step.get("id") == "plan"]
+        assert ".venv/bin/invoke matrix --json >" in plan["run"]
+        matrices = {name: job["strategy"]["matrix"] for name, job in jobs.items() if "strategy" in job}
+        assert matrices
+        for name, matrix in matrices.items():
+            found = re.fullmatch(r"\$\{\{ fromJSON\(needs\.plan\.outputs\.(builds|jobs)\) \}\}", matrix)
+            assert found
+            assert "plan" in jobs[name]["needs"]
+            assert jobs["plan"]["outputs"][found[1]] == f"${{{{ steps.plan.outputs.{found[1]} }}}}"
+            assert f"{found[1]}=\\({{include: .{found[1]}}})" in plan["run"]
+
+    def test_no_job_without_a_matrix_has_a_cluster(self, file: Path) -> None:
+        for name, job in yaml.safe_load(file.read_text())["jobs"].items():
+            scripts = "\n".join(step.get("run", "") for step in job["steps"])
+            runs = re.findall(r"bin/invoke (?:up|scenario|test(?! --unit)|matrix --run)", scripts)
+            assert not runs or "strategy" in job, name
+
+    def test_builds_are_cached_by_their_content_address(self, file: Path) -> None:
+        saved = [step["with"]["key"] for step in steps(file) if step.get("uses", "").startswith("actions/cache/save@")]
+        builds = "builds-${{ runner.os }}-${{ matrix.kubernetes }}-${{ matrix.cache }}"
+        assert [key for key in saved if "history" not in key] == [builds]
+
+
+def test_each_change_runs_on_every_kubernetes() -> None:
+    """The newest is tested whole, of the others each is brought up and drilled once."""
+    steps = {one.get("name"): one for one in yaml.safe_load(WORKFLOWS[0].read_text())["jobs"]["clusters"]["steps"]}
+    assert steps["Test"]["if"] == "matrix.newest"
+    assert steps["First drill"]["if"] == "${{ !matrix.newest }}"
+    # sudo takes away what is not named, and tests/conftest.py tells GitHub nothing without it
+    assert '"GITHUB_ACTIONS=$GITHUB_ACTIONS"' in steps["Test"]["run"]
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
 class TestPermissions:
     def test_none_for_all(self, file: Path) -> None:
         assert yaml.safe_load(file.read_text())["permissions"] == {}

@@ -1,10 +1,13 @@
-"""The scripts of nightly.yml that decide something, run here with stand-ins for what only CI has."""
+"""The scripts of workflows and actions that decide something, run here with stand-ins for what only CI has."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import report_demo
@@ -15,28 +18,42 @@ from kubedrill.shell import Result
 from kubedrill.trends import records
 from kubedrill.trends.records import Record
 
-NIGHTLY = yaml.safe_load((paths.repository() / ".github" / "workflows" / "nightly.yml").read_text())
+GITHUB = paths.repository() / ".github"
+NIGHTLY, CI = (yaml.safe_load((GITHUB / "workflows" / name).read_text()) for name in ("nightly.yml", "ci.yml"))
+HISTORY = yaml.safe_load((GITHUB / "actions" / "history" / "action.yml").read_text())
 
 
-def script(job: str, step: str) -> str:
+def script(steps: Sequence[Any], step: str) -> str:
     """What a step runs."""
-    return str(next(one["run"] for one in NIGHTLY["jobs"][job]["steps"] if one.get("name") == step))
+    return str(next(one["run"] for one in steps if one.get("name") == step))
+
+
+def stand_in(file: Path, text: str) -> None:
+    """Make a program of a shell script."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
 
 
 class TestRunDrills:
     """Failed fails the job, inconclusive is a warning, and the table is in the summary whatever happened."""
 
     def run(self, folder: Path, status: int) -> Result:
-        tool = folder / ".ci" / "as-root"
-        tool.parent.mkdir()
         table = "job      drill   verdict\\n1.37-x  hello   whatever"
-        tool.write_text(f'#!/bin/sh\necho "$@" >called\nprintf "noise\\n{table}\\n"\nexit {status}\n')
-        tool.chmod(0o755)
+        stand_in(folder / ".ci" / "as-root", f'echo "$@" >called\nprintf "noise\\n{table}\\n"\nexit {status}')
         environment = {
             "JOB": "1.37-x", "RUNNER_TEMP": str(folder), "GITHUB_STEP_SUMMARY": str(folder / "summary"),
         }  # fmt: skip
         # How GitHub runs a step whose shell is bash.
-        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script("drill", "Run drills")]
+        command = [
+            "bash",
+            "--noprofile",
+            "--norc",
+            "-eo",
+            "pipefail",
+            "-c",
+            script(NIGHTLY["jobs"]["drill"]["steps"], "Run drills"),
+        ]
         return shell.run(command, env=environment, cwd=folder, check=False)
 
     @pytest.mark.parametrize(("status", "becomes"), [(0, 0), (1, 1), (3, 0), (143, 143)])
@@ -51,9 +68,73 @@ class TestRunDrills:
         assert "noise" not in summary
 
 
+@pytest.mark.parametrize(("status", "becomes"), [(0, 0), (1, 1), (3, 0), (130, 130)])
+def test_the_first_drill_of_a_change(tmp_path: Path, status: int, becomes: int) -> None:
+    stand_in(tmp_path / ".ci" / "as-root", f'echo "$@" >called\nexit {status}')
+    command = ["bash", "-e", "-c", script(CI["jobs"]["clusters"]["steps"], "First drill")]
+    result = shell.run(command, env={"KUBERNETES": "1.36"}, cwd=tmp_path, check=False)
+    assert result.status == becomes
+    assert ("::warning title=Inconclusive::hello on Kubernetes 1.36" in result.stdout) is (status == 3)
+    called = (tmp_path / "called").read_text()
+    assert called == ".venv/bin/invoke scenario --setting kubernetes=1.36 --drill hello\n"
+
+
+class TestHistory:
+    """The cache, else what was published; where neither has it that is a warning, and nothing stops."""
+
+    def run(self, folder: Path, curl: str) -> tuple[Result, Path]:
+        stand_in(folder / "bin" / "curl", f'echo "$@" >"{folder}/called"\n{curl}')
+        environment = {
+            "PATH": f"{folder}/bin:{os.environ['PATH']}", "XDG_STATE_HOME": str(folder / "state"),
+            "GITHUB_REPOSITORY": "someone/kubedrill",
+        }  # fmt: skip
+        command = [
+            "bash",
+            "--noprofile",
+            "--norc",
+            "-eo",
+            "pipefail",
+            "-c",
+            script(HISTORY["runs"]["steps"], "From the page"),
+        ]
+        result = shell.run(command, env=environment, cwd=folder, check=False)
+        assert result.status == 0, result.output
+        return result, folder / "state" / "kubedrill" / "history.jsonl"
+
+    def test_that_of_the_cache_is_kept(self, tmp_path: Path) -> None:
+        (tmp_path / "state" / "kubedrill").mkdir(parents=True)
+        (tmp_path / "state" / "kubedrill" / "history.jsonl").write_text("cached\n")
+        _, file = self.run(tmp_path, "exit 1")
+        assert file.read_text() == "cached\n"
+        assert not (tmp_path / "called").exists()
+
+    def test_that_of_the_page(self, tmp_path: Path) -> None:
+        result, file = self.run(tmp_path, 'while [ "$1" != --output ]; do shift; done; echo published >"$2"')
+        assert file.read_text() == "published\n"
+        assert (tmp_path / "called").read_text().endswith(" https://someone.github.io/kubedrill/history.jsonl\n")
+        assert "::warning" not in result.stdout
+
+    def test_none(self, tmp_path: Path) -> None:
+        result, file = self.run(tmp_path, 'while [ "$1" != --output ]; do shift; done; echo cut >"$2"; exit 22')
+        assert "::warning title=No history::" in result.stdout
+        assert list(file.parent.iterdir()) == []
+
+    def test_whoever_needs_it_takes_it_so_and_it_is_kept_thrice(self) -> None:
+        takers = {
+            name for name, job in NIGHTLY["jobs"].items()
+            if any(one.get("uses") == "./.github/actions/history" for one in job["steps"])
+        }  # fmt: skip
+        assert takers == {"plan", "page"}
+        kept = [
+            one["with"]["path"] for one in NIGHTLY["jobs"]["page"]["steps"] if "with" in one and "path" in one["with"]
+        ]
+        assert kept.count("/opt/kubedrill/state/kubedrill/history.jsonl") == 2  # cache and artifact; the page: above
+
+
 class TestPage:
     def run(self, folder: Path) -> Result:
-        text = script("page", "Make one page of them").replace("/opt/kubedrill/artifacts", str(folder / "artifacts"))
+        text = script(NIGHTLY["jobs"]["page"]["steps"], "Make one page of them")
+        text = text.replace("/opt/kubedrill/artifacts", str(folder / "artifacts"))
         text = text.replace(".venv/bin/invoke", f"{sys.executable} -m invoke")
         environment = {
             "XDG_STATE_HOME": str(folder / "state"), "GITHUB_STEP_SUMMARY": str(folder / "summary"), "BROWSER": "true",
@@ -87,5 +168,6 @@ class TestPage:
         assert 'href="trends.html"' in index
         assert "slower than 9.0 s" in (tmp_path / "summary").read_text()
         assert len(records.read(tmp_path / "state" / "kubedrill" / "history.jsonl")) == 7
+        assert len(records.read(runs / "history.jsonl")) == 7, "it is published with the page"
         assert not list(runs.rglob("samples"))
         assert len(list(runs.rglob("report.json"))) == 2

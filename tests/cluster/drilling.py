@@ -47,7 +47,7 @@ def function(name: str) -> Callable[..., None]:
 def control(name: str, body: Callable[[Lab], None]) -> Scenario:
     """A drill with another body: its negative control."""
     drill = DRILLS[name]
-    return Scenario(f"{name}-control", f"{drill.title} (control)", "", body, drill.needs)
+    return Scenario(f"{name}-control", f"{drill.title} (control)", "", body, drill.needs, builds=drill.builds)
 
 
 def passes(lab: Cluster, console: Console, name: str) -> Run:
@@ -71,6 +71,7 @@ def drilled(lab: Cluster, console: Console, drill: Scenario) -> Run:
     # Taints of a node that was not Ready go some seconds after it is; `up` does not wait for that of a control plane.
     before = until(lambda: _found(lab, renews), lambda now: (_UNREADY not in now[-1], now[-1]), within=60, every=2,
                    what="no node with a taint of one that is not Ready")  # fmt: skip
+    runner.build(drill, console)
     run, _ = runner.run(drill, lab, console)
     until(lambda: _found(lab, renews), lambda now: (now == before, _difference(before, now)), within=60, every=2,
           what="the cluster as it was before the drill")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import annotations
 import pytest
 
 from kubedrill.cputime import TOO_BUSY
@@ -34,5 +35,5 @@ def demand(run: Run, verdict: Verdict) -> None:
     Any other reason for no verdict is a failure of the test.
     """
     if run.verdict == "inconclusive" and too_busy(run.reason, run.ended):
-        pytest.skip(f"this machine was too busy for a verdict: {run.reason}")
+        pytest.skip(f"{annotations.NO_VERDICT}: {run.reason}")
     assert run.verdict == verdict, f"{run.verdict}: {run.reason}"

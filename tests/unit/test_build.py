@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kubedrill import commands, paths
+from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, MissingPrerequisite
 from kubedrill.images import build, components, node, packages, rootfs, store
+from kubedrill.scenario import registry
 
 SUITE = rootfs.Suite("debian", "bookworm", "deb x", "a test")
 GO = "go version go1.26.8 linux/amd64"
@@ -163,3 +167,29 @@ def test_modules_without_go_says_so(machine: dict[str, Any], monkeypatch: pytest
     with pytest.raises(MissingPrerequisite, match="is needed"):
         build.ensure(FakeEngine(), "1.37", frozenset(), lambda _: None, source, reachable=lambda: False)  # type: ignore[arg-type]
     assert machine["made"] == []
+
+
+class TestTask:
+    """`invoke build`, which CI keeps in a cache: what drills use besides is in it, too."""
+
+    @pytest.fixture
+    def built(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        made: list[str] = []
+        monkeypatch.setattr(commands.cluster, "lab", lambda _: SimpleNamespace(engine="it", missing=frozenset()))
+        monkeypatch.setattr(build, "ensure", lambda *_, **__: build.Built("node-image", record("store")))
+        monkeypatch.setattr(components, "build", lambda name, compiler, say: made.append(name))
+        return made
+
+    def test_whatever_code_builds_when_it_needs_it_is_there(
+        self, built: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(components, "go_version", lambda: GO)
+        commands.build(Console(), "1.36", "modules", box=False)
+        assert built == ["porcupine", "registry", "kwok"]
+        drills = registry.drills(paths.repository() / "scenarios")
+        assert {name for drill in drills for name in drill.builds} <= {*built}
+
+    def test_without_go_there_is_what_packages_give(self, built: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        without_go(monkeypatch)
+        commands.build(Console(), None, "packages", box=False)
+        assert built == []

@@ -19,7 +19,7 @@ GOOD = doctor.Facts(
     engine={"ServerVersion": "27.1", "OperatingSystem": "Debian", "Driver": "overlay2", "CgroupVersion": "2"},
     cgroup=2, missing_capabilities=(), inotify=host.Inotify(1024, 524288), memory=host.Memory(16000, 12000),
     disk=100_000, features=tuple(Feature(name, "present", "by the configuration") for name in FEATURES),
-    kvm=host.Kvm(True, "it ran"), go=Choice("enough", Toolchain("/go", (1, 26, 8))), go_required=(1, 26, 6),
+    kvm=host.Kvm(True, "it ran"), no_vms="", go=Choice("enough", Toolchain("/go", (1, 26, 8))), go_required=(1, 26, 6),
     mmdebstrap=True, go_proxy="", apt=True, official=(), root=True,
 )  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_a_good_machine_has_nothing_to_complain_of() -> None:
     findings = doctor.judge(spec(), GOOD)
     assert {finding.verdict for finding in findings} == {"ok"}
     assert doctor.exit_code(findings) == 0
-    assert len({finding.name for finding in findings}) == len(findings) == 13
+    assert len({finding.name for finding in findings}) == len(findings) == 14
 
 
 NO_GO = Choice("nothing")
@@ -71,6 +71,7 @@ NO_GO = Choice("nothing")
         ({"features": without("netem", "ipvs")}, False, "kernel", "warn"),
         ({"features": without("vxlan")}, False, "kernel", "fail"),
         ({"kvm": host.Kvm(False, "no")}, False, "KVM", "warn"),
+        ({"no_vms": "this machine's distribution has no package vagrant"}, False, "VMs", "warn"),
         ({"go": NO_GO}, False, "Go", "fail"),
         ({"go": NO_GO}, True, "Go", "warn"),
         ({"go": Choice("fetches", Toolchain("/go", (1, 22, 0)))}, False, "Go", "ok"),

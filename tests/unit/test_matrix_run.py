@@ -15,8 +15,10 @@ from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, NotFound
 from kubedrill.matrix import command, plan, run, table
 from kubedrill.matrix.plan import Group, Job
-from kubedrill.matrix.run import INTERRUPTED, Result
-from kubedrill.scenario import NO_CLUSTER, registry
+from kubedrill.matrix.run import Result
+from kubedrill.pytest_plugin import DrillFailed, DrillInconclusive
+from kubedrill.scenario import NO_CLUSTER, NOT_BUILT, registry
+from kubedrill.shell import Ending
 from kubedrill.spec import load
 
 Capture = pytest.CaptureFixture[str]
@@ -27,6 +29,16 @@ def no_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was run on this machine sizes no job of these tests, and what can be installed on it is no matter."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(command.vm_setup, "unavailable", lambda: "")
+
+
+# What pytest writes of drills that end in some way.
+KINDS = {
+    "failed": f"<failure>{DrillFailed.__doc__}\nit was bad\n</failure>",
+    "inconclusive": f"<error>{DrillInconclusive.__doc__}\nit was bad\n</error>",
+    "skipped": '<skipped message="it was bad">x.py:1: it was bad</skipped>',
+    "bug": '<failure message="IndexError: it was bad">self = the item\n\n    def runtest(self)</failure>',
+    "error": '<error message="failed on setup with OSError">setup_module\nOSError</error>',
+}
 
 
 class TestShards:
@@ -61,22 +73,23 @@ class TestRun:
             self.setups: list[list[str]] = []
             self.runs: list[list[str]] = []
 
-        def __call__(self, argv: Sequence[str]) -> int:
+        def __call__(self, argv: Sequence[str]) -> Ending:
             if "pytest" not in argv:
                 self.setups.append(list(argv)[4:])
-                return int(self.ends.get("setup", "0"))
+                return Ending(int(self.ends.get("setup", "0")))
             names = [word.removeprefix("--drill=") for word in argv if word.startswith("--drill=")]
             self.runs.append(names)
-            cases = "".join(self.case(name) for name in names if self.ends.get(name) != "crash")
+            ended = next((self.ends[name] for name in names if self.ends.get(name, "").startswith("status ")), "0")
+            status, interrupted = int(ended.split()[-1]), any(self.ends.get(name) == "ctrl-c" for name in names)
+            cases = "".join(self.case(name) for name in names if not status and not interrupted)
             file = next(word.removeprefix("--junitxml=") for word in argv if word.startswith("--junitxml="))
-            if any(self.ends.get(name) == "interrupt" for name in names):
-                return INTERRUPTED
             Path(file).write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
-            return 0
+            return Ending(2 if interrupted else status, interrupted)
 
         def case(self, name: str) -> str:
-            tag = self.ends.get(name, "")
-            inside = f"<{tag}>The drill ran.\nit was bad\n</{tag}>" if tag else ""
+            if self.ends.get(name) == "gone":
+                return ""
+            inside = KINDS.get(self.ends.get(name, ""), "")
             return f'<testcase name="{name}" time="12.5">{inside}</testcase>'
 
     def results(self, **ends: str) -> list[tuple[str, str, str, str]]:
@@ -84,15 +97,31 @@ class TestRun:
         return [(one.job, one.drill, one.outcome, one.reason) for one in found]
 
     def test_it_goes_on_after_a_failure(self) -> None:
-        assert self.results(a="failure", b="error", c="skipped") == [
+        assert self.results(a="failed", b="inconclusive", c="skipped") == [
             ("one", "a", "failed", "it was bad"),
             ("one", "b", "inconclusive", "it was bad"),
             ("one", "c", "inconclusive", "it was bad"),
             ("two", "a", "failed", "it was bad"),
         ]
 
-    def test_one_that_left_no_result_is_no_pass(self) -> None:
-        assert self.results(b="crash")[1] == ("one", "b", "inconclusive", "did not run: pytest ended with status 0")
+    def test_a_crash_is_a_failure(self) -> None:
+        """Only a drill that says itself that it says nothing is inconclusive."""
+        assert self.results(a="bug", b="error")[:2] == [
+            ("one", "a", "failed", "IndexError: it was bad"),
+            ("one", "b", "failed", "failed on setup with OSError"),
+        ]
+
+    def test_one_that_left_no_result_is_a_failure(self) -> None:
+        assert self.results(b="gone")[1] == ("one", "b", "failed", "did not run: pytest ended with status 0")
+
+    @pytest.mark.parametrize("status", [2, 3, 4, 5, -9, -11])
+    def test_pytest_that_ends_without_results_is_a_failure_and_ends_nothing_else(self, status: int) -> None:
+        """2: a file cannot be imported; 3: a crash; 4: a wrong flag; 5: no such drill; out of memory, SIGSEGV."""
+        why = f"did not run: pytest ended with status {status}"
+        assert self.results(c=f"status {status}") == [
+            ("one", "a", "passed", ""), ("one", "b", "passed", ""), ("one", "c", "failed", why),
+            ("two", "a", "passed", ""),
+        ]  # fmt: skip
 
     def test_a_setup_that_fails_is_a_failure(self) -> None:
         """What is never tried is never red, else."""
@@ -105,12 +134,16 @@ class TestRun:
         assert len(found) == 4
 
     def test_ctrl_c_ends_all(self) -> None:
-        terminal = self.Terminal(c="interrupt")
+        terminal = self.Terminal(c="ctrl-c")
         found = run.run(self.JOBS, lambda _: None, terminal)
         assert terminal.runs == [["a", "b"], ["c"]]
-        assert [(one.drill, one.outcome) for one in found] == [
-            ("a", "passed"), ("b", "passed"), ("c", "inconclusive"), ("a", "inconclusive"),
+        assert [(one.drill, one.outcome, one.reason) for one in found] == [
+            ("a", "passed", ""), ("b", "passed", ""),
+            ("c", "inconclusive", "interrupted"), ("a", "inconclusive", "interrupted"),
         ]  # fmt: skip
+
+    def test_one_that_is_told_to_end_ends_all(self) -> None:
+        assert [outcome for _, _, outcome, _ in self.results(a="status -15")] == ["inconclusive"] * 4
 
     def test_each_provider_is_set_up(self) -> None:
         terminal = self.Terminal()
@@ -135,19 +168,25 @@ class TestRun:
         monkeypatch.setattr(paths, "repository", lambda: tmp_path)
         job = Job("j", {}, (Group({"controlPlanes": 1, "proxyMode": "nftables"}, ("it", "gone")),), 1)
 
-        def terminal(argv: Sequence[str]) -> int:
-            return 0 if "setup" in argv else run.shell.run(argv, check=False, timeout=60).status
+        def terminal(argv: Sequence[str]) -> Ending:
+            return Ending(0 if "setup" in argv else run.shell.run(argv, check=False, timeout=60).status)
 
         it, gone = run.run([job], lambda _: None, terminal)
         assert it.outcome == "inconclusive"
         assert it.reason == "no cluster to run it on: it needs controlPlanes 3 or more"
-        assert gone.reason == "did not run: pytest ended with status 3"
+        assert (gone.outcome, gone.reason) == ("failed", "did not run: pytest ended with status 3")
+        # A file that cannot be imported: pytest ends as after Ctrl-C, but nobody has interrupted it.
+        (tmp_path / "scenarios" / "other.py").write_text("import there_is_no_such_module\n")
+        assert {(one.outcome, one.reason) for one in run.run([job], lambda _: None, terminal)} == {
+            ("failed", "did not run: pytest ended with status 2")
+        }
 
     def test_a_cluster_that_cannot_be_brought_up_is_a_failure(self, tmp_path: Path) -> None:
-        for why, outcome in ((f"{NO_CLUSTER}: step 'kubeadm init' failed", "failed"), ("cores busy", "inconclusive")):
-            error = f"<error>The drill says nothing.\n{why}</error>"
+        broken = f"{NO_CLUSTER}: step 'kubeadm init' failed", f"{NOT_BUILT}: registry could not be built"
+        for why, outcome in [*((why, "failed") for why in broken), ("cores busy", "inconclusive")]:
+            error = f"<error>{DrillInconclusive.__doc__}\n{why}</error>"
             (tmp_path / "it.xml").write_text(f'<testsuite><testcase name="it" time="1">{error}</testcase></testsuite>')
-            (found,) = run.read("j", ["it"], tmp_path / "it.xml", 3)
+            (found,) = run.read("j", ["it"], tmp_path / "it.xml", Ending(3))
             assert (found.outcome, found.reason) == (outcome, why)
 
 
@@ -198,6 +237,7 @@ class TestOurs:
         assert all(re.fullmatch(r"[-.a-z0-9]+", one["name"]) for one in data["jobs"])
         caches = {one["kubernetes"]: one["cache"] for one in data["builds"]}
         assert len(set(caches.values())) == len(versions.kubernetes_minors())
+        assert [one["kubernetes"] for one in data["builds"] if one["newest"]] == [versions.newest_minor()]
         assert all(one["cache"] == caches[one["kubernetes"]] for one in data["jobs"])
         assert len(data["jobs"]) <= 256  # GitHub's limit of a matrix
 

@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kubedrill import hints, pytest_plugin
-from kubedrill.errors import KubedrillError, MissingPrerequisite
+from kubedrill import hints, paths, pytest_plugin, versions
+from kubedrill.console import Console
+from kubedrill.errors import BuildFailed, KubedrillError, MissingPrerequisite
 from kubedrill.pytest_plugin import DrillItem
-from kubedrill.scenario import Scenario, pool, runner
+from kubedrill.scenario import Scenario, pool, registry, runner
 
 pytest_plugins = ["pytester"]
 
@@ -34,25 +35,34 @@ class Fakes:
         self.pools: list[dict[str, Any]] = []
         self.closed = 0
         self.ran: list[tuple[str, bool]] = []
+        self.clusters: list[str] = []
+        self.built: list[tuple[str, int]] = []
 
     def pool(self, **settings: Any) -> Any:
         """A pool."""
         self.pools.append(settings)
-        return SimpleNamespace(cluster=self.cluster, close=self.close, console="the console")
+        return SimpleNamespace(cluster=self.cluster, close=self.close, console=Console())
 
     def cluster(self, drill: Scenario) -> str:
         """A cluster, unless the title says that there is none."""
         if drill.title == "no cluster":
             raise MissingPrerequisite("the cluster 'mine' cannot be used", todo=["see `invoke status`"])
+        self.clusters.append(drill.name)
         return "the cluster"
+
+    def build(self, name: str, compiler: str, say: object) -> None:
+        """Build a program."""
+        if name == "broken":
+            raise BuildFailed("broken could not be built")
+        self.built.append((name, len(self.clusters)))
 
     def close(self) -> None:
         """Take all down."""
         self.closed += 1
 
-    def run(self, drill: Scenario, cluster: str, console: str, *, slow: bool) -> tuple[Any, Path]:
+    def run(self, drill: Scenario, cluster: str, console: Console, *, slow: bool) -> tuple[Any, Path]:
         """Run a drill."""
-        assert (cluster, console) == ("the cluster", "the console")
+        assert cluster == "the cluster"
         self.ran.append((drill.name, slow))
         match drill.title:
             case "ctrl-c":
@@ -74,6 +84,8 @@ def fakes(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> Fakes:
     made = Fakes()
     monkeypatch.setattr(pool, "Pool", made.pool)
     monkeypatch.setattr(runner, "run", made.run)
+    monkeypatch.setattr(runner.components, "go_version", lambda: "go version go1 linux/amd64")
+    monkeypatch.setattr(runner.components, "build", made.build)
     return made
 
 
@@ -179,7 +191,8 @@ class TestVerdicts:
             ({"a": "failed", "b": "inconclusive"}, 1),
             ({"a": "no cluster"}, 3),
             ({"a": "no kubeconfig", "b": "passed"}, 3),
-            ({"a": "bug"}, 3),
+            ({"a": "bug"}, 1),
+            ({"a": "bug", "b": "inconclusive"}, 1),
             ({"a": "bug", "b": "failed"}, 1),
             ({"slow_one": "failed"}, 0),
             ({"a": "passed", "b": "ctrl-c", "c": "passed"}, 2),
@@ -208,11 +221,11 @@ class TestVerdicts:
             ),
         )
         result = pytester.runpytest("scenarios", "--junitxml=out.xml")
-        result.assert_outcomes(passed=1, failed=1, errors=3, skipped=1)
+        result.assert_outcomes(passed=1, failed=2, errors=2, skipped=1)
         root = ElementTree.parse(pytester.path / "out.xml").getroot()
         cases = {case.get("name"): case for case in root.iter("testcase")}
         assert {name: [part.tag for part in case] for name, case in cases.items()} == {
-            "good": [], "bad": ["failure"], "unclear": ["error"], "nowhere": ["error"], "wrong": ["error"],
+            "good": [], "bad": ["failure"], "unclear": ["error"], "nowhere": ["error"], "wrong": ["failure"],
             "slow-one": ["skipped"],
         }  # fmt: skip
         for name, said in {
@@ -224,7 +237,9 @@ class TestVerdicts:
             text = cases[name][0].text or ""
             assert not [part for part in said if part not in text], text
         suite = next(root.iter("testsuite"))
-        assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("1", "3", "1")
+        assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("2", "2", "1")
+        told = {name: pytest_plugin.says_nothing(part.text or "") for name, case in cases.items() for part in case}
+        assert {name for name, nothing in told.items() if nothing} == {"unclear", "nowhere"}
 
     def test_a_verdict_is_told_without_a_traceback(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
         write(pytester, scenarios__x=drills(bad="failed", unclear="inconclusive"))
@@ -247,9 +262,47 @@ class TestVerdicts:
                 assert f"see `{name} status`" in text
                 assert f"run: {name} down" in text
 
+    def test_a_set_up_that_crashes_is_no_drill_without_a_verdict(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        broken = "import pytest\n@pytest.fixture\ndef x(): raise OSError\ndef test_it(x): pass\n"
+        write(pytester, scenarios__x=drills(a="inconclusive"), test_y=broken)
+        assert pytester.runpytest().ret == 1
+
+    @pytest.mark.parametrize("hook", ["pytest_runtest_logstart", "pytest_collection"])
+    def test_a_crash_of_pytest_is_no_drill_without_a_verdict(
+        self, pytester: pytest.Pytester, fakes: Fakes, hook: str
+    ) -> None:
+        """pytest itself ends with 3 then."""
+        write(pytester, scenarios__x=drills(a="passed"))
+        pytester.makeconftest(f"def {hook}():\n    raise OSError('a bug')\n")
+        result = pytester.runpytest_inprocess("scenarios", "--drill=a")
+        assert "INTERNALERROR" in result.stdout.str() + result.stderr.str()
+        assert result.ret == 1
+
     def test_a_failing_test_beside_drills_stays_a_failure(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
         write(pytester, scenarios__x=drills(a="inconclusive"), test_y="def test_it():\n    assert False\n")
         assert pytester.runpytest().ret == 1
+
+
+class TestBuilds:
+    """What a drill uses is built before it has a cluster: none of its time, and not for nothing."""
+
+    def test_before_there_is_a_cluster(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        text = drills(a="passed", b="passed").replace("slow=False", "builds=['registry', 'kwok']", 1)
+        write(pytester, scenarios__x=text)
+        pytester.runpytest("scenarios").assert_outcomes(passed=2)
+        assert (fakes.built, fakes.clusters) == ([("registry", 0), ("kwok", 0)], ["a", "b"])
+
+    def test_one_that_cannot_be_built(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        write(pytester, scenarios__x=drills(a="passed").replace("slow=False", "builds=['broken']"))
+        result = pytester.runpytest_inprocess("scenarios")
+        assert result.ret == 3
+        assert "what it uses could not be built: broken could not be built" in result.stdout.str()
+        assert (fakes.clusters, fakes.ran) == ([], [])
+
+    def test_ours_name_folders_of_components(self) -> None:
+        ours = {one.name: one.builds for one in registry.drills(paths.repository() / "scenarios") if one.builds}
+        assert ours == {"images": ("registry",)}
+        assert all((versions.components_dir() / name / "go.mod").exists() for names in ours.values() for name in names)
 
 
 class TestPool:

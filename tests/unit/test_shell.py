@@ -131,6 +131,25 @@ def test_pasteable_is_what_a_person_would_type() -> None:
 @pytest.mark.parametrize("status", [0, 7])
 def test_interactive_gives_the_status(status: int) -> None:
     assert shell.interactive(["sh", "-c", f"exit {status}"]) == status
+    assert shell.attended(["sh", "-c", f"exit {status}"]) == shell.Ending(status)
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_the_user_ends_is_told_apart_from_one_that_ends_like_it(told: signal.Signals) -> None:
+    """Ctrl-C reaches both processes; SIGTERM this one alone, which passes it on as Ctrl-C."""
+    caught = f"$((0x$(sed -n 's/^SigCgt:[[:space:]]*//p' /proc/{os.getpid()}/status) & 0x4000))"
+    too = "kill -INT $$; " if told == signal.SIGINT else ""
+    script = f"""trap 'exit 2' INT
+        until [ {caught} != 0 ]; do :; done     # until it is ready for SIGTERM
+        kill -{int(told)} {os.getpid()}; {too}while :; do :; done"""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert shell.attended(["bash", "-c", script]) == shell.Ending(2, interrupted=True)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert shell.attended(["sh", "-c", "exit 2"]) == shell.Ending(2)
 
 
 def test_a_daemon_runs_on_in_a_session_of_its_own_and_appends_to_its_log(tmp_path: Path) -> None:

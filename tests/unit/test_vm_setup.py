@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,33 @@ def test_it_is_installed_and_started() -> None:
     wanted = vm_setup.PREREQUISITES[:2]
     said = vm_setup.setup(missing=lambda: wanted, run=machine.run, start=lambda: "started", root=True, has_apt=True)
     assert said == ["installed vagrant, vagrant-libvirt", "started"]
-    assert [line.split()[3] for line in machine.lines] == ["update", "install"]
+    asked = [re.findall(r"update|policy|install ", line)[0] for line in machine.lines]
+    assert asked == ["update", "policy", "install "]
+
+
+class TestNoPackage:
+    """Ubuntu has had no package of Vagrant since 24.04."""
+
+    @pytest.mark.parametrize("root", [True, False])
+    def test_it_is_refused_with_the_reason_before_apt_fails(self, root: bool) -> None:
+        policy = TestUnavailable.POLICY.format("libvirt-daemon-system", "10.0.0-2ubuntu8")
+        machine = Machine(policy=Result(0, policy, ""))
+        with pytest.raises(MissingPrerequisite, match="no VMs here") as caught:
+            vm_setup.setup(missing=lambda: vm_setup.PREREQUISITES[:3], run=machine.run, root=root, has_apt=True)
+        assert caught.value.evidence == ("this machine's distribution has no package vagrant, vagrant-libvirt",)
+        assert "https://developer.hashicorp.com/vagrant/install" in caught.value.todo[0]
+        assert "vagrant plugin install vagrant-libvirt" in caught.value.todo[1]
+        assert not [line for line in machine.lines if " install " in line]
+        assert bool([line for line in machine.lines if line.endswith(" update")]) is root
+
+    def test_one_from_its_maker_is_taken(self, tmp_path: Path) -> None:
+        """The program is on PATH, and its plugin where `vagrant plugin install` puts it."""
+        (tmp_path / "gems/3.3.8/gems/vagrant-libvirt-0.12.2").mkdir(parents=True)
+        (pattern,) = [file for file in vm_setup.PREREQUISITES[1].files if str(vm_setup.VAGRANT_HOME) in file]
+        mine = pattern.replace(str(vm_setup.VAGRANT_HOME), str(tmp_path))
+        assert vm_setup._exists(mine)
+        there = (pattern, "/usr/lib/grub/i386-pc/boot.img")
+        assert vm_setup.lacking(lambda _: "/usr/bin/x", lambda file: file in there) == ()
 
 
 def test_nothing_is_installed_twice() -> None:
