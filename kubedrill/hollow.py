@@ -21,7 +21,7 @@ _AT_ONCE = 500
 
 
 def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter) -> None:
-    """Give a cluster the hollow nodes that its spec asks for; what is there already stays.
+    """Give a cluster the hollow nodes that its spec asks for, and see them Ready; what is there already stays.
 
     kwok runs on the balancer, or where there is none on the one control plane: it goes on as long as the API does.
 
@@ -43,12 +43,12 @@ def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter
         _install(spec, home, leader, program)
     there = set(api.hollow())
     missing = [number for number in range(1, spec.hollow + 1) if parts.name(number) not in there]
-    if not missing:
-        return
-    with console.step(f"{len(missing)} hollow nodes made"):
-        for begin in range(0, len(missing), _AT_ONCE):
-            objects = parts.nodes(missing[begin : begin + _AT_ONCE])
-            leader.run(["kubectl", "create", "-f", "-"], stdin=objects, show=False, timeout=_WITHIN)
+    if missing:
+        with console.step(f"{len(missing)} hollow nodes made"):
+            for begin in range(0, len(missing), _AT_ONCE):
+                objects = parts.nodes(missing[begin : begin + _AT_ONCE])
+                leader.run(["kubectl", "create", "-f", "-"], stdin=objects, show=False, timeout=_WITHIN)
+    # Also of those that were there: while kwok was away they were not Ready.
     with console.step(f"{spec.hollow} hollow nodes Ready"):
         until(
             api.hollow,

@@ -11,12 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from kubedrill.bench.measure import Figure
+from kubedrill.bench.figures import DISTURBED, Cores, Figure, percent
 from kubedrill.errors import KubedrillError
 
-SCHEMA = 1
+# 1 had times of functions, without the start of the process that calls them: another thing than times of commands.
+SCHEMA = 2
 FEWEST = 3
 # What must be alike for seconds to be comparable.
 ALIKE = ("processor", "cores", "memory", "linux", "cgroup", "engine")
@@ -26,10 +27,11 @@ Word = Literal["less", "more", "within the spread", "too few runs"]
 
 @dataclass(frozen=True)
 class Bench:
-    """Figures, and what they were taken on."""
+    """Figures, what they were taken on, and what is missing of what was asked for: a line each."""
 
     machine: Mapping[str, str]
     figures: tuple[Figure, ...]
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Compared:
         new: the median now.
         ratio: new to old; None where old is 0.
         word: whether it is beyond the spread, and to which side.
+        taken: how much of this computer's cores its host took meanwhile, where that was much; else ''.
     """
 
     what: str
@@ -51,12 +54,23 @@ class Compared:
     new: float
     ratio: float | None
     word: Word
+    taken: str
 
 
 def save(bench: Bench, file: Path) -> None:
-    """Write figures as JSON."""
+    """Write figures as JSON, all or nothing: what the file had before stays until then.
+
+    Raises:
+        KubedrillError: it cannot be written.
+    """
     figures = [{**asdict(one), "median": one.median, "low": one.low, "high": one.high} for one in bench.figures]
-    file.write_text(json.dumps({"schema": SCHEMA, "machine": dict(bench.machine), "figures": figures}, indent=1) + "\n")
+    content = {"schema": SCHEMA, "machine": dict(bench.machine), "figures": figures, "missing": list(bench.missing)}
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    try:
+        unfinished.write_text(json.dumps(content, indent=1) + "\n")
+        unfinished.replace(file)
+    except OSError as error:
+        raise KubedrillError(f"figures cannot be written to {file}", evidence=[str(error)]) from error
 
 
 def load(file: Path) -> Bench:
@@ -68,18 +82,23 @@ def load(file: Path) -> Bench:
     try:
         content = json.loads(file.read_text())
         if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']}, not {SCHEMA}")
-        figures = tuple(
-            Figure(one["what"], one["unit"], tuple(float(value) for value in one["values"]), one["goal"])
-            for one in content["figures"]
-        )
-        if not all(one.values for one in figures):
-            raise ValueError("a figure without values")
-        return Bench(dict(content["machine"]), figures)
+            raise ValueError(f"schema {content['schema']}, not {SCHEMA}: another kubedrill measured other things")
+        figures = tuple(_figure(one) for one in content["figures"])
+        return Bench(dict(content["machine"]), figures, tuple(map(str, content["missing"])))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KubedrillError(
             f"{file} holds no figures of `invoke bench --json`", evidence=[f"{type(error).__name__}: {error}"]
         ) from error
+
+
+def _figure(one: Mapping[str, Any]) -> Figure:
+    values = tuple(float(value) for value in one["values"])
+    cores = tuple(Cores(float(of["busy"]), float(of["taken"])) if of else None for of in one["cores"])
+    if not values:
+        raise ValueError("a figure without values")
+    if len(cores) not in (0, len(values)):
+        raise ValueError("a figure with values of which it is not told how busy the cores were")
+    return Figure(one["what"], one["unit"], values, one["goal"], cores)
 
 
 def compare(old: Sequence[Figure], new: Sequence[Figure]) -> list[Compared]:
@@ -107,4 +126,11 @@ def _compared(old: Figure, new: Figure) -> Compared:
         word = "less"
     elif new.low > old.high:
         word = "more"
-    return Compared(new.what, new.unit, old.median, new.median, new.median / old.median if old.median else None, word)
+    ratio = new.median / old.median if old.median else None
+    return Compared(new.what, new.unit, old.median, new.median, ratio, word, disturbed(old, new))
+
+
+def disturbed(old: Figure, new: Figure, names: tuple[str, str] = ("before", "now")) -> str:
+    """How much of the cores the host took while two figures were taken, where that may be why they differ; else ''."""
+    much = [(name, one.taken) for name, one in zip(names, (old, new), strict=True) if (one.taken or 0) > DISTURBED]
+    return ", ".join(f"{name} {percent(taken)}" for name, taken in much)

@@ -173,7 +173,7 @@ def _healed(cluster: Cluster, journal: Journal, console: Console) -> list[str]:
 def _settled(cluster: Cluster, lab: Lab) -> list[str]:
     """Why the cluster is not as it was found; empty where it is."""
     try:
-        lab.expect_quietly(lambda: status.of(cluster), lambda found: (found.healthy, found.api), within=60)
+        lab.expect_quietly(lambda: status.of(cluster), lambda found: (found.healthy, found.summary), within=60)
     except KubedrillError as error:
         return [f"the cluster is not healthy after the drill: {'; '.join(error.evidence)}"]
     return []
