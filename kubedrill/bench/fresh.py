@@ -51,10 +51,9 @@ class Fresh:
             KubedrillError: its status was not 0; with all that it printed.
             CommandFailed: the time ran out.
         """
-        argv = [sys.executable, "-m", "kubedrill", *words]
         env = {"KUBECONFIG": str(self.kubeconfig)}
         # In a checkout, `python -m` finds the package in the folder that it runs in.
-        done = shell.run(argv, env=env, cwd=paths.repository(), check=False, timeout=_WITHIN)
+        done = shell.run(argv(*words), env=env, cwd=paths.repository(), check=False, timeout=_WITHIN)
         if done.status != 0:
             raise KubedrillError(
                 f"`kubedrill {' '.join(words)}` failed (exit status {done.status})", evidence=done.output.splitlines()
@@ -121,6 +120,11 @@ def alone(place: Lab, console: Console) -> Iterator[Fresh]:
     with in_turn("bench"), tempfile.TemporaryDirectory(prefix="kubedrill-bench-") as folder:
         need_no_other(place.provider)
         yield Fresh(place, console, Path(folder) / "kubeconfig")
+
+
+def argv(*words: str) -> list[str]:
+    """A command line of kubedrill, for this very interpreter."""
+    return [sys.executable, "-m", "kubedrill", *words]
 
 
 def need_no_other(provider: Provider) -> None:
