@@ -13,7 +13,7 @@ from bench_world import Place
 import tasks
 from kubedrill import paths, shell
 from kubedrill.bench import fresh, looking_on, measure
-from kubedrill.bench.figures import Cores, Figure
+from kubedrill.bench.figures import Figure
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, InvalidSpec, KubedrillError
 from kubedrill.scenario import Scenario

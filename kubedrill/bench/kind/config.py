@@ -126,7 +126,7 @@ exec {shlex.quote(docker)} "$@"
 def helps(spec: ClusterSpec, missing: frozenset[str], cgroup: int, *, envoy: bool) -> list[str]:
     """What kind cannot do here by itself, in words; empty where it can do all.
 
-    What is done inside its nodes (images/kind/kubedrill-help) is done where it is needed: where they are not privileged.
+    What images/kind/kubedrill-help does in its nodes is done where they are not privileged.
 
     Args:
         spec: the cluster asked for.
@@ -138,7 +138,7 @@ def helps(spec: ClusterSpec, missing: frozenset[str], cgroup: int, *, envoy: boo
     if missing:
         names = ", ".join(sorted(missing))
         given += [
-            f"the engine lacks {names} and refuses --privileged: its nodes get the flags of ours, by a `docker` of ours",
+            f"the engine lacks {names} and refuses --privileged: a `docker` of ours gives its nodes the flags of ours",
             "/sys/fs/cgroup in its nodes is mounted again, so that it can be written to",
             "/dev/kmsg in its nodes is a link to /dev/null: the kubelet insists on a kernel log",
         ]
