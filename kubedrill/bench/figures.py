@@ -15,7 +15,12 @@ DISTURBED = 0.05
 
 @dataclass(frozen=True)
 class Cores:
-    """How busy all cores were, as shares of their time (0 to 1): not idle, and of that taken by the host."""
+    """How busy all cores were, as shares of their time (0 to 1).
+
+    Args:
+        busy: not idle, with what the host took.
+        taken: what the host of a virtual machine took.
+    """
 
     busy: float
     taken: float

@@ -1,4 +1,4 @@
-"""Hollow nodes on a real cluster: `up` makes them Ready, status counts them, and the drill many-nodes passes on them."""
+"""Hollow nodes on a real cluster: `up` makes them Ready, status counts them, and the drill many-nodes passes."""
 
 from __future__ import annotations
 

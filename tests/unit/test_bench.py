@@ -112,6 +112,22 @@ class TestGroups:
         assert usual == f"one group: {', '.join(measure.USUAL)}"
         assert all(group in long for group in measure.LONG)
 
+    @pytest.mark.parametrize(
+        ("wanted", "built"),
+        [(["small"], ["1.37"]), (["tasks", "small"], ["1.37", "porcupine"]), (["hollow"], ["1.37", "kwok"])],
+    )
+    def test_nothing_is_built_while_it_is_measured(
+        self, monkeypatch: pytest.MonkeyPatch, wanted: list[str], built: list[str]
+    ) -> None:
+        found: list[str] = []
+        monkeypatch.setattr(measure.build, "ensure", lambda _engine, kubernetes, *_: found.append(kubernetes))
+        monkeypatch.setattr(measure.build, "compiler_or_none", lambda: "go")
+        monkeypatch.setattr(measure.porcupine, "ensure", lambda _: found.append("porcupine"))
+        monkeypatch.setattr(measure.components, "go_version", lambda: "go")
+        monkeypatch.setattr(measure.components, "build", lambda name, *_: found.append(name))
+        measure.prepare(Place().lab(), Console(), wanted)
+        assert found == built
+
     def test_no_such_group(self) -> None:
         with pytest.raises(InvalidSpec, match="did you mean 'single'"):
             measure.groups("singel")
