@@ -13,6 +13,7 @@ import report_demo
 
 from kubedrill import history, paths, report
 from kubedrill.console import Console
+from kubedrill.cputime import Taken
 from kubedrill.errors import NotFound
 from kubedrill.history import Step
 from kubedrill.matrix import command as matrix_command
@@ -84,14 +85,15 @@ class TestRecords:
             Step(7, "fault", "kill", "fault"),
         )
         run = replace(report_demo.failover()[0], cluster=cluster, steps=steps, machine=MACHINE, kubernetes="v1.37.2")
-        made = records.of_run(run)
+        made = records.of_run(run, ("emulated",), Taken(run.duration, 0.5, 0.25))
         waits = {name: value for name, value in made.figures.items() if not name.startswith("longest gap")}
         assert waits == {
             "took": run.duration, "control-plane is NotReady": 16.0, "coredns is ready again": 1.51,
             "all are Ready": 2.0, "all are Ready (2)": 4.0,
         }  # fmt: skip
         assert made.figures["longest gap: API read through the balancer"] == run.figures[0].longest
-        assert (made.cluster, made.machine, made.verdict) == ("3+2 docker iptables", KIND, run.verdict)
+        assert (made.cluster, made.machine, made.verdict) == ("3+2 docker iptables emulated", KIND, run.verdict)
+        assert (made.busy, made.stolen) == (0.5, 0.25)
 
     def test_gaps_of_each_control_plane_are_one_figure(self) -> None:
         """The longest of them: who leads, and what a session calls its cluster, is another each time."""
@@ -108,9 +110,46 @@ class TestRecords:
 
     def test_of_a_bring_up(self) -> None:
         spec = load(None, {"name": "x", "workers": 0, "proxyMode": "nftables", "kubernetes": "1.36"})
-        made = records.of_bring_up(spec, 13.3333, MACHINE)
+        made = records.of_bring_up(spec, Taken(13.3333, 0.87654, 0.0123), MACHINE)
         assert (made.name, made.cluster, made.figures) == ("bring-up", "1+0 docker nftables", {"took": 13.3})
         assert made.kubernetes.startswith("v1.36.")
+        assert (made.busy, made.stolen) == (0.877, 0.012)
+        unknown = records.of_bring_up(spec, Taken(9), MACHINE, made=("emulated",), name=records.HOLLOW)
+        assert (unknown.name, unknown.cluster) == ("hollow nodes", "1+0 docker nftables emulated")
+        assert (unknown.busy, unknown.stolen) == (None, None)
+
+    def test_a_line_of_before_shares_were_kept(self, state: Path) -> None:
+        line = {"schema": 1, "at": "2026-11-01", "name": "bring-up", "kubernetes": "v1.37.2", "machine": KIND,
+                "cluster": "1+2 docker iptables", "verdict": "passed", "figures": {"took": 13.3}}  # fmt: skip
+        records.file().write_text(json.dumps(line) + "\n")
+        (read,) = records.read()
+        assert (read.figures, read.busy, read.stolen) == ({"took": 13.3}, None, None)
+
+    @pytest.mark.parametrize(
+        ("settings", "kind"),
+        [
+            ({}, "1+2 docker iptables"),  # as in lines of before further settings were told
+            ({"etcd": "external", "controlPlanes": 3}, "3+2 docker iptables external-etcd"),
+            ({"podSubnet": "10.1.0.0/16", "serviceSubnet": "10.9.0.0/16", "name": "x"}, "1+2 docker iptables"),
+            ({"hollow": 2000}, "1+2 docker iptables hollow=2000"),
+            ({"flannelBackend": "host-gw"}, "1+2 docker iptables flannelBackend=host-gw"),
+            ({"extraArgs": {"etcd": {"b": "2", "a": "1"}}, "featureGates": {"X": True}},
+             "1+2 docker iptables featureGates.X=True extraArgs.etcd.a=1 extraArgs.etcd.b=2"),
+            ({"provider": "vagrant", "vm": {"driver": "kvm"}}, "1+2 vagrant iptables"),
+            ({"provider": "vagrant", "vm": {"driver": "virtualbox", "workerMemory": 4096}},
+             "1+2 vagrant iptables vm.driver=virtualbox vm.workerMemory=4096"),
+        ],
+    )  # fmt: skip
+    def test_kinds_of_clusters(self, settings: dict[str, Any], kind: str) -> None:
+        assert records.kind_of_cluster(load(None, settings)) == kind
+        assert records.kind_of_cluster(load(None, settings), ("emulated", "packages")) == f"{kind} emulated packages"
+
+    def test_labels_tell_clusters_apart(self) -> None:
+        kinds = {
+            records.kind_of_cluster(load(None, {"nodes": nodes}))
+            for nodes in ({}, {"worker": {"labels": {"a": "b"}}}, {"worker": {"labels": {"a": "c"}}})
+        }
+        assert len(kinds) == 3
 
     @pytest.mark.parametrize(
         ("text", "kind"),
@@ -268,11 +307,22 @@ class TestSizes:
             (values(60, 120, 240, cluster="3+1 docker iptables"), 2.0),
             (values(60, 120, 240, kubernetes="v1.36.5"), None),
             (values(60, 120, 240, name="dns"), None),
+            (values(60, 120, 240, cluster="3+2 docker iptables hollow=1000"), None),
+            (values(60, 120, 240, cluster="3+2 docker iptables packages"), 2.0),
+            # What the newest was made of counts, since the next will be as well.
+            ([*values(60, 120, 240), *values(9, 9, 9, cluster="3+2 docker iptables packages")], 0.15),
+            ([*values(60, 120, 240), *values(9, 9, cluster="3+2 docker iptables packages")], None),
             ([*values(*[600] * 10), *values(*[60] * 10)], 1.0),
         ],
     )
     def test_minutes_of_a_drill(self, found: list[Record], minutes: float | None) -> None:
         assert sizes.measured(found, KIND)("ha-failover", self.CELL) == minutes
+
+    def test_of_a_drill_on_a_cluster_of_other_settings(self) -> None:
+        found = values(60, 120, 240, cluster="3+2 docker iptables hollow=1000")
+        measured = sizes.measured(found, KIND)
+        assert measured("ha-failover", {**self.CELL, "workers": 1, "hollow": 1000}) == 2.0
+        assert measured("ha-failover", {**self.CELL, "workers": 1, "hollow": 2000}) is None
 
     def test_the_matrix_asks_it(self, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
         def minutes() -> float:
