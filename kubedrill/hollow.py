@@ -48,12 +48,12 @@ def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter
         _install(spec, home, leader, program)
     there = set(api.hollow())
     missing = [number for number in range(1, spec.hollow + 1) if parts.name(number) not in there]
-    if not missing:
-        return watch.taken()
-    with console.step(f"{len(missing)} hollow nodes made"):
-        for begin in range(0, len(missing), _AT_ONCE):
-            objects = parts.nodes(missing[begin : begin + _AT_ONCE])
-            leader.run(["kubectl", "create", "-f", "-"], stdin=objects, show=False, timeout=_WITHIN)
+    if missing:
+        with console.step(f"{len(missing)} hollow nodes made"):
+            for begin in range(0, len(missing), _AT_ONCE):
+                objects = parts.nodes(missing[begin : begin + _AT_ONCE])
+                leader.run(["kubectl", "create", "-f", "-"], stdin=objects, show=False, timeout=_WITHIN)
+    # Also of those that were there: while kwok was away they were not Ready.
     with console.step(f"{spec.hollow} hollow nodes Ready"):
         until(
             api.hollow,

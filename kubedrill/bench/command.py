@@ -91,5 +91,7 @@ def _compare(console: Console, old: Bench, new: Bench) -> None:
     console.table(("figure", "before", "now", "ratio", "beyond the spread"), rows)
     for line in compare.unlike(old.machine, new.machine):
         console.line(f"not the same machine, so that ratios say little: {line}")
+    for line in compare.explained(compare.compare(old.figures, new.figures)):
+        console.line(line)
     for what in compare.only_in_one(old.figures, new.figures):
         console.line(f"not in both: {what}")
