@@ -10,6 +10,8 @@ JOINED = "/var/lib/kubedrill/joined"
 READY = "/var/lib/kubedrill/ready"
 # Kept with the cluster while it is on its way to another Kubernetes minor: which one.
 UPGRADING = "upgrading"
+# Likewise: where what its nodes were made of at first came from.
+SOURCE = "source"
 
 
 def has_file(node: Node, path: str) -> bool:

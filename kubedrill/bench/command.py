@@ -131,6 +131,8 @@ def _beside_kind(
     titles = ("figure", "kubedrill", "spread", "kind", "spread", "ratio", "beyond the spread", "goal for the ratio",
               "host took over 5 %")  # fmt: skip
     console.table(titles, peer.rows(ours, theirs))
+    for one in compare.explained(compare.compare(theirs, ours)):
+        console.line(one)
 
 
 def _machine(console: Console, described: Mapping[str, str]) -> None:
@@ -158,6 +160,8 @@ def _compare(console: Console, old: Bench, new: Bench) -> None:
     console.table(("figure", "before", "now", "ratio", "beyond the spread", "host took over 5 %"), rows)
     for line in compare.unlike(old.machine, new.machine):
         console.line(f"not the same machine, so that ratios say little: {line}")
+    for line in compare.explained(compare.compare(old.figures, new.figures)):
+        console.line(line)
     for what in compare.only_in_one(old.figures, new.figures):
         console.line(f"not in both: {what}")
     for when, bench in (("before", old), ("now", new)):

@@ -2,14 +2,16 @@
 
 A difference is beyond the spread where the ranges of both sides do not touch and each side was taken at least three
 times. With three and three values that do not differ by nature, chance does that once in ten (2 * 3! * 3! / 6!); with
-five and five once in 126.
+five and five once in 126; and with each figure it has another try. Where it would do so with one of all figures that
+are compared in more than one of twenty comparisons, the word is 'perhaps'.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +24,10 @@ FEWEST = 3
 # What must be alike for seconds to be comparable.
 ALIKE = ("processor", "cores", "memory", "linux", "cgroup", "engine")
 
-Word = Literal["less", "more", "within the spread", "too few runs"]
+# So many comparisons of what does not differ may say of any figure that it is less or more.
+FALSE = 0.05
+
+Word = Literal["less", "more", "perhaps less", "perhaps more", "within the spread", "too few runs"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,41 @@ def _figure(one: Mapping[str, Any]) -> Figure:
 def compare(old: Sequence[Figure], new: Sequence[Figure]) -> list[Compared]:
     """What both have, in the order of the new one."""
     before = {(one.what, one.unit): one for one in old}
-    return [_compared(before[one.what, one.unit], one) for one in new if (one.what, one.unit) in before]
+    pairs = [(before[one.what, one.unit], one) for one in new if (one.what, one.unit) in before]
+    tries = sum(min(len(one.values), len(other.values)) >= FEWEST for one, other in pairs)
+    return [_doubted(_compared(one, other), tries * chance(len(one.values), len(other.values))) for one, other in pairs]
+
+
+def chance(old: int, new: int) -> float:
+    """How likely it is that the ranges of so many values and so many others do not touch, where nothing differs."""
+    return 2 / math.comb(old + new, new)
+
+
+def runs_that_decide(figures: int) -> int:
+    """How many runs on each side make 'less' and 'more' of 'perhaps', where so many figures are compared."""
+    runs = FEWEST
+    while figures * chance(runs, runs) > FALSE:
+        runs += 1
+    return runs
+
+
+def explained(found: Sequence[Compared]) -> list[str]:
+    """What 'perhaps' means in a comparison, and what would decide; nothing where it is not there."""
+    if not any(one.word.startswith("perhaps") for one in found):
+        return []
+    figures = sum(one.word != "too few runs" for one in found)
+    return [
+        f"perhaps: with so few runs the ranges of some of {figures} figures can be apart by chance; "
+        f"{runs_that_decide(figures)} runs on each side decide (--runs)"
+    ]
+
+
+def _doubted(one: Compared, likely: float) -> Compared:
+    """The same; what chance may have done, with all the tries that it has, is said to be so perhaps."""
+    if likely <= FALSE:
+        return one
+    doubts: dict[Word, Word] = {"less": "perhaps less", "more": "perhaps more"}
+    return replace(one, word=doubts.get(one.word, one.word))
 
 
 def only_in_one(old: Sequence[Figure], new: Sequence[Figure]) -> list[str]:

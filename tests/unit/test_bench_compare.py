@@ -38,13 +38,15 @@ class TestCompare:
     @pytest.mark.parametrize(
         ("old", "new", "ratio", "word"),
         [
-            ([10, 11, 12], [5, 5.5, 6], 0.5, "less"),
-            ([10, 11, 12], [20, 22, 24], 2.0, "more"),
+            ([10, 11, 12], [5, 5.5, 6], 0.5, "perhaps less"),
+            ([10, 11, 12], [20, 22, 24], 2.0, "perhaps more"),
+            ([10, 11, 12, 11], [5, 5.5, 6, 5.5], 0.5, "less"),
+            ([10, 11, 12, 11], [20, 22, 24, 22], 2.0, "more"),
             ([10, 11, 12], [9, 9.5, 10], 9.5 / 11, "within the spread"),
             ([10, 11, 12], [12, 13, 14], 13 / 11, "within the spread"),
             ([10, 11], [5, 5.5, 6], 5.5 / 10.5, "too few runs"),
             ([10, 11, 12], [5], 5 / 11, "too few runs"),
-            ([0, 0, 0], [1, 1, 1], None, "more"),
+            ([0, 0, 0], [1, 1, 1], None, "perhaps more"),
         ],
     )
     def test_a_figure(self, old: list[float], new: list[float], ratio: float | None, word: str) -> None:
@@ -146,7 +148,7 @@ class TestCommand:
         assert self.bench(against=[str(old)], json_file=str(tmp_path / "new.json")) == 0
         printed = capsys.readouterr().out
         row = next(line for line in printed.splitlines() if line.startswith("up 1+0") and "26.0" in line)
-        assert row.split()[-8:] == ["26.0", "s", "2.5", "s", "0.10", "less", "before", "7%"]
+        assert row.split()[-9:] == ["26.0", "s", "2.5", "s", "0.10", "perhaps", "less", "before", "7%"]
         assert "not the same machine, so that ratios say little: cores: 64, now" in printed
         assert compare.load(tmp_path / "new.json").figures[0].values == (2.5, 2.5, 2.5)
 
@@ -200,7 +202,8 @@ class TestCommand:
         assert self.bench(against=[str(file) for file in files]) == 0
         printed = capsys.readouterr().out
         assert printed.startswith("one, and now two:")
-        assert printed.splitlines()[2].split() == ["up", "1.0", "s", "3.0", "s", "3.00", "more"]
+        assert printed.splitlines()[2].split() == ["up", "1.0", "s", "3.0", "s", "3.00", "perhaps", "more"]
+        assert "perhaps: with so few runs the ranges of some of 1 figures can be apart by chance; 4 runs on" in printed
         assert "not in both: old" in printed
         assert "missing now: the group ten: late" in printed
         assert measured.commands == []

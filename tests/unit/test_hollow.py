@@ -18,6 +18,7 @@ from fake_provider import FakeProvider
 from kubedrill import hollow, paths
 from kubedrill import hollow_parts as parts
 from kubedrill.console import Console
+from kubedrill.cputime import Stopwatch
 from kubedrill.faults import SilenceHollowNodes
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, from_data, to_data
 from kubedrill.kube import PodSnapshot
@@ -113,6 +114,24 @@ def add(api: FakeApi, count: int, control_planes: int = 1) -> FakeProvider:
     asked = load(None, {"workers": 1, "controlPlanes": control_planes, "hollow": count})
     hollow.add(asked, tuple(provider.nodes("lab")), api, Console())  # type: ignore[arg-type]
     return provider
+
+
+def test_what_it_took_does_not_count_the_build_of_kwok(kwok: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def build(*_: object) -> Path:
+        clock[0] += 100
+        return kwok
+
+    def watch() -> Stopwatch:
+        return Stopwatch(lambda: clock[0], lambda: None)
+
+    monkeypatch.setattr(hollow.components, "build", build)
+    monkeypatch.setattr(hollow, "Stopwatch", watch)
+    api = FakeApi(3)
+    asked = load(None, {"workers": 1, "hollow": 3})
+    assert hollow.add(asked, tuple(world(api).nodes("lab")), api, Console()).seconds == 0  # type: ignore[arg-type]
+    assert clock == [100]
 
 
 def lines(provider: FakeProvider, name: str) -> list[str]:
