@@ -248,18 +248,19 @@ def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = Fals
     iterable=["compare"],
     help={
         "runs": "how often each figure is taken (default: 3)",
-        "only": "one group: tasks, single, small, large, ten, scale, nodes, restart, drill",
-        "json": "write the figures, and the machine that they were taken on, to this file as well",
+        "only": "one group: tasks, single, small, large, ten, scale, nodes, restart, drill; or one of those that are "
+        "long, and else left out: many (1+20), hollow (1+1 with 100 and with 1000 hollow nodes)",
+        "json": "write the figures, and the machine that they were taken on, to this file as well, after each group",
         "compare": "a file of --json to compare with; given twice, the two are compared and nothing is measured",
         "peer": "kind: bring up its clusters in turn with ours, of the same binaries, and print ratios (1+2 and 3+2)",
     },
 )
 @friendly
-def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: str = "", peer: str = "") -> None:
+def bench(c: Context, compare: list[str], runs: int = 3, only: str = "", json: str = "", peer: str = "") -> int:
     """Measure bring-up, down, memory, disk and builds; each figure several times; compare two revisions."""
     from kubedrill.bench import command
 
-    command.bench(console(), runs=runs, only=only, json_file=json, against=compare, beside=peer)
+    return command.bench(console(), runs=runs, only=only, json_file=json, against=compare, beside=peer)
 
 
 @task(

@@ -59,7 +59,7 @@ def take(provider: Provider, cluster: Cluster, name: str, console: Reporter) -> 
         if not seen.healthy:
             raise KubedrillError(
                 f"{whose} is not healthy: a checkpoint of it would bring that back each time",
-                evidence=[f"API: {seen.api}", *(f"{node.name}: {node.kubernetes}" for node in seen.nodes)],
+                evidence=[f"API: {seen.summary}", *(f"{node.name}: {node.kubernetes}" for node in seen.nodes)],
                 todo=[f"see: invoke status --name {whose}", "or stop it first: what is stopped is kept as it is"],
             )
     try:

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from kubedrill import (
+    cputime,
     doctor,
     hollow,
     host,
@@ -34,7 +35,7 @@ from kubedrill.images import build
 from kubedrill.kube import Kube
 from kubedrill.locks import in_turn
 from kubedrill.locks import only_one as only_one
-from kubedrill.marks import RESTORING, UPGRADING
+from kubedrill.marks import RESTORING, SOURCE, UPGRADING
 from kubedrill.node_specs import Made
 from kubedrill.providers.base import Keeper, NetworkSpec, Node, Provider
 from kubedrill.providers.docker import DockerProvider
@@ -66,6 +67,7 @@ class Cluster:
         slow: how many times slower than real hardware its nodes are.
         upgrading: the Kubernetes minor that an upgrade which is not complete goes to; '' where there is none.
         restoring: the checkpoint that it is half put back to; '' where it is not.
+        source: where what its nodes were made of came from; '' where that was not kept.
     """
 
     spec: ClusterSpec
@@ -75,6 +77,13 @@ class Cluster:
     slow: float = 1.0
     upgrading: str = ""
     restoring: str = ""
+    source: str = ""
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """What its figures depend on and its spec does not say."""
+        of_packages = self.source == build.PACKAGES
+        return (*([records.EMULATED] if self.slow > 1 else []), *([records.PACKAGES] if of_packages else []))
 
     @property
     def server(self) -> str:
@@ -156,6 +165,7 @@ def attach(provider: Provider, name: str) -> Cluster:
         provider.slowness(name),
         found.metadata.get(UPGRADING, ""),
         found.metadata.get(RESTORING, ""),
+        found.metadata.get(SOURCE, ""),
     )
 
 
@@ -193,10 +203,10 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
         # A broken file is an error now, not after the work.
         kubeconfig.entries(kubeconfig.path())
     made = what_of(place, spec, console, source=source)
-    began = time.monotonic()
+    watch = cputime.Stopwatch()
     try:
         if fresh:
-            _make_network(place.provider, spec)
+            _make_network(place.provider, spec, made.source)
         cluster = attach(place.provider, spec.name)
         complete = len(existing) == spec.computers()
         if not complete:
@@ -208,14 +218,19 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
     except BaseException as error:
         _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
         raise
-    if not existing:
-        records.append(records.of_bring_up(spec, time.monotonic() - began, host.machine()))
+    taken = watch.taken()
     cluster = attach(place.provider, spec.name)
-    if existing:
+    if not existing:
+        records.append(records.of_bring_up(spec, taken, host.machine(), made=cluster.made))
+    else:
         new = [node for node in cluster.nodes if node.name not in existing]
         registries.point_like(cluster.node("control-plane-1"), new)
     if spec.hollow:
-        hollow.add(spec, cluster.nodes, Kube(cluster.admin_conf()), console)
+        taken = hollow.add(spec, cluster.nodes, Kube(cluster.admin_conf()), console)
+        if not existing:
+            records.append(
+                records.of_bring_up(spec, taken, host.machine(), made=cluster.made, name=records.HOLLOW)
+            )  # fmt: skip
     return cluster
 
 
@@ -293,7 +308,7 @@ def everything(provider: Provider) -> list[str]:
     return sorted({*provider.clusters(), *kubeconfig.entries(kubeconfig.path()), *journal.clusters()})
 
 
-def _make_network(provider: Provider, spec: ClusterSpec) -> None:
+def _make_network(provider: Provider, spec: ClusterSpec, source: str) -> None:
     # The choice of a subnet, and the network that takes it: two at once would choose the same one.
     with in_turn("networks"):
         taken = [
@@ -307,6 +322,7 @@ def _make_network(provider: Provider, spec: ClusterSpec) -> None:
             "spec": spec.to_json(),
             "api-port": str(host.free_port()),
             "version": versions.kubernetes_version(spec.kubernetes),
+            SOURCE: source,
         }
         if spec.provider == VMS:
             entrance = network.Addresses(subnet).endpoint(spec)

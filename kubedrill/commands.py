@@ -130,6 +130,8 @@ def status(console: Console, name: str | None, *, as_json: bool) -> int:
         console.line(f"{one.name}: Kubernetes {one.kubernetes}, API {one.server}: {one.api}")
         rows = [(node.name, node.role, node.state, node.address, node.kubernetes) for node in one.nodes]
         console.table(("node", "role", "computer", "address", "kubernetes"), rows)
+        if one.hollow:
+            console.line(one.of_hollow)
     return 0 if not broken and all(one.healthy for one in found) else 1
 
 

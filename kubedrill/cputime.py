@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 SATURATED = 0.85
 # A host that took more of them in a moment leaves it open for that moment. Unlike busy cores, no drill can cause it.
 TAKEN = 0.25
+# More than this in all: times that were taken meanwhile say little of the program that took them.
+DISTURBED = 0.05
 # Seconds before and after a moment that belong to it: what its host takes is told by the second.
 _AROUND = 1.0
 # How a reason ends that says so.
@@ -52,7 +55,7 @@ def shares(before: CpuTime | None, after: CpuTime | None) -> tuple[float, float]
 def between(before: CpuTime | None, after: CpuTime | None) -> str:
     """In words how busy it was between two moments; empty where that is not known."""
     known = shares(before, after)
-    return f"{known[0]:.0%} busy, {known[1]:.0%} taken by its host" if known else ""
+    return Taken(0, *known).words if known else ""
 
 
 def saturated(before: CpuTime | None, after: CpuTime | None) -> str:
@@ -66,6 +69,48 @@ def saturated(before: CpuTime | None, after: CpuTime | None) -> str:
     if known is None or known[0] < SATURATED:
         return ""
     return f"this computer's cores were {between(before, after)}: {TOO_BUSY}"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What something took: seconds, and how busy this computer was meanwhile.
+
+    Args:
+        seconds: how long.
+        busy: the share (0 to 1) of the cores' time in which they were not idle; None where that is not known.
+        stolen: the share that the host took; None likewise.
+    """
+
+    seconds: float
+    busy: float | None = None
+    stolen: float | None = None
+
+    @property
+    def words(self) -> str:
+        """How busy it was, in words; '' where that is not known."""
+        if self.busy is None or self.stolen is None:
+            return ""
+        return f"{self.busy:.0%} busy, {self.stolen:.0%} taken by its host"
+
+
+class Stopwatch:
+    """Seconds, and what the cores did meanwhile, from its making on.
+
+    Args:
+        clock: seconds.
+        read: tells what the cores have done so far.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, read: Callable[[], CpuTime | None] = read
+    ) -> None:  # fmt: skip
+        self._clock, self._read = clock, read
+        self._began, self._cores = clock(), read()
+
+    def taken(self) -> Taken:
+        """What it has been until now."""
+        seconds, known = self._clock() - self._began, shares(self._cores, self._read())
+        return Taken(seconds, *known) if known else Taken(seconds)
 
 
 class Diary:

@@ -7,6 +7,7 @@ from pathlib import Path
 from kubedrill import daemons, user_kubeconfig
 from kubedrill import hollow_parts as parts
 from kubedrill.console import Reporter
+from kubedrill.cputime import Stopwatch, Taken
 from kubedrill.images import components
 from kubedrill.kube import ApiUnavailable, Kube
 from kubedrill.node_specs import BALANCER
@@ -22,8 +23,8 @@ _WITHIN = 600
 _AT_ONCE = 500
 
 
-def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter) -> None:
-    """Give a cluster the hollow nodes that its spec asks for; what is there already stays.
+def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter) -> Taken:
+    """Give a cluster the hollow nodes that its spec asks for, and see them Ready; what is there already stays.
 
     kwok runs on the balancer, or where there is none on the one control plane: it goes on as long as the API does.
 
@@ -33,6 +34,9 @@ def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter
         api: its API.
         console: told of each step.
 
+    Returns:
+        What it took, once kwok was built.
+
     Raises:
         BuildFailed: kwok could not be built.
         CommandFailed: a node refused a command.
@@ -41,16 +45,17 @@ def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter
     leader = next(node for node in nodes if node.name == f"{spec.name}-control-plane-1")
     home = next((node for node in nodes if node.name == f"{spec.name}-{BALANCER}"), leader)
     program = components.build(COMPONENT, components.go_version(), console.say) / "kwok"
+    watch = Stopwatch()
     with console.step(f"kwok on {home.name}"):
         _install(spec, home, leader, program)
     there = set(api.hollow())
     missing = [number for number in range(1, spec.hollow + 1) if parts.name(number) not in there]
-    if not missing:
-        return
-    with console.step(f"{len(missing)} hollow nodes made"):
-        for begin in range(0, len(missing), _AT_ONCE):
-            objects = parts.nodes(missing[begin : begin + _AT_ONCE])
-            leader.run(["kubectl", "create", "-f", "-"], stdin=objects, show=False, timeout=_WITHIN)
+    if missing:
+        with console.step(f"{len(missing)} hollow nodes made"):
+            for begin in range(0, len(missing), _AT_ONCE):
+                objects = parts.nodes(missing[begin : begin + _AT_ONCE])
+                leader.run(["kubectl", "create", "-f", "-"], stdin=objects, show=False, timeout=_WITHIN)
+    # Also of those that were there: while kwok was away they were not Ready.
     with console.step(f"{spec.hollow} hollow nodes Ready"):
         until(
             api.hollow,
@@ -59,6 +64,7 @@ def add(spec: ClusterSpec, nodes: tuple[Node, ...], api: Kube, console: Reporter
             ),
             within=_WITHIN, every=1, what="hollow nodes", transient=(ApiUnavailable,),
         )  # fmt: skip
+    return watch.taken()
 
 
 def _install(spec: ClusterSpec, home: Node, leader: Node, program: Path) -> None:

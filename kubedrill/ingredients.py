@@ -21,6 +21,7 @@ def of_containers(built: Built) -> Made:
         flannel_image=store.flannel_image,
         machine=kubeadm.Machine(host.cgroup_version(), store.etcd_tag, store.dns_tag),
         nameservers=tuple(host.upstream_nameservers()),
+        source=built.source,
     )
 
 
@@ -47,4 +48,5 @@ def of_vms(engine: Engine, built: Built, console: Reporter, driver: str = "auto"
         flannel_image=store.flannel_image,
         machine=kubeadm.Machine(2, store.etcd_tag, store.dns_tag),  # the kernel is the box's own
         nameservers=tuple(host.upstream_nameservers()),
+        source=built.source,
     )

@@ -12,6 +12,8 @@ READY = "/var/lib/kubedrill/ready"
 UPGRADING = "upgrading"
 # Kept with the cluster while it is put back to a checkpoint: which one. Some of its nodes may be gone meanwhile.
 RESTORING = "restoring"
+# Kept with the cluster: where what its nodes were made of at first came from.
+SOURCE = "source"
 
 
 def has_file(node: Node, path: str) -> bool:

@@ -14,13 +14,14 @@ BALANCER = "load-balancer"
 
 @dataclass(frozen=True)
 class Made:
-    """What nodes are made of, and what is known of the machine they run on."""
+    """What nodes are made of, where that came from, and what is known of the machine they run on."""
 
     image: str
     stores: Mapping[str, str]
     flannel_image: str
     machine: kubeadm.Machine
     nameservers: tuple[str, ...]
+    source: str = "modules"
 
 
 def role_of(key: str) -> Role:

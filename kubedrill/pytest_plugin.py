@@ -134,6 +134,11 @@ def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) 
     return [DrillItem.from_parent(collector, name=obj.name, drill=obj)]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Drills that need hollow nodes come last: their cluster stays until the end, beside whatever follows."""
+    items.sort(key=lambda item: isinstance(item, DrillItem) and bool(item.drill.needs.get("hollow")))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The clusters of a session that has drills."""
     if not _has_drills(session):

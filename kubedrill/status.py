@@ -29,7 +29,10 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class ClusterStatus:
-    """A cluster: `api` says whether its API answers, `healthy` whether all is as it should be."""
+    """A cluster: `api` says whether its API answers, `healthy` whether all is as it should be.
+
+    `hollow` is how many nodes without a computer it should have, `hollow_ready` how many of its are Ready.
+    """
 
     name: str
     kubernetes: str
@@ -37,11 +40,25 @@ class ClusterStatus:
     api: str
     healthy: bool
     nodes: tuple[NodeStatus, ...]
+    hollow: int = 0
+    hollow_ready: int = 0
+
+    @property
+    def of_hollow(self) -> str:
+        """In a line how many of its hollow nodes are Ready, and what makes them so."""
+        again = "; the same `invoke up` again starts kwok, which plays them" if self.hollow_ready < self.hollow else ""
+        return f"hollow nodes: {self.hollow_ready} of {self.hollow} are Ready{again}"
+
+    @property
+    def summary(self) -> str:
+        """In a line what its API does, and how its hollow nodes are, where it should have some."""
+        return f"{self.api}; {self.of_hollow}" if self.hollow else self.api
 
 
 def of(cluster: Cluster) -> ClusterStatus:
     """Look at a cluster, whatever its state; what does not answer is said so, not raised."""
     known: dict[str, NodeSnapshot] = {}
+    hollow_ready = 0
     states = {node.name: _state(node) for node in cluster.nodes}
     try:
         off = half_restored(cluster.spec.name, cluster.restoring) if cluster.restoring else _off(cluster, states)
@@ -49,6 +66,8 @@ def of(cluster: Cluster) -> ClusterStatus:
             raise NotFound(off)
         api_of = Kube(cluster.admin_conf(), timeout=_SECONDS * min(cluster.slow, 6))
         known = {node.name: node for node in api_of.nodes()}
+        if cluster.spec.hollow:
+            hollow_ready = sum(api_of.hollow().values())
         api = "answers"
     except NotFound as error:
         api = error.what
@@ -66,8 +85,11 @@ def of(cluster: Cluster) -> ClusterStatus:
         and all(node.state == "running" for node in nodes)
         and all(known[node.name].ready for node in nodes if node.name in known)
         and len(known) == len(cluster.spec.node_keys())
+        and hollow_ready >= cluster.spec.hollow
     )
-    return ClusterStatus(cluster.spec.name, _version(cluster), cluster.server, api, healthy, nodes)
+    return ClusterStatus(
+        cluster.spec.name, _version(cluster), cluster.server, api, healthy, nodes, cluster.spec.hollow, hollow_ready
+    )
 
 
 def _version(cluster: Cluster) -> str:

@@ -86,7 +86,7 @@ class World:
         """How the cluster is."""
         assert cluster is self.cluster
         self.did.append("look")
-        return SimpleNamespace(healthy=self.healthy, api="answers")
+        return SimpleNamespace(healthy=self.healthy, summary="answers")
 
     def collect(self, nodes: Sequence[Any], folder: Path) -> list[str]:
         """Keep logs."""

@@ -2,34 +2,41 @@
 
 A difference is beyond the spread where the ranges of both sides do not touch and each side was taken at least three
 times. With three and three values that do not differ by nature, chance does that once in ten (2 * 3! * 3! / 6!); with
-five and five once in 126.
+five and five once in 126; and with each figure it has another try. Where it would do so with one of all figures that
+are compared in more than one of twenty comparisons, the word is 'perhaps'.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from kubedrill.bench.measure import Figure
+from kubedrill.bench.figures import DISTURBED, Cores, Figure, percent
 from kubedrill.errors import KubedrillError
 
-SCHEMA = 1
+# 1 had times of functions, without the start of the process that calls them: another thing than times of commands.
+SCHEMA = 2
 FEWEST = 3
 # What must be alike for seconds to be comparable.
 ALIKE = ("processor", "cores", "memory", "linux", "cgroup", "engine")
 
-Word = Literal["less", "more", "within the spread", "too few runs"]
+# So many comparisons of what does not differ may say of any figure that it is less or more.
+FALSE = 0.05
+
+Word = Literal["less", "more", "perhaps less", "perhaps more", "within the spread", "too few runs"]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Figures, and what they were taken on."""
+    """Figures, what they were taken on, and what is missing of what was asked for: a line each."""
 
     machine: Mapping[str, str]
     figures: tuple[Figure, ...]
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Compared:
         new: the median now.
         ratio: new to old; None where old is 0.
         word: whether it is beyond the spread, and to which side.
+        taken: how much of this computer's cores its host took meanwhile, where that was much; else ''.
     """
 
     what: str
@@ -51,12 +59,23 @@ class Compared:
     new: float
     ratio: float | None
     word: Word
+    taken: str
 
 
 def save(bench: Bench, file: Path) -> None:
-    """Write figures as JSON."""
+    """Write figures as JSON, all or nothing: what the file had before stays until then.
+
+    Raises:
+        KubedrillError: it cannot be written.
+    """
     figures = [{**asdict(one), "median": one.median, "low": one.low, "high": one.high} for one in bench.figures]
-    file.write_text(json.dumps({"schema": SCHEMA, "machine": dict(bench.machine), "figures": figures}, indent=1) + "\n")
+    content = {"schema": SCHEMA, "machine": dict(bench.machine), "figures": figures, "missing": list(bench.missing)}
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    try:
+        unfinished.write_text(json.dumps(content, indent=1) + "\n")
+        unfinished.replace(file)
+    except OSError as error:
+        raise KubedrillError(f"figures cannot be written to {file}", evidence=[str(error)]) from error
 
 
 def load(file: Path) -> Bench:
@@ -68,24 +87,63 @@ def load(file: Path) -> Bench:
     try:
         content = json.loads(file.read_text())
         if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']}, not {SCHEMA}")
-        figures = tuple(
-            Figure(one["what"], one["unit"], tuple(float(value) for value in one["values"]), one["goal"])
-            for one in content["figures"]
-        )
-        if not all(one.values for one in figures):
-            raise ValueError("a figure without values")
-        return Bench(dict(content["machine"]), figures)
+            raise ValueError(f"schema {content['schema']}, not {SCHEMA}: another kubedrill measured other things")
+        figures = tuple(_figure(one) for one in content["figures"])
+        return Bench(dict(content["machine"]), figures, tuple(map(str, content["missing"])))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KubedrillError(
             f"{file} holds no figures of `invoke bench --json`", evidence=[f"{type(error).__name__}: {error}"]
         ) from error
 
 
+def _figure(one: Mapping[str, Any]) -> Figure:
+    values = tuple(float(value) for value in one["values"])
+    cores = tuple(Cores(float(of["busy"]), float(of["taken"])) if of else None for of in one["cores"])
+    if not values:
+        raise ValueError("a figure without values")
+    if len(cores) not in (0, len(values)):
+        raise ValueError("a figure with values of which it is not told how busy the cores were")
+    return Figure(one["what"], one["unit"], values, one["goal"], cores)
+
+
 def compare(old: Sequence[Figure], new: Sequence[Figure]) -> list[Compared]:
     """What both have, in the order of the new one."""
     before = {(one.what, one.unit): one for one in old}
-    return [_compared(before[one.what, one.unit], one) for one in new if (one.what, one.unit) in before]
+    pairs = [(before[one.what, one.unit], one) for one in new if (one.what, one.unit) in before]
+    tries = sum(min(len(one.values), len(other.values)) >= FEWEST for one, other in pairs)
+    return [_doubted(_compared(one, other), tries * chance(len(one.values), len(other.values))) for one, other in pairs]
+
+
+def chance(old: int, new: int) -> float:
+    """How likely it is that the ranges of so many values and so many others do not touch, where nothing differs."""
+    return 2 / math.comb(old + new, new)
+
+
+def runs_that_decide(figures: int) -> int:
+    """How many runs on each side make 'less' and 'more' of 'perhaps', where so many figures are compared."""
+    runs = FEWEST
+    while figures * chance(runs, runs) > FALSE:
+        runs += 1
+    return runs
+
+
+def explained(found: Sequence[Compared]) -> list[str]:
+    """What 'perhaps' means in a comparison, and what would decide; nothing where it is not there."""
+    if not any(one.word.startswith("perhaps") for one in found):
+        return []
+    figures = sum(one.word != "too few runs" for one in found)
+    return [
+        f"perhaps: with so few runs the ranges of some of {figures} figures can be apart by chance; "
+        f"{runs_that_decide(figures)} runs on each side decide (--runs)"
+    ]
+
+
+def _doubted(one: Compared, likely: float) -> Compared:
+    """The same; what chance may have done, with all the tries that it has, is said to be so perhaps."""
+    if likely <= FALSE:
+        return one
+    doubts: dict[Word, Word] = {"less": "perhaps less", "more": "perhaps more"}
+    return replace(one, word=doubts.get(one.word, one.word))
 
 
 def only_in_one(old: Sequence[Figure], new: Sequence[Figure]) -> list[str]:
@@ -107,4 +165,11 @@ def _compared(old: Figure, new: Figure) -> Compared:
         word = "less"
     elif new.low > old.high:
         word = "more"
-    return Compared(new.what, new.unit, old.median, new.median, new.median / old.median if old.median else None, word)
+    ratio = new.median / old.median if old.median else None
+    return Compared(new.what, new.unit, old.median, new.median, ratio, word, disturbed(old, new))
+
+
+def disturbed(old: Figure, new: Figure, names: tuple[str, str] = ("before", "now")) -> str:
+    """How much of the cores the host took while two figures were taken, where that may be why they differ; else ''."""
+    much = [(name, one.taken) for name, one in zip(names, (old, new), strict=True) if (one.taken or 0) > DISTURBED]
+    return ", ".join(f"{name} {percent(taken)}" for name, taken in much)

@@ -1,21 +1,20 @@
-"""Figures of this machine: bring-up, down, memory, disk, builds. Measured several times, never asserted."""
+"""Figures of this machine, in groups: tasks, sizes of clusters, what is done to them. Measured, never asserted."""
 
 from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from kubedrill import checkpoints, checks, cluster, lifecycle, paths, scaling, shell, spec
+from kubedrill import footprint, paths, porcupine, shell, spec
+from kubedrill.bench import looking_on
+from kubedrill.bench.figures import Figure, Reading, Used, figure, of_cluster, timed, worst
+from kubedrill.bench.fresh import NAME, Fresh
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, KubedrillError
-from kubedrill.images import build
+from kubedrill.images import build, components
 from kubedrill.providers.base import Node
-from kubedrill.scenario import Scenario, runner, workload
-from kubedrill.scenario.lab import Lab as Drilling
 
 # The sizes of clusters that are brought up: control planes, workers, and the goal for the time that it takes.
 SIZES = {
@@ -23,266 +22,177 @@ SIZES = {
     "small": (1, 2, "at most 15 s"),
     "large": (3, 2, "at most 45 s"),
     "ten": (1, 10, ""),
+    "many": (1, 20, ""),
 }
-GROUPS = ("tasks", *SIZES, "scale", "nodes", "restart", "drill")
-# MiB that a node's processes hold: what its cgroup is charged for, without file cache that can be dropped.
-MEMORY = (
-    "sh",
-    "-c",
-    "cd /sys/fs/cgroup; "
-    "if [ -e memory.current ]; then used=$(cat memory.current); file=inactive_file; stat=memory.stat; "
-    "else cd memory; used=$(cat memory.usage_in_bytes); file=total_inactive_file; stat=memory.stat; fi; "
-    'echo $(( (used - $(grep "^$file " $stat | cut -d" " -f2)) / 1048576 ))',
-)
-# MiB on a node's own disk (/var), without what it mounts from elsewhere.
-DISK = ("sh", "-c", "du -xsm /var | cut -f1")
+# What takes long is measured only where it is named.
+LONG = ("many", "hollow")
+USUAL = ("tasks", *(size for size in SIZES if size not in LONG), "scale", "nodes", "restart", "drill")
+GROUPS = (*USUAL, *LONG)
+# Hollow nodes beside a control plane and a worker.
+HOLLOW = (100, 1000)
 # How many workers the figure 'each further worker' is taken over.
 _FURTHER = 4
-# Seconds that the drill which is about nothing looks on.
-_LOOK = 5
 
 
-@dataclass(frozen=True)
-class Used:
-    """What all nodes of a cluster hold, in MiB."""
-
-    memory: float
-    disk: float
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One thing measured several times: seconds or MiB."""
-
-    what: str
-    unit: str
-    values: tuple[float, ...]
-    goal: str
-
-    @property
-    def median(self) -> float:
-        """The middle one."""
-        return statistics.median(self.values)
-
-    @property
-    def low(self) -> float:
-        """The smallest."""
-        return min(self.values)
-
-    @property
-    def high(self) -> float:
-        """The largest."""
-        return max(self.values)
-
-
-def measure(place: Lab, console: Console, *, runs: int, only: str) -> list[Figure]:
-    """Take the figures of one group, or of all.
+def groups(only: str) -> tuple[str, ...]:
+    """The groups of figures that are asked for.
 
     Args:
-        place: the lab.
-        console: told of progress.
-        runs: how often each is taken.
-        only: a group of GROUPS, '' for all.
+        only: one of GROUPS; '' for the usual ones.
 
     Raises:
         InvalidSpec: there is no such group.
     """
     if only and only not in GROUPS:
         raise InvalidSpec(f"there is no group of figures '{only}'{spec.nearest(only, GROUPS)}")
-    wanted = [only] if only else list(GROUPS)
-    newest = spec.load(None, {}).kubernetes
-    build.ensure(place.engine, newest, place.missing, console.say)
-    figures: list[Figure] = []
-    if "tasks" in wanted:
-        listed = _several(runs, lambda: seconds(_list_tasks))
-        figures.append(Figure("invoke --list", "s", listed, "at most 0.5 s"))
-        nothing = _several(
-            runs, lambda: seconds(lambda: build.ensure(place.engine, newest, place.missing, console.say))
-        )
-        figures.append(Figure("build with nothing to do", "s", nothing, "at most 5 s"))
-    for group, (control_planes, workers, goal) in SIZES.items():
-        if group in wanted:
-            figures += _bring_up(place, console, runs, control_planes, workers, goal)
-    if "scale" in wanted:
-        figures += _further_workers(place, console, runs)
-    if "nodes" in wanted:
-        figures += _node_more_and_less(place, console, runs)
-    if "restart" in wanted:
-        figures += _off_and_on(place, console, runs)
-    if "drill" in wanted:
-        figures += _drill(place, console, runs)
-    return figures
+    return (only,) if only else USUAL
+
+
+def prepare(place: Lab, console: Console, wanted: Sequence[str]) -> None:
+    """Build what is not to be built while something is measured."""
+    build.ensure(place.engine, spec.load(None, {}).kubernetes, place.missing, console.say)
+    if "tasks" in wanted and build.compiler_or_none() is not None:
+        porcupine.ensure(console.say)
+    if "hollow" in wanted:
+        components.build("kwok", components.go_version(), console.say)
+
+
+def take(group: str, fresh: Fresh, runs: int, left_out: Callable[[str], None]) -> list[Figure]:
+    """Take the figures of one group.
+
+    Args:
+        group: one of GROUPS.
+        fresh: runs commands.
+        runs: how often each figure is taken.
+        left_out: told of each value that is left out, and why.
+
+    Raises:
+        KubedrillError: a command failed, or nothing could be measured; no cluster is left.
+    """
+    if group in SIZES:
+        return _bring_up(fresh, runs, *SIZES[group])
+    if group == "drill":
+        return looking_on.take(fresh, runs, left_out)
+    others = {"tasks": _tasks, "scale": _further_workers, "nodes": _node_more_and_less, "restart": _off_and_on,
+              "hollow": _hollow}  # fmt: skip
+    return others[group](fresh, runs)
 
 
 def used(nodes: Sequence[Node]) -> Used:
     """What nodes of ours hold."""
-    return Used(sum(_memory(node) for node in nodes), sum(_disk(node) for node in nodes))
+    return Used(sum(map(footprint.memory, nodes)), sum(map(footprint.disk, nodes)))
 
 
-def figures_of(
-    label: str, ups: Sequence[float], downs: Sequence[float], held: Sequence[Used], goal: str
-) -> list[Figure]:
-    """The four figures of a size of cluster.
-
-    Args:
-        label: '1+2'.
-        ups: seconds of each bring-up.
-        downs: seconds of each removal.
-        held: what each cluster's nodes held.
-        goal: for the time of bring-up.
-    """
+def _tasks(fresh: Fresh, runs: int) -> list[Figure]:
     return [
-        Figure(f"up {label}, all Ready, CoreDNS available", "s", tuple(ups), goal),
-        Figure(f"memory of {label}", "MiB", tuple(one.memory for one in held), ""),
-        Figure(f"disk of {label}", "MiB", tuple(one.disk for one in held), ""),
-        Figure(f"down {label}", "s", tuple(downs), "at most 8 s"),
-    ]
+        figure("invoke --list", "s", [timed(_list_tasks) for _ in range(runs)], "at most 0.5 s"),
+        figure("build with nothing to do", "s", [timed(lambda: fresh.run("build")) for _ in range(runs)],
+               "at most 5 s"),
+    ]  # fmt: skip
 
 
-def _bring_up(place: Lab, console: Console, runs: int, control_planes: int, workers: int, goal: str) -> list[Figure]:
+def _bring_up(fresh: Fresh, runs: int, control_planes: int, workers: int, goal: str) -> list[Figure]:
     ups, downs, held = [], [], []
     for _ in range(runs):
-        asked = spec_of(control_planes, workers)
-        ups.append(seconds(lambda asked=asked: cluster.up(place, asked, console, merge=False)))  # type: ignore[misc]
-        try:
-            held.append(used(place.provider.nodes(asked.name)))
-        finally:
-            down = seconds(lambda asked=asked: cluster.down(place.provider, asked.name, console))  # type: ignore[misc]
-        downs.append(down)
-    return figures_of(f"{control_planes}+{workers}", ups, downs, held, goal)
+        with fresh.cluster(control_planes, workers) as up:
+            ups.append(up)
+            held.append(used(fresh.nodes()))
+            downs.append(timed(fresh.down))
+    return of_cluster(f"{control_planes}+{workers}", ups, downs, held, goal)
 
 
-def _further_workers(place: Lab, console: Console, runs: int) -> list[Figure]:
+def _further_workers(fresh: Fresh, runs: int) -> list[Figure]:
     each, memory, disk = [], [], []
     for _ in range(runs):
-        few, many = spec_of(1, 2), spec_of(1, 2 + _FURTHER)
-        short = seconds(lambda few=few: cluster.up(place, few, console, merge=False))  # type: ignore[misc]
-        cluster.down(place.provider, few.name, console)
-        long = seconds(lambda many=many: cluster.up(place, many, console, merge=False))  # type: ignore[misc]
-        each.append((long - short) / _FURTHER)
-        workers = [node for node in place.provider.nodes(many.name) if node.role == "worker"]
-        memory.append(statistics.median(_memory(node) for node in workers))
-        disk.append(statistics.median(_disk(node) for node in workers))
-        cluster.down(place.provider, many.name, console)
+        with fresh.cluster(1, 2) as short:
+            pass
+        with fresh.cluster(1, 2 + _FURTHER) as long:
+            cores = worst([short, long])
+            each.append(Reading((long.value - short.value) / _FURTHER, cores))
+            workers = [node for node in fresh.nodes() if node.role == "worker"]
+            memory.append(Reading(statistics.median(map(footprint.memory, workers)), long.cores))
+            disk.append(Reading(statistics.median(map(footprint.disk, workers)), long.cores))
     return [
-        Figure("each further worker", "s", tuple(each), "at most 2.5 s"),
-        Figure("memory of a worker", "MiB", tuple(memory), "at most 120 MiB"),
-        Figure("disk of a worker", "MiB", tuple(disk), "at most 50 MiB"),
+        figure("each further worker", "s", each, "at most 2.5 s"),
+        figure("memory of a worker", "MiB", memory, "at most 120 MiB"),
+        figure("disk of a worker", "MiB", disk, "at most 50 MiB"),
     ]
 
 
-def _node_more_and_less(place: Lab, console: Console, runs: int) -> list[Figure]:
+def _node_more_and_less(fresh: Fresh, runs: int) -> list[Figure]:
     """A worker, then a second control plane with its balancer, and both away again: each time on the same 1+1."""
-    asked = spec_of(1, 1)
-    taken: dict[str, list[float]] = {}
+    plane = "a second control plane, with a balancer"
+    steps = {
+        "add a worker": ("add-node",),
+        f"add {plane}": ("add-node", "--control-plane"),
+        f"remove {plane}": ("remove-node", "control-plane-2"),
+        "remove a worker": ("remove-node", "worker-2"),
+    }
+    with fresh.cluster(1, 1):
+        taken = _in_order(fresh, runs, steps)
+    return [figure(what, "s", readings) for what, readings in taken.items()]
 
-    def timed(what: str, work: Callable[[], object]) -> None:
-        taken.setdefault(what, []).append(seconds(work))
 
-    cluster.up(place, asked, console, merge=False)
-    try:
+def _off_and_on(fresh: Fresh, runs: int) -> list[Figure]:
+    goals = {"checkpoint of 1+2, with stop and start": "at most 10 s", "restore of 1+2, with start": "at most 10 s"}
+    steps = {
+        "stop 1+2": ("stop",),
+        "start 1+2, all Ready, CoreDNS available": ("start",),
+        "checkpoint of 1+2, with stop and start": ("checkpoint", "RUN"),
+        "restore of 1+2, with start": ("restore", "RUN"),
+    }
+    with fresh.cluster(1, 2):
+        taken = _in_order(fresh, runs, steps)
+    return [figure(what, "s", readings, goals.get(what, "")) for what, readings in taken.items()]
+
+
+def _in_order(fresh: Fresh, runs: int, steps: dict[str, tuple[str, ...]]) -> dict[str, list[Reading]]:
+    """One command after another, all of them again in each run; RUN becomes a name that each run has for itself."""
+    taken: dict[str, list[Reading]] = {what: [] for what in steps}
+    for number in range(runs):
+        for what, words in steps.items():
+            exact = [f"run-{number}" if word == "RUN" else word for word in words]
+            taken[what].append(timed(lambda exact=exact: fresh.run(*exact, "--name", NAME)))  # type: ignore[misc]
+    return taken
+
+
+def _hollow(fresh: Fresh, runs: int) -> list[Figure]:
+    """What nodes without a computer cost: the time until all are Ready, and what grows with their number."""
+    figures = []
+    for count in HOLLOW:
+        label = f"with {count} hollow nodes"
+        ups, downs = [], []
+        held: dict[str, list[Reading]] = {}
         for _ in range(runs):
-            for what, control_plane in (("a worker", False), ("a second control plane, with a balancer", True)):
-                there = cluster.attach(place.provider, asked.name)
-                timed(f"add {what}", lambda control_plane=control_plane, there=there: scaling.add(  # type: ignore[misc]
-                    place, there, console, control_plane=control_plane))  # fmt: skip
-            for what, key in (("a second control plane, with a balancer", "control-plane-2"), ("a worker", "worker-2")):
-                there = cluster.attach(place.provider, asked.name)
-                timed(f"remove {what}", lambda there=there, key=key: scaling.remove(  # type: ignore[misc]
-                    place.provider, there, key, console))  # fmt: skip
-    finally:
-        cluster.down(place.provider, asked.name, console)
-    return [Figure(what, "s", tuple(values), "") for what, values in taken.items()]
+            with fresh.cluster(1, 1, "--hollow", str(count)) as up:
+                ups.append(up)
+                leader = next(node for node in fresh.nodes() if node.role == "control-plane")
+                for what, size in _sizes(leader).items():
+                    held.setdefault(what, []).append(Reading(size, up.cores))
+                downs.append(timed(fresh.down))
+        figures.append(figure(f"up 1+1 {label}, all Ready", "s", ups))
+        figures += [figure(f"{what} {label}", "MiB", readings) for what, readings in held.items()]
+        figures.append(figure(f"down 1+1 {label}", "s", downs))
+    return figures
 
 
-def _drill(place: Lab, console: Console, runs: int) -> list[Figure]:
-    """What every drill costs, whatever it is about: one that does nothing but look on for a while, on 1+1."""
-    asked = spec_of(1, 1)
-    takes, begins, ends = [], [], []
-    there = cluster.up(place, asked, console, merge=False)
-    try:
-        for _ in range(runs):
-            at: list[float] = []
-            drill = Scenario("looking-on", "Look on, and break nothing.", "", _looking_on(at), {})
-            began = time.monotonic()
-            run, folder = runner.run(drill, there, console)
-            ended = time.monotonic()
-            if run.verdict != "passed":
-                raise KubedrillError(
-                    f"a drill that only looks on has the verdict {run.verdict}", evidence=[run.reason],
-                    todo=[f"see its report: {folder / 'index.html'}"],
-                )  # fmt: skip
-            begins.append(at[0] - _LOOK - began)
-            ends.append(ended - at[0])
-            takes.append(ended - began - _LOOK)
-    finally:
-        cluster.down(place.provider, asked.name, console)
-    return [
-        Figure("a drill's own time, without what it is about", "s", tuple(takes), ""),
-        Figure("of it, until all is sampled", "s", tuple(begins), ""),
-        Figure("of it, healing, clearing and the report", "s", tuple(ends), ""),
-    ]
+def _sizes(leader: Node) -> dict[str, float]:
+    """What grows with the number of nodes, in MiB.
 
-
-def _looking_on(at: list[float]) -> Callable[[Drilling], None]:
-    def body(lab: Drilling) -> None:
-        lab.apply(workload.deployment("hello", 1), workload.service("hello", workload.NODE_PORT))
-        lab.expect("a pod of hello is ready", lambda: lab.pods("hello"), lambda pods: checks.pods_running(pods, 1),
-                   within=60)  # fmt: skip
-        lab.baseline(_LOOK)
-        at.append(time.monotonic())
-        lab.verify()
-        lab.require_writes()
-
-    return body
-
-
-def _off_and_on(place: Lab, console: Console, runs: int) -> list[Figure]:
-    asked = spec_of(1, 2)
-    stops, starts, kept, restored = [], [], [], []
-    there = cluster.up(place, asked, console, merge=False)
-    try:
-        for number in range(runs):
-            name = f"bench-{number}"
-            stops.append(seconds(lambda: lifecycle.stop(there, console)))
-            starts.append(seconds(lambda: lifecycle.whole(there, console)))
-            kept.append(seconds(lambda name=name: checkpoints.take(place.provider, there, name, console)))  # type: ignore[misc]
-            restored.append(
-                seconds(lambda name=name: checkpoints.restore(place.provider, asked.name, name, console))  # type: ignore[misc]
-            )
-    finally:
-        cluster.down(place.provider, asked.name, console)
-    return [
-        Figure("stop 1+2", "s", tuple(stops), ""),
-        Figure("start 1+2, all Ready, CoreDNS available", "s", tuple(starts), ""),
-        Figure("checkpoint of 1+2, with stop and start", "s", tuple(kept), "at most 10 s"),
-        Figure("restore of 1+2, with start", "s", tuple(restored), "at most 10 s"),
-    ]
-
-
-def spec_of(control_planes: int, workers: int) -> spec.ClusterSpec:
-    """The cluster that is measured."""
-    return spec.load(None, {"name": "bench", "control_planes": control_planes, "workers": workers})
-
-
-def _memory(node: Node) -> float:
-    return float(node.run(MEMORY, show=False).stdout)
-
-
-def _disk(node: Node) -> float:
-    return float(node.run(DISK, show=False).stdout)
+    Raises:
+        KubedrillError: one of it cannot be found.
+    """
+    found = {
+        "memory of kube-apiserver": footprint.program(leader, "kube-apiserver"),
+        "memory of etcd": footprint.program(leader, "etcd"),
+        "etcd's data": footprint.etcd_data(leader),
+    }
+    known = {what: size for what, size in found.items() if size is not None}
+    if len(known) < len(found):
+        raise KubedrillError(f"{leader.name} does not tell what it holds",
+                             evidence=[f"not found: {what}" for what in found if what not in known])  # fmt: skip
+    return known
 
 
 def _list_tasks() -> None:
     shell.run([sys.executable, "-m", "invoke", "--list"], cwd=paths.repository())
-
-
-def _several(runs: int, take: Callable[[], float]) -> tuple[float, ...]:
-    return tuple(take() for _ in range(runs))
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kubedrill import cluster
 from kubedrill.bench import compare, measure
-from kubedrill.bench.measure import Figure, Used
-from kubedrill.cluster import Lab
+from kubedrill.bench.figures import Figure, Reading, Used, of_cluster, timed
+from kubedrill.bench.fresh import Fresh
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec
 from kubedrill.images import build
@@ -39,28 +38,27 @@ class Side(Protocol):
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class Ours:
-    """This project, with nodes made from modules, as those of the peer are."""
+    """This project's commands, as the peer's are commands; with nodes made from modules, as those of the peer are."""
 
-    place: Lab
-    console: Console
+    fresh: Fresh
 
     def up(self, control_planes: int, workers: int) -> None:
         """As `invoke up`."""
-        asked = measure.spec_of(control_planes, workers)
-        cluster.up(self.place, asked, self.console, source=build.MODULES, merge=False)
+        self.fresh.up(control_planes, workers, "--source", build.MODULES)
 
     def used(self) -> Used:
         """As `invoke bench` has it."""
-        return measure.used(self.place.provider.nodes(self._name()))
+        return measure.used(self.fresh.nodes())
 
     def down(self) -> None:
-        """As `invoke down`."""
-        cluster.down(self.place.provider, self._name(), self.console)
-
-    def _name(self) -> str:
-        return measure.spec_of(1, 0).name
+        """As `invoke down`; what that leaves goes, too."""
+        try:
+            self.fresh.down()
+        except BaseException:
+            self.fresh.remove()
+            raise
 
 
 def sizes(only: str) -> dict[str, tuple[int, int]]:
@@ -80,42 +78,42 @@ def sizes(only: str) -> dict[str, tuple[int, int]]:
     return {group: measure.SIZES[group][:2] for group in ([only] if only else USUAL)}
 
 
-def in_turn(
-    ours: Side, peer: Side, wanted: Mapping[str, tuple[int, int]], runs: int, console: Console
-) -> tuple[list[Figure], list[Figure]]:
-    """Bring clusters up and down, one of ours and one of the peer's in turn.
+def in_turn(ours: Side, peer: Side, group: str, runs: int, console: Console) -> tuple[list[Figure], list[Figure]]:
+    """Bring clusters of one size up and down, one of ours and one of the peer's in turn.
 
     Args:
         ours: this project.
         peer: the other.
-        wanted: control planes and workers, by group.
+        group: the size.
         runs: how often each.
         console: told of each result.
 
     Returns:
         Our figures and the peer's, in the same order.
     """
-    figures: tuple[list[Figure], list[Figure]] = ([], [])
-    for group, (control_planes, workers) in wanted.items():
-        label = f"{control_planes}+{workers}"
-        taken: tuple[list[_Once], list[_Once]] = ([], [])
-        for number in range(runs):
-            for name, side, into in zip(("kubedrill", "the peer"), (ours, peer), taken, strict=True):
-                once = _once(side, control_planes, workers)
-                into.append(once)
-                console.say(f"{label}, run {number + 1} of {runs}, {name}: up {once.up:.1f} s, down {once.down:.1f} s")
-        for all_of, side_taken in zip(figures, taken, strict=True):
-            ups, downs, held = zip(*((one.up, one.down, one.held) for one in side_taken), strict=True)
-            all_of += measure.figures_of(label, ups, downs, held, measure.SIZES[group][2])
-    return figures
+    control_planes, workers, goal = measure.SIZES[group]
+    label = f"{control_planes}+{workers}"
+    taken: tuple[list[_Once], list[_Once]] = ([], [])
+    for number in range(runs):
+        for name, side, into in zip(("kubedrill", "the peer"), (ours, peer), taken, strict=True):
+            once = _once(side, control_planes, workers)
+            into.append(once)
+            console.say(f"{label}, run {number + 1} of {runs}, {name}: "
+                        f"up {once.up.value:.1f} s, down {once.down.value:.1f} s")  # fmt: skip
+    mine, theirs = (
+        of_cluster(label, [one.up for one in side], [one.down for one in side], [one.held for one in side], goal)
+        for side in taken
+    )
+    return mine, theirs
 
 
 def rows(ours: Sequence[Figure], peer: Sequence[Figure]) -> list[tuple[str, ...]]:
-    """Both side by side: figure, our median and spread, the peer's, the ratio of ours to theirs, its goal."""
+    """Both side by side: figure, our median and spread, the peer's, the ratio of ours to theirs, its goal, the host."""
     compared = compare.compare(peer, ours)
     return [
         (one.what, *_words(one), *_words(other), "" if found.ratio is None else f"{found.ratio:.2f}", found.word,
-         GOAL if one.what.startswith(("up 1+2", "up 3+2")) else "")
+         GOAL if one.what.startswith(("up 1+2", "up 3+2")) else "",
+         compare.disturbed(one, other, ("kubedrill", "the peer")))
         for one, other, found in zip(ours, peer, compared, strict=True)
     ]  # fmt: skip
 
@@ -127,19 +125,19 @@ def named(peer: str, figures: Sequence[Figure]) -> list[Figure]:
 
 @dataclass(frozen=True)
 class _Once:
-    up: float
-    down: float
+    up: Reading
+    down: Reading
     held: Used
 
 
 def _once(side: Side, control_planes: int, workers: int) -> _Once:
     # What the one before it left to be written to the disk (kind's images, gigabytes) is not to be this one's burden.
     os.sync()
-    up = measure.seconds(lambda: side.up(control_planes, workers))
+    up = timed(lambda: side.up(control_planes, workers))
     try:
         held = side.used()
     finally:
-        down = measure.seconds(side.down)
+        down = timed(side.down)
     return _Once(up, down, held)
 
 

@@ -18,10 +18,11 @@ SOURCES = (AUTO, MODULES, PACKAGES)
 
 @dataclass(frozen=True)
 class Built:
-    """What nodes of a cluster are made of."""
+    """What nodes of a cluster are made of, and where that came from."""
 
     node_image: str
     store: store.Store
+    source: str = MODULES
 
 
 class Source(Protocol):
@@ -149,8 +150,8 @@ def ensure(
         MissingPrerequisite: modules without a Go toolchain.
         BuildFailed: with the end of the output of what failed.
     """
-    chosen = _chosen(engine, kubernetes, missing, say, source, reachable)
-    return Built(chosen.node_image(), chosen.image_store())
+    name, chosen = _chosen(engine, kubernetes, missing, say, source, reachable)
+    return Built(chosen.node_image(), chosen.image_store(), name)
 
 
 def cargo(
@@ -172,14 +173,14 @@ def cargo(
     Raises:
         BuildFailed: with the end of the output of what failed.
     """
-    chosen = _chosen(engine, kubernetes, missing, say, AUTO, reachable)
-    return Built(chosen.node_image(), chosen.image_store()), chosen.cargo()
+    name, chosen = _chosen(engine, kubernetes, missing, say, AUTO, reachable)
+    return Built(chosen.node_image(), chosen.image_store(), name), chosen.cargo()
 
 
 def _chosen(
     engine: Engine, kubernetes: str, missing: frozenset[str], say: Callable[[str], None], source: str,
     reachable: Callable[[], bool],
-) -> Source:  # fmt: skip
+) -> tuple[str, Source]:  # fmt: skip
     if source != AUTO:
         choose(source, False, ())  # an unknown name is an error before anything is looked at
     compiler = components.go_version() if source == MODULES else compiler_or_none()
@@ -189,7 +190,7 @@ def _chosen(
     say(f"nodes are made from {choice.name}: {choice.why}")
     if choice.name not in sources:
         components.go_version()  # raises, with what to do about it
-    return sources[choice.name]
+    return choice.name, sources[choice.name]
 
 
 def _sources(

@@ -10,10 +10,13 @@ from typing import Any
 
 from kubedrill.errors import InvalidSpec
 from kubedrill.matrix.table import Cell, Table
-from kubedrill.scenario import COUNTS, Scenario
+from kubedrill.scenario import Scenario
 
-# Of a drill on a cluster of some settings, minutes; None where nothing is known of it.
+# Of a drill on the smallest cluster that it can run on there, minutes; None where nothing is known of it.
 Measured = Callable[[str, Cell], float | None]
+# Drills that need more of these or fewer share the larger cluster. Hollow nodes are not among them: a thousand of them
+# would be beside drills that are about something else.
+_SHARED = ("controlPlanes", "workers")
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,15 @@ def plan(
     for cell in table.cells():
         runs: list[tuple[Scenario, float]] = []
         for drill in drills:
-            known = measured(drill.name, cell)
+            if why := cannot.get(str(cell.get("provider"))) or _why_not(table, drill, cell):
+                skipped.append(Skipped(drill.name, cell, why))
+                continue
+            known = measured(drill.name, drill.within(cell).needs)
             guess = table.minutes.drills.get(drill.name, table.minutes.drill) * table.times(cell)
             minutes = guess if known is None else known * table.minutes.margin
-            whole = minutes + _before(table, cell)
-            why = cannot.get(str(cell.get("provider"))) or _why_not(table, drill, cell)
-            if not why and whole > table.minutes.job:
+            whole = _setup(table) + _up(table, cell, drill) + minutes
+            if whole > table.minutes.job:
                 why = f"takes {whole:.0f} minutes with its cluster, and a job has {table.minutes.job:.0f}"
-            if why:
                 skipped.append(Skipped(drill.name, cell, why))
             else:
                 runs.append((drill, minutes))
@@ -136,17 +140,18 @@ def shard(jobs: Sequence[Job], part: int, of: int) -> tuple[Job, ...]:
     return tuple(job for job in jobs if job.name in mine)
 
 
-def _before(table: Table, cell: Cell) -> float:
-    """Minutes of a job before its first drill."""
-    return _setup(table) + _up(table, cell)
-
-
 def _setup(table: Table) -> float:
     return table.minutes.setup * table.minutes.margin
 
 
-def _up(table: Table, cell: Cell) -> float:
-    return table.minutes.up[str(cell["controlPlanes"])] * table.times(cell)
+def _up(table: Table, cell: Cell, drill: Scenario) -> float:
+    """Minutes until the cluster of a drill is there, with its hollow nodes."""
+    hollow = table.minutes.hollow if _hollow(drill) else 0
+    return (table.minutes.up[str(cell["controlPlanes"])] + hollow) * table.times(cell)
+
+
+def _hollow(drill: Scenario) -> int:
+    return int(drill.needs.get("hollow", 0))
 
 
 def _why_not(table: Table, drill: Scenario, cell: Cell) -> str:
@@ -165,20 +170,20 @@ def _why_not(table: Table, drill: Scenario, cell: Cell) -> str:
 
 def _jobs(table: Table, cell: Cell, runs: Sequence[tuple[Scenario, float]]) -> list[Job]:
     """First fit, the longest first. A drill whose cluster the job has not yet brings that cluster with it."""
-    up = _up(table, cell)
     by_cluster = _by_cluster(runs, cell)
     settings = {key: _settings(cell, drills) for key, drills in by_cluster.items()}
+    ups = {key: _up(table, cell, drills[0]) for key, drills in by_cluster.items()}
     minutes = {drill.name: took for drill, took in runs}
     bins: list[_Bin] = []
     for key, drills in sorted(by_cluster.items(), key=lambda item: -sum(minutes[drill.name] for drill in item[1])):
         for drill in sorted(drills, key=lambda drill: (-minutes[drill.name], drill.name)):
             for place in bins:
-                more = minutes[drill.name] + (0 if key in place.clusters else up)
+                more = minutes[drill.name] + (0 if key in place.clusters else ups[key])
                 if place.minutes + more <= table.minutes.job:
                     break
             else:
                 place = _Bin(_setup(table))
-                more = minutes[drill.name] + up
+                more = minutes[drill.name] + ups[key]
                 bins.append(place)
             place.minutes += more
             place.clusters.setdefault(key, []).append(drill.name)
@@ -187,22 +192,28 @@ def _jobs(table: Table, cell: Cell, runs: Sequence[tuple[Scenario, float]]) -> l
         Job(
             f"{name}-{number}",
             cell,
-            tuple(Group(settings[key], tuple(sorted(names))) for key, names in one.clusters.items()),
+            # The largest cluster last: what is left of it disturbs no other.
+            tuple(sorted(
+                (Group(settings[key], tuple(sorted(names))) for key, names in one.clusters.items()),
+                key=lambda group: int(group.settings.get("hollow", 0)),
+            )),
             round(one.minutes, 1),
         )
         for number, one in enumerate(bins, 1)
-    ]
+    ]  # fmt: skip
 
 
 def _by_cluster(runs: Sequence[tuple[Scenario, float]], cell: Cell) -> dict[str, list[Scenario]]:
-    """Drills by what they need beyond the number of nodes: those of one key can share a cluster."""
+    """Drills by what they need beyond the number of real nodes: those of one key can share a cluster."""
     found: dict[str, list[Scenario]] = {}
     for drill, _ in runs:
-        needs = {key: value for key, value in drill.within(cell).needs.items() if key not in COUNTS}
+        needs = {key: value for key, value in drill.within(cell).needs.items() if key not in _SHARED}
         found.setdefault(json.dumps(needs, sort_keys=True), []).append(drill)
     return found
 
 
 def _settings(cell: Cell, drills: Sequence[Scenario]) -> dict[str, Any]:
     """The cluster that is large enough for each of them."""
-    return {**cell, "workers": max(drill.needs.get("workers", 0) for drill in drills)}
+    hollow = _hollow(drills[0])
+    workers = max(drill.needs.get("workers", 0) for drill in drills)
+    return {**cell, "workers": workers, **({"hollow": hollow} if hollow else {})}

@@ -53,6 +53,7 @@ class Minutes(_Strict):
     setup: float = Field(ge=0, strict=False)
     drill: float = Field(gt=0, strict=False)
     up: dict[str, Annotated[float, Field(gt=0, strict=False)]]
+    hollow: float = Field(default=0, ge=0, strict=False)
     drills: dict[str, Annotated[float, Field(gt=0, strict=False)]] = Field(default_factory=dict)
 
 

@@ -114,7 +114,7 @@ class Pool:
                 seen = status.of(found)
         except Busy:
             return ["another kubedrill is at work on it"]
-        return [] if seen.healthy else [f"it is not healthy: {seen.api}"]
+        return [] if seen.healthy else [f"it is not healthy: {seen.summary}"]
 
 
 def _of_another(name: str) -> bool:

@@ -94,7 +94,7 @@ def _run(
     drill: Scenario, cluster: Cluster, console: Console, lab: Lab, narrator: Narrator, folder: Path, started: float
 ) -> tuple[Run, Path]:
     monitor, journal = lab.monitor, Journal.of(cluster.spec.name)
-    cpu = cputime.read()
+    watch = cputime.Stopwatch(read=cputime.read)
     try:
         # What a run left that was killed would be taken for this one's, and its pods cannot be changed into this one's.
         _clear(lab, console)
@@ -116,8 +116,9 @@ def _run(
     if ending.late and not left and (excuse := lab.monitor.cores.excuse()):
         ending = replace(ending, error=f"{ending.error}; the second try mended it ({excuse})")
     narrator.end()
-    if worked := cputime.between(cpu, cputime.read()):
-        lab.fact("this computer's cores were", worked)
+    taken = watch.taken()
+    if taken.words:
+        lab.fact("this computer's cores were", taken.words)
     judged, reason = verdict(ending, lab.requirements, doubts, late)
     if judged != "passed":
         logs.collect(cluster.nodes, folder / "logs")
@@ -145,7 +146,7 @@ def _run(
     history.save(done, folder)
     report.write(done, monitor.samples(), folder)
     report.index(runs())
-    records.append(records.of_run(done))
+    records.append(records.of_run(done, cluster.made, taken))
     _clear(lab, console)
     _summary(done, folder, console)
     return done, folder
@@ -190,7 +191,7 @@ def _healed(cluster: Cluster, journal: Journal, console: Console) -> list[str]:
 def _settled(cluster: Cluster, lab: Lab) -> list[str]:
     """Why the cluster is not as it was found; empty where it is."""
     try:
-        lab.expect_quietly(lambda: status.of(cluster), lambda found: (found.healthy, found.api), within=60)
+        lab.expect_quietly(lambda: status.of(cluster), lambda found: (found.healthy, found.summary), within=60)
     except KubedrillError as error:
         return [f"the cluster is not healthy after the drill: {'; '.join(error.evidence)}"]
     return []

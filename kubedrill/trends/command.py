@@ -6,8 +6,9 @@ import webbrowser
 
 from kubedrill import paths
 from kubedrill.console import Console
+from kubedrill.cputime import DISTURBED
 from kubedrill.errors import NotFound
-from kubedrill.trends import page, records
+from kubedrill.trends import noise, page, records
 
 
 def show(console: Console) -> None:
@@ -25,5 +26,9 @@ def show(console: Console) -> None:
     file = paths.state() / "runs" / "trends.html"
     for change in page.write(found, file):
         console.line(f"beyond the noise: {change}")
+    if disturbed := noise.disturbed(found):
+        console.line(
+            f"not judged: {disturbed} newest values, since the host took more than {DISTURBED:.0%} of the cores"
+        )
     console.line(str(file))
     webbrowser.open(file.as_uri())

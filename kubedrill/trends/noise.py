@@ -1,12 +1,15 @@
 """Which figures changed beyond their noise. Pure.
 
-The rule: the newest value of a series differs from the median of up to 30 earlier ones (at least 5) by more than three
-times their spread, by more than a tenth of that median, and by more than half a second. The spread is the median
-absolute deviation times 1.4826, which for normally distributed values is the standard deviation; a few bad nights among
-the earlier ones move neither. A series holds figures of one name on one kind of machine and cluster and one Kubernetes
-minor. Runs that were inconclusive count nowhere, and of the earlier ones only those that passed. A series that goes on
-no more has no newest value: one that the last run of its kind did not measure, or whose last run is more than a week
-older than the newest on that kind of machine.
+The rule: the newest value of a series differs from the median of up to 30 earlier ones (at least 10) by more than a
+tenth of that median, by more than half a second, and by more than chance explains; and at most one of the earlier ones
+was as far off, but for those just before it, of which it may be the continuation. How likely chance is follows from the
+spread of the earlier ones and from how many they are, and what is likely enough from how many figures there are
+(trends/chance.py): where nothing changed, one page in twenty names something, whether it has ten figures or a thousand.
+
+A series holds figures of one name on one kind of machine and cluster and one Kubernetes minor. Runs that were
+inconclusive count nowhere, nor do those during which the host took more than a twentieth of the cores; and of the
+earlier ones only those that passed. A series that goes on no more has no newest value: one that the last run of its
+kind did not measure, or whose last run is more than a week older than the newest on that kind of machine.
 """
 
 from __future__ import annotations
@@ -16,13 +19,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from kubedrill.cputime import DISTURBED
+from kubedrill.trends import chance
 from kubedrill.trends.records import Record
 from kubedrill.versions import minor_of
 
-EARLIER, FEWEST = 30, 5
+EARLIER, FEWEST = 30, 10
 LATELY = timedelta(days=7)
-SPREADS, SHARE, SECONDS = 3.0, 0.10, 0.5
-_NORMAL = 1.4826
+SHARE, SECONDS = 0.10, 0.5
+# So many of the earlier values may be as far off: what happens now and then has no normal spread, and is nothing new.
+AS_FAR = 1
+# No figure is taken to scatter less than this part of the least difference that is named.
+LEAST = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,18 @@ class Key:
 
 @dataclass(frozen=True)
 class Point:
-    """One value: when, how many seconds, of which run's verdict and version."""
+    """One value: when, how many seconds, of which run's verdict and version, and what the host took meanwhile."""
 
     at: str
     value: float
     verdict: str
     version: str
+    stolen: float | None = None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the host took so much of the cores that the value says little."""
+        return self.stolen is not None and self.stolen > DISTURBED
 
 
 @dataclass
@@ -56,7 +70,8 @@ class Series:
     @property
     def earlier(self) -> list[float]:
         """What the newest value is compared with."""
-        return [point.value for point in self.points[:-1] if point.verdict == "passed"][-EARLIER:]
+        usual = [point for point in self.points[:-1] if point.verdict == "passed" and not point.disturbed]
+        return [point.value for point in usual][-EARLIER:]
 
 
 @dataclass(frozen=True)
@@ -86,19 +101,27 @@ def series(records: Iterable[Record]) -> list[Series]:
         for figure, value in record.figures.items():
             key = Key(record.machine, record.name, record.cluster, figure, minor_of(record.kubernetes))
             one = found.setdefault(key, Series(key))
-            one.points.append(Point(record.at, value, record.verdict, record.kubernetes))
+            one.points.append(Point(record.at, value, record.verdict, record.kubernetes, record.stolen))
     return list(found.values())
 
 
-def change(one: Series) -> Change | None:
-    """The change that the newest value of a series is; None within the noise, or where too little is known."""
-    earlier = one.earlier
-    if len(earlier) < FEWEST:
+def chance_of(one: Series) -> float | None:
+    """How likely it is by chance that the newest value differs so much; 1 where it hardly does.
+
+    Returns:
+        None where nothing can be said: the host disturbed it, or too little is known.
+    """
+    earlier, now = one.earlier, one.points[-1].value
+    if len(earlier) < FEWEST or one.points[-1].disturbed:
         return None
-    median, spread, now = statistics.median(earlier), spread_of(earlier), one.points[-1].value
-    if abs(now - median) <= max(SPREADS * spread, SHARE * median, SECONDS):
-        return None
-    return Change(one.key, now, median, spread, len(earlier))
+    median = statistics.median(earlier)
+    named = max(SHARE * median, SECONDS)
+    if abs(now - median) <= named:
+        return 1.0
+    as_far = [abs(value - now) < abs(value - median) for value in earlier]
+    while as_far and as_far[-1]:
+        as_far.pop()
+    return 1.0 if sum(as_far) > AS_FAR else chance.of_value(now, earlier, LEAST * named)
 
 
 def going_on(found: Sequence[Series]) -> list[Series]:
@@ -123,12 +146,18 @@ def _days(at: str) -> datetime:
 
 def changes(records: Iterable[Record]) -> list[Change]:
     """All of them, those first that are largest in relation to what was."""
-    all_of_them = series(records)
-    found = [found for one in going_on(all_of_them) if (found := change(one))]
+    judged = [(one, likely) for one in going_on(series(records)) if (likely := chance_of(one)) is not None]
+    limit = chance.largest_that_counts([likely for _, likely in judged])
+    found = [_change(one) for one, likely in judged if likely <= limit]
     return sorted(found, key=lambda one: -abs(one.now - one.median) / max(one.median, SECONDS))
 
 
-def spread_of(values: list[float]) -> float:
-    """The median absolute deviation, scaled to a standard deviation."""
-    middle = statistics.median(values)
-    return _NORMAL * statistics.median(abs(value - middle) for value in values)
+def disturbed(records: Iterable[Record]) -> int:
+    """How many newest values are not judged, since the host took too much of the cores meanwhile."""
+    return sum(one.points[-1].disturbed for one in going_on(series(records)))
+
+
+def _change(one: Series) -> Change:
+    earlier = one.earlier
+    median = statistics.median(earlier)
+    return Change(one.key, one.points[-1].value, median, chance.spread_of(earlier), len(earlier))

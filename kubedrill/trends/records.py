@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from kubedrill import paths
+from kubedrill.cputime import Taken
 from kubedrill.history import Run, Step
 from kubedrill.spec import ClusterSpec
 
 SCHEMA = 1
+BRING_UP, HOLLOW = "bring-up", "hollow nodes"
+# What nodes can be, and no spec says: VMs without KVM; made from the official packages, not from modules.
+EMULATED, PACKAGES = "emulated", "packages"
+# What the first words of a kind say, and what changes no figure.
+_TOLD = {"name", "kubernetes", "control_planes", "workers", "provider", "proxy_mode", "etcd", "pod_subnet",
+         "service_subnet"}  # fmt: skip
 # A random part of a pod's name; a node's number, since who leads or is chosen differs from run to run.
 _POD = re.compile(r"-[0-9a-f]{8,10}-[a-z0-9]{5}\b")
 _NODE = re.compile(r"\b(control-plane|worker)-\d+\b")
@@ -26,12 +34,14 @@ class Record:
 
     Args:
         at: when it began, ISO 8601.
-        name: 'bring-up', or a drill's name.
+        name: 'bring-up', 'hollow nodes' (added to a new cluster), or a drill's name.
         kubernetes: its exact version.
         cluster: its kind: '3+2 docker iptables'.
         machine: the computer's kind: '2 cores, 24 GiB, cgroup v1'.
         verdict: of a drill; a bring-up that is recorded has passed.
         figures: seconds by what took them.
+        busy: the share (0 to 1) of the cores' time in which they were not idle; None where that is not known.
+        stolen: the share that the host of this computer took; None likewise.
     """
 
     at: str
@@ -41,6 +51,8 @@ class Record:
     machine: str
     verdict: str
     figures: Mapping[str, float]
+    busy: float | None = None
+    stolen: float | None = None
 
 
 def file() -> Path:
@@ -68,8 +80,14 @@ def read(source: Path | None = None) -> tuple[Record, ...]:
     return tuple(sorted(found.values(), key=lambda record: record.at))
 
 
-def of_run(run: Run) -> Record:
-    """What a drill measured: how long it took, each recovery that it waited for, and the longest gap of each lane."""
+def of_run(run: Run, made: Sequence[str] = (), taken: Taken | None = None) -> Record:
+    """What a drill measured: how long it took, each recovery that it waited for, and the longest gap of each lane.
+
+    Args:
+        run: the drill.
+        made: what its nodes are and its spec does not say: EMULATED, PACKAGES.
+        taken: how busy this computer was meanwhile.
+    """
     titles = {lane.name: lane.title for lane in run.lanes}
     spec = ClusterSpec.model_validate(dict(run.cluster))
     gaps: dict[str, float] = {}
@@ -82,30 +100,76 @@ def of_run(run: Run) -> Record:
         at=run.started,
         name=run.drill,
         kubernetes=run.kubernetes,
-        cluster=kind_of_cluster(spec),
+        cluster=kind_of_cluster(spec, made),
         machine=kind_of_machine(run.machine),
         verdict=run.verdict,
         figures={"took": run.duration, **_recoveries(run.steps, spec.name), **gaps},
+        **_shares(taken),
     )
 
 
-def of_bring_up(spec: ClusterSpec, seconds: float, machine: str) -> Record:
-    """What a bring-up took, from built images to all nodes Ready."""
+def of_bring_up(
+    spec: ClusterSpec, taken: Taken, machine: str, *, made: Sequence[str] = (), name: str = BRING_UP
+) -> Record:  # fmt: skip
+    """What a bring-up took, from built images to all nodes Ready.
+
+    Args:
+        spec: the cluster.
+        taken: how long, and how busy this computer was meanwhile.
+        machine: the computer in a line.
+        made: what its nodes are and its spec does not say: EMULATED, PACKAGES.
+        name: HOLLOW for what its hollow nodes took.
+    """
     return Record(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        name="bring-up",
+        name=name,
         kubernetes=spec.version(),
-        cluster=kind_of_cluster(spec),
+        cluster=kind_of_cluster(spec, made),
         machine=kind_of_machine(machine),
         verdict="passed",
-        figures={"took": round(seconds, 1)},
+        figures={"took": round(taken.seconds, 1)},
+        **_shares(taken),
     )
 
 
-def kind_of_cluster(spec: ClusterSpec) -> str:
-    """Of clusters of one kind, figures can be compared: '3+2 docker iptables'."""
-    apart = " external-etcd" if spec.etcd == "external" else ""
-    return f"{spec.control_planes}+{spec.workers} {spec.provider} {spec.proxy_mode}{apart}"
+def kind_of_cluster(spec: ClusterSpec, made: Sequence[str] = ()) -> str:
+    """Of clusters of one kind, figures can be compared: '3+2 docker iptables', then what differs from the defaults.
+
+    Args:
+        spec: the cluster.
+        made: what its nodes are and its spec does not say: EMULATED, PACKAGES.
+    """
+    apart = ["external-etcd"] if spec.etcd == "external" else []
+    first = f"{spec.control_planes}+{spec.workers} {spec.provider} {spec.proxy_mode}"
+    return " ".join([first, *apart, *_further(spec), *made])
+
+
+def _further(spec: ClusterSpec) -> Iterator[str]:
+    """Settings that are not the usual ones: 'hollow=1000', 'extraArgs.etcd.quota-backend-bytes=1000'."""
+    given = spec.model_dump(by_alias=True, exclude=_TOLD)
+    usual = dict(_flat("", ClusterSpec().model_dump(by_alias=True)))
+    # KVM or emulation, 'auto' has them too: what it came to is said by `made`.
+    if given["vm"]["driver"] != "virtualbox":
+        given["vm"]["driver"] = "auto"
+    if nodes := given.pop("nodes"):
+        # Labels, taints, mounts: too long to be read, and only to be told apart.
+        given["nodes"] = sha256(json.dumps(nodes, sort_keys=True).encode()).hexdigest()[:8]
+    for key, value in _flat("", given):
+        if value != usual.get(key):
+            yield f"{key}={value}"
+
+
+def _flat(before: str, value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from sorted(_flat(f"{before}{key}.", inner))
+        else:
+            yield f"{before}{key}", str(inner)
+
+
+def _shares(taken: Taken | None) -> dict[str, float]:
+    known = {"busy": taken.busy, "stolen": taken.stolen} if taken else {}
+    return {name: round(share, 3) for name, share in known.items() if share is not None}
 
 
 def kind_of_machine(text: str) -> str:

@@ -145,9 +145,9 @@ class TestPage:
     def test_runs_of_two_jobs_that_began_in_the_same_second(self, tmp_path: Path) -> None:
         (tmp_path / "state" / "kubedrill").mkdir(parents=True)
         record = Record("", "hello", "v1.37.2", "1+2 docker iptables", "4 cores, 16 GiB", "passed", {"took": 9.0})
-        for number in range(5):
+        for number in range(10):
             records.append(
-                replace(record, at=f"2026-11-0{number + 1}"), tmp_path / "state" / "kubedrill" / "history.jsonl"
+                replace(record, at=f"2026-11-{number + 1:02}"), tmp_path / "state" / "kubedrill" / "history.jsonl"
             )
         for number, job in enumerate(["1.36-docker", "1.37-docker"]):
             run = tmp_path / "artifacts" / f"state-{job}" / "runs" / "20261126-021700-hello"
@@ -167,7 +167,7 @@ class TestPage:
             assert f'href="{job}/20261126-021700-hello/index.html"' in index
         assert 'href="trends.html"' in index
         assert "slower than 9.0 s" in (tmp_path / "summary").read_text()
-        assert len(records.read(tmp_path / "state" / "kubedrill" / "history.jsonl")) == 7
-        assert len(records.read(runs / "history.jsonl")) == 7, "it is published with the page"
+        assert len(records.read(tmp_path / "state" / "kubedrill" / "history.jsonl")) == 12
+        assert len(records.read(runs / "history.jsonl")) == 12, "it is published with the page"
         assert not list(runs.rglob("samples"))
         assert len(list(runs.rglob("report.json"))) == 2

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.cluster, pytest.mark.slow, pytest.
 
 def test_in_turn(place: Lab, console: Console, user_config: Path, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
-    command.bench(console, runs=1, only="small", json_file=str(file), against=[], beside="kind")
+    assert command.bench(console, runs=1, only="small", json_file=str(file), against=[], beside="kind") == 0
     figures = {one.what: one.median for one in compare.load(file).figures}
     up, memory = "up 1+2, all Ready, CoreDNS available", "memory of 1+2"
     for name in (up, f"kind: {up}"):

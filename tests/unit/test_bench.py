@@ -1,124 +1,144 @@
-"""Bench: what is measured of which cluster, the machine in words, JSON, and two revisions side by side."""
+"""Bench: which commands are timed on which cluster, that none is left, and that nobody else's is touched."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import bench_world
 import pytest
+from bench_world import Place
 
-import kubedrill
+import tasks
 from kubedrill import paths, shell
-from kubedrill.bench import command, compare, machine, measure
-from kubedrill.bench.compare import Bench
-from kubedrill.bench.measure import Figure
+from kubedrill.bench import fresh, looking_on, measure
+from kubedrill.bench.figures import Figure
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, InvalidSpec, KubedrillError
 from kubedrill.scenario import Scenario
 from kubedrill.shell import Result
-from kubedrill.spec import ClusterSpec
 
-Capture = pytest.CaptureFixture[str]
-
-
-@dataclass
-class Place:
-    """A machine whose clusters come and go on a clock of its own: a node takes 2 s to make and 1 s to remove."""
-
-    clock: float = 0.0
-    nodes: dict[str, list[Any]] = field(default_factory=dict)
-    ups: list[str] = field(default_factory=list)
-    downs: list[str] = field(default_factory=list)
-    broken: bool = False
-
-    def up(self, _place: object, spec: ClusterSpec, _console: object, *, merge: bool) -> None:
-        assert not merge, "a bench leaves the user's kubeconfig alone"
-        roles = ["control-plane"] * spec.control_planes + ["worker"] * spec.workers
-        self.nodes[spec.name] = [SimpleNamespace(role=role, run=self.run) for role in roles]
-        self.ups.append(f"{spec.control_planes}+{spec.workers}")
-        self.clock += 2 * len(roles)
-
-    def down(self, _provider: object, name: str, _console: object) -> bool:
-        self.downs.append(self.ups[-1])
-        self.clock += len(self.nodes.pop(name))
-        return True
-
-    def run(self, argv: Sequence[str], *, show: bool) -> Result:
-        if self.broken:
-            raise CommandFailed("du", 1, "", "a node")
-        return Result(0, "19\n" if "du -xsm /var" in argv[-1] else "78\n", "")
+place = bench_world.place  # a fixture
+# What a process takes to start.
+START = 0.5
 
 
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Place:
-    made = Place()
-    monkeypatch.setattr(measure.cluster, "up", made.up)
-    monkeypatch.setattr(measure.cluster, "down", made.down)
-    monkeypatch.setattr(measure.build, "ensure", lambda *_: None)
-    monkeypatch.setattr(measure.time, "monotonic", lambda: made.clock)
-    return made
+def take(place: Place, folder: Path, group: str, runs: int = 2) -> list[Figure]:
+    return measure.take(group, place.fresh(folder), runs, pytest.fail)
 
 
-def lab(place: Place) -> Any:
-    provider = SimpleNamespace(nodes=lambda name: place.nodes[name])
-    engine = SimpleNamespace(info=lambda: {"ServerVersion": "20.10.24", "Driver": "overlay2"})
-    return SimpleNamespace(provider=provider, engine=engine, missing=frozenset())
-
-
-class TestMeasure:
+class TestGroups:
     @pytest.mark.parametrize(
         ("group", "cluster", "nodes"),
-        [("single", "1+0", 1), ("small", "1+2", 3), ("large", "3+2", 5), ("ten", "1+10", 11)],
+        [("single", "1+0", 1), ("small", "1+2", 3), ("large", "3+2", 5), ("ten", "1+10", 11), ("many", "1+20", 21)],
     )
-    def test_bring_ups(self, place: Place, group: str, cluster: str, nodes: int) -> None:
-        figures = measure.measure(lab(place), Console(), runs=2, only=group)
+    def test_bring_ups(self, place: Place, tmp_path: Path, group: str, cluster: str, nodes: int) -> None:
+        figures = take(place, tmp_path, group)
         assert [(one.what, one.unit, one.values) for one in figures] == [
-            (f"up {cluster}, all Ready, CoreDNS available", "s", (2.0 * nodes,) * 2),
+            (f"up {cluster}, all Ready, CoreDNS available", "s", (START + 2.0 * nodes,) * 2),
             (f"memory of {cluster}", "MiB", (78.0 * nodes,) * 2),
             (f"disk of {cluster}", "MiB", (19.0 * nodes,) * 2),
-            (f"down {cluster}", "s", (1.0 * nodes,) * 2),
+            (f"down {cluster}", "s", (START + 1.0 * nodes,) * 2),
         ]
-        assert place.ups == place.downs == [cluster] * 2
+        assert place.started() == [cluster] * 2
+        assert place.commands.count("down --name bench") == 2
+        assert all(one.busy == pytest.approx(0.6, abs=0.01) for one in figures)
+        assert all(one.taken == pytest.approx(0.01, abs=0.01) for one in figures)
 
-    def test_further_workers(self, place: Place) -> None:
-        figures = measure.measure(lab(place), Console(), runs=1, only="scale")
+    def test_further_workers(self, place: Place, tmp_path: Path) -> None:
+        figures = take(place, tmp_path, "scale", runs=1)
         assert [(one.what, one.values) for one in figures] == [
             ("each further worker", (2.0,)), ("memory of a worker", (78.0,)), ("disk of a worker", (19.0,)),
         ]  # fmt: skip
+        assert place.started() == ["1+2", "1+6"]
+        assert place.clusters == {}
 
-    def test_a_node_more_and_less(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        there = SimpleNamespace(node=lambda key: key)
-        done: list[object] = []
-
-        def add(_lab: object, _cluster: object, _console: object, *, control_plane: bool) -> None:
-            done.append("a control plane" if control_plane else "a worker")
-            place.clock += 9 if control_plane else 4
-
-        def remove(_provider: object, _cluster: object, node: str, _console: object) -> None:
-            done.append(node)
-            place.clock += 3 if node.startswith("control-plane") else 1
-
-        monkeypatch.setattr(measure.cluster, "attach", lambda _provider, _name: there)
-        monkeypatch.setattr(measure.scaling, "add", add)
-        monkeypatch.setattr(measure.scaling, "remove", remove)
-        figures = measure.measure(lab(place), Console(), runs=2, only="nodes")
-        assert done == ["a worker", "a control plane", "control-plane-2", "worker-2"] * 2
+    def test_a_node_more_and_less(self, place: Place, tmp_path: Path) -> None:
+        steps = ["add-node --name bench", "add-node --control-plane --name bench",
+                 "remove-node control-plane-2 --name bench", "remove-node worker-2 --name bench"]  # fmt: skip
+        place.takes = dict(zip(steps, (4, 9, 3, 1), strict=True))
+        figures = take(place, tmp_path, "nodes")
+        assert place.commands[1:] == steps * 2
         assert [(one.what, one.values) for one in figures] == [
-            ("add a worker", (4.0, 4.0)),
-            ("add a second control plane, with a balancer", (9.0, 9.0)),
-            ("remove a second control plane, with a balancer", (3.0, 3.0)),
-            ("remove a worker", (1.0, 1.0)),
+            ("add a worker", (4.5, 4.5)),
+            ("add a second control plane, with a balancer", (9.5, 9.5)),
+            ("remove a second control plane, with a balancer", (3.5, 3.5)),
+            ("remove a worker", (1.5, 1.5)),
         ]
-        assert place.ups == place.downs == ["1+1"]
+        assert place.started() == ["1+1"]
+        assert place.clusters == {}
 
-    def test_what_every_drill_costs(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_off_and_on(self, place: Place, tmp_path: Path) -> None:
+        figures = take(place, tmp_path, "restart")
+        assert place.commands[1:] == [
+            "stop --name bench", "start --name bench", "checkpoint run-0 --name bench", "restore run-0 --name bench",
+            "stop --name bench", "start --name bench", "checkpoint run-1 --name bench", "restore run-1 --name bench",
+        ]  # fmt: skip
+        assert [one.values for one in figures] == [(START, START)] * 4
+        assert place.clusters == {}
+
+    def test_tasks(self, place: Place, tmp_path: Path) -> None:
+        figures = take(place, tmp_path, "tasks")
+        assert [(one.what, one.values) for one in figures] == [
+            ("invoke --list", (START, START)), ("build with nothing to do", (START, START)),
+        ]  # fmt: skip
+        assert place.commands == ["build", "build"]
+
+    def test_hollow_nodes(self, place: Place, tmp_path: Path) -> None:
+        figures = take(place, tmp_path, "hollow", runs=1)
+        assert [(one.what, one.unit, one.values) for one in figures[:5]] == [
+            ("up 1+1 with 100 hollow nodes, all Ready", "s", (4.5,)),
+            ("memory of kube-apiserver with 100 hollow nodes", "MiB", (14,)),
+            ("memory of etcd with 100 hollow nodes", "MiB", (4,)),
+            ("etcd's data with 100 hollow nodes", "MiB", (40,)),
+            ("down 1+1 with 100 hollow nodes", "s", (2.5,)),
+        ]
+        assert [one.what for one in figures[5:]] == [one.what.replace("100 ", "1000 ") for one in figures[:5]]
+        ups = [line for line in place.commands if line.startswith("up")]
+        assert [line.rpartition(" --hollow ")[2] for line in ups] == ["100", "1000"]
+
+    def test_an_etcd_that_cannot_be_found_has_no_size(self, place: Place, tmp_path: Path) -> None:
+        place.silent = ("etcd",)
+        with pytest.raises(KubedrillError, match="not found: memory of etcd"):
+            take(place, tmp_path, "hollow")
+        assert place.clusters == {}
+
+    def test_what_takes_long_is_named_or_left_out(self) -> None:
+        assert set(measure.LONG).isdisjoint(measure.groups(""))
+        assert [measure.groups(group) for group in measure.LONG] == [("many",), ("hollow",)]
+        told = tasks.bench.help["only"]
+        usual, _, long = told.partition("; or one of those that are long, and else left out: ")
+        assert usual == f"one group: {', '.join(measure.USUAL)}"
+        assert all(group in long for group in measure.LONG)
+
+    @pytest.mark.parametrize(
+        ("wanted", "built"),
+        [(["small"], ["1.37"]), (["tasks", "small"], ["1.37", "porcupine"]), (["hollow"], ["1.37", "kwok"])],
+    )
+    def test_nothing_is_built_while_it_is_measured(
+        self, monkeypatch: pytest.MonkeyPatch, wanted: list[str], built: list[str]
+    ) -> None:
+        found: list[str] = []
+        monkeypatch.setattr(measure.build, "ensure", lambda _engine, kubernetes, *_: found.append(kubernetes))
+        monkeypatch.setattr(measure.build, "compiler_or_none", lambda: "go")
+        monkeypatch.setattr(measure.porcupine, "ensure", lambda _: found.append("porcupine"))
+        monkeypatch.setattr(measure.components, "go_version", lambda: "go")
+        monkeypatch.setattr(measure.components, "build", lambda name, *_: found.append(name))
+        measure.prepare(Place().lab(), Console(), wanted)
+        assert found == built
+
+    def test_no_such_group(self) -> None:
+        with pytest.raises(InvalidSpec, match="did you mean 'single'"):
+            measure.groups("singel")
+
+
+class TestDrills:
+    @pytest.fixture
+    def verdicts(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Of the drills that follow; all but looking on takes a second a step."""
+
         class Looked:
-            """A drill in which all but looking on takes a second a step."""
-
             def apply(self, *_objects: object) -> None:
                 place.clock += 1
 
@@ -134,159 +154,89 @@ class TestMeasure:
             def require_writes(self) -> None:
                 place.clock += 1
 
-        verdicts = iter(["passed", "failed"])
+        made: list[str] = []
 
-        def run(drill: Scenario, _cluster: object, _console: object) -> tuple[Any, Path]:
+        def run(drill: Scenario, cluster: object, _console: object) -> tuple[Any, Path]:
+            assert cluster == "bench"
             drill.body(Looked())  # type: ignore[arg-type]
             place.clock += 2
-            return SimpleNamespace(verdict=next(verdicts), reason="lost"), Path()
+            return SimpleNamespace(verdict=made.pop(0), reason="a sampler was late"), Path("run")
 
-        monkeypatch.setattr(measure.runner, "run", run)
-        figures = measure.measure(lab(place), Console(), runs=1, only="drill")
-        assert [one.values for one in figures] == [(7.0,), (3.0,), (4.0,)]
-        with pytest.raises(KubedrillError, match="lost"):
-            measure.measure(lab(place), Console(), runs=1, only="drill")
-        assert place.ups == place.downs == ["1+1"] * 2
+        monkeypatch.setattr(looking_on.runner, "run", run)
+        monkeypatch.setattr(looking_on.cluster, "attach", lambda _provider, name: name)
+        return made
 
-    def test_no_cluster_is_left_when_a_figure_cannot_be_taken(self, place: Place) -> None:
-        place.broken = True
+    def test_what_every_drill_costs(self, place: Place, tmp_path: Path, verdicts: list[str]) -> None:
+        verdicts += ["passed", "passed"]
+        figures = take(place, tmp_path, "drill")
+        assert [one.values for one in figures] == [(7.0, 7.0), (3.0, 3.0), (4.0, 4.0)]
+        assert place.started() == ["1+1"]
+        assert place.clusters == {}
+
+    def test_one_without_a_verdict_is_left_out_and_the_rest_kept(
+        self, place: Place, tmp_path: Path, verdicts: list[str]
+    ) -> None:
+        verdicts += ["passed", "inconclusive", "passed"]
+        left_out: list[str] = []
+        figures = measure.take("drill", place.fresh(tmp_path), 3, left_out.append)
+        assert [len(one.values) for one in figures] == [2, 2, 2]
+        (said,) = left_out
+        assert "inconclusive: a sampler was late" in said
+        assert "run/index.html" in said
+
+    def test_none_that_passed(self, place: Place, tmp_path: Path, verdicts: list[str]) -> None:
+        verdicts += ["failed"]
+        with pytest.raises(KubedrillError, match="none of 1"):
+            measure.take("drill", place.fresh(tmp_path), 1, lambda _: None)
+        assert place.clusters == {}
+
+
+class TestAlone:
+    def test_somebody_elses_cluster_is_neither_measured_nor_removed(self, place: Place) -> None:
+        place.clusters["bench"] = ["a node of mine"]
+        with pytest.raises(KubedrillError, match="invoke down --name bench"), fresh.alone(place.lab(), Console()):
+            pass
+        assert (place.commands, place.removed, place.clusters) == ([], [], {"bench": ["a node of mine"]})
+
+    def test_one_that_is_made_meanwhile_neither(self, place: Place, tmp_path: Path) -> None:
+        place.clusters["bench"] = ["a node of mine"]
+        with pytest.raises(KubedrillError, match="already"):
+            take(place, tmp_path, "small")
+        assert (place.commands, place.removed, place.clusters) == ([], [], {"bench": ["a node of mine"]})
+
+    @pytest.mark.parametrize("group", ["small", "scale"])
+    def test_no_cluster_is_left_when_a_figure_cannot_be_taken(self, place: Place, tmp_path: Path, group: str) -> None:
+        place.silent = ("disk",)
         with pytest.raises(CommandFailed):
-            measure.measure(lab(place), Console(), runs=2, only="small")
-        assert (place.ups, place.downs, place.nodes) == (["1+2"], ["1+2"], {})
+            take(place, tmp_path, group)
+        assert place.clusters == {}
 
-    def test_no_such_group(self, place: Place) -> None:
-        with pytest.raises(InvalidSpec, match="did you mean 'single'"):
-            measure.measure(lab(place), Console(), runs=1, only="singel")
+    def test_a_command_that_fails_shows_all_that_it_printed(self, place: Place, tmp_path: Path) -> None:
+        place.clusters["half"] = []
+        output = "".join(f"line {number}\n" for number in range(60))
+        place.broken = lambda line: Result(1, output, "kubedrill: step 'init' failed\n")
+        with pytest.raises(KubedrillError, match="kubedrill up --name bench") as raised:
+            take(place, tmp_path, "small")
+        assert {"line 0", "line 59", "kubedrill: step 'init' failed"} <= set(raised.value.evidence)
+        assert place.removed == ["bench"], "whatever it left"
 
+    def test_an_interrupted_bring_up_leaves_nothing(self, place: Place, tmp_path: Path) -> None:
+        def interrupt(line: str) -> Result | None:
+            place.clusters["bench"] = []
+            raise KeyboardInterrupt
 
-class TestMachine:
-    def test_in_words(self, tmp_path: Path) -> None:
-        (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: A Fast One\nprocessor\t: 1\n")
-        found = machine.describe({"ServerVersion": "20.10.24", "Driver": "overlay2"}, "v1.37.2", proc=tmp_path)
-        assert (found["processor"], found["engine"]) == ("A Fast One", "Docker 20.10.24, overlay2")
-        assert found["kubernetes"] == "v1.37.2"
-        assert all(found.values())
-        assert set(compare.ALIKE) <= found.keys()
+        place.broken = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            take(place, tmp_path, "small")
+        assert place.clusters == {}
 
-    def test_a_processor_without_a_name(self) -> None:
-        assert machine.processor("CPU implementer\t: 0x41\n")
-
-    def test_the_revision_of_a_checkout(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(paths, "repository", lambda: tmp_path)
-        assert machine.revision() == kubedrill.__version__  # no repository of git
-        git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
-        (tmp_path / "file").write_text("1")
-        for words in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "one"]):
-            shell.run([*git, *words])
-        commit = shell.run([*git, "rev-parse", "--short", "HEAD"]).stdout.strip()
-        assert machine.revision() == f"{kubedrill.__version__}, {commit}"
-        (tmp_path / "file").write_text("2")
-        assert machine.revision() == f"{kubedrill.__version__}, {commit} with changes"
-
-    def test_the_revision_of_what_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(paths, "is_installed", lambda: True)
-        assert machine.revision() == kubedrill.__version__
-
-
-def figure(*values: float, what: str = "up", unit: str = "s") -> Figure:
-    return Figure(what, unit, values, "")
-
-
-class TestCompare:
-    @pytest.mark.parametrize(
-        ("old", "new", "ratio", "word"),
-        [
-            ([10, 11, 12], [5, 5.5, 6], 0.5, "less"),
-            ([10, 11, 12], [20, 22, 24], 2.0, "more"),
-            ([10, 11, 12], [9, 9.5, 10], 9.5 / 11, "within the spread"),
-            ([10, 11, 12], [12, 13, 14], 13 / 11, "within the spread"),
-            ([10, 11], [5, 5.5, 6], 5.5 / 10.5, "too few runs"),
-            ([10, 11, 12], [5], 5 / 11, "too few runs"),
-            ([0, 0, 0], [1, 1, 1], None, "more"),
-        ],
-    )
-    def test_a_figure(self, old: list[float], new: list[float], ratio: float | None, word: str) -> None:
-        (found,) = compare.compare([figure(*old)], [figure(*new)])
-        assert found.ratio == (ratio if ratio is None else pytest.approx(ratio))
-        assert found.word == word
-
-    def test_only_what_both_have_in_the_same_unit(self) -> None:
-        old = [figure(1, what="a"), figure(1, what="b"), figure(1, what="c")]
-        new = [figure(1, what="c"), figure(1, what="a"), figure(1, what="b", unit="MiB"), figure(1, what="d")]
-        assert [one.what for one in compare.compare(old, new)] == ["c", "a"]
-        assert compare.only_in_one(old, new) == ["b", "b", "d"]
-
-    def test_machines_that_differ(self) -> None:
-        old = {"cores": "2", "processor": "A", "load": "0.1", "kubedrill": "a"}
-        assert compare.unlike(old, {**old, "load": "0.2", "kubedrill": "b"}) == []
-        assert compare.unlike(old, {**old, "cores": "4"}) == ["cores: 2, now 4"]
-
-
-class TestFiles:
-    def test_and_back(self, tmp_path: Path) -> None:
-        bench = Bench({"cores": "2"}, (figure(1, 2, 4), figure(7, what="disk", unit="MiB")))
-        compare.save(bench, tmp_path / "it.json")
-        assert compare.load(tmp_path / "it.json") == bench
-        written = json.loads((tmp_path / "it.json").read_text())
-        assert written["schema"] == 1
-        assert (written["figures"][0]["median"], written["figures"][0]["low"], written["figures"][0]["high"]) == (
-            2,
-            1,
-            4,
-        )
-
-    @pytest.mark.parametrize(
-        "text",
-        ["", "[]", "{}", '{"schema": 2}', '{"schema": 1, "machine": {}, "figures": [{}]}',
-         '{"schema": 1, "machine": {}, "figures": [{"what": "a", "unit": "s", "goal": "", "values": []}]}',
-         '{"schema": 1, "machine": {}, "figures": [{"what": "a", "unit": "s", "goal": "", "values": ["x"]}]}'],
-    )  # fmt: skip
-    def test_others(self, tmp_path: Path, text: str) -> None:
-        (tmp_path / "it.json").write_text(text)
-        with pytest.raises(KubedrillError, match="holds no figures"):
-            compare.load(tmp_path / "it.json")
-
-    def test_none(self, tmp_path: Path) -> None:
-        with pytest.raises(KubedrillError, match="holds no figures"):
-            compare.load(tmp_path / "none.json")
-
-
-class TestCommand:
-    @pytest.fixture
-    def measured(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
-        monkeypatch.setattr(command.cluster, "lab", lambda _: lab(place))
-        return place
-
-    def bench(self, *, runs: int = 3, only: str = "single", json_file: str = "", against: Sequence[str] = ()) -> None:
-        command.bench(Console(), runs=runs, only=only, json_file=json_file, against=against)
-
-    def test_measured_kept_and_compared(self, measured: Place, tmp_path: Path, capsys: Capture) -> None:
-        old = tmp_path / "old.json"
-        self.bench(json_file=str(old))
-        assert "processor" in capsys.readouterr().out
-        slower = json.loads(old.read_text())
-        slower["figures"][0]["values"] = [20, 21, 22]
-        slower["machine"]["cores"] = "64"
-        old.write_text(json.dumps(slower))
-        self.bench(against=[str(old)], json_file=str(tmp_path / "new.json"))
-        printed = capsys.readouterr().out
-        row = next(line for line in printed.splitlines() if line.startswith("up 1+0") and "21.0" in line)
-        assert row.split()[-6:] == ["21.0", "s", "2.0", "s", "0.10", "less"]
-        assert "not the same machine, so that ratios say little: cores: 64, now" in printed
-        assert compare.load(tmp_path / "new.json").figures[0].values == (2.0, 2.0, 2.0)
-
-    def test_two_files_and_nothing_is_measured(self, measured: Place, tmp_path: Path, capsys: Capture) -> None:
-        files = [tmp_path / "a.json", tmp_path / "b.json"]
-        compare.save(Bench({"kubedrill": "one"}, (figure(1, 1, 1), figure(1, what="old"))), files[0])
-        compare.save(Bench({"kubedrill": "two"}, (figure(3, 3, 3),)), files[1])
-        self.bench(against=[str(file) for file in files])
-        printed = capsys.readouterr().out
-        assert printed.startswith("one, and now two:")
-        assert printed.splitlines()[2].split() == ["up", "1.0", "s", "3.0", "s", "3.00", "more"]
-        assert "not in both: old" in printed
-        assert measured.ups == []
-
-    @pytest.mark.parametrize(("against", "runs"), [(["a", "b", "c"], 3), ([], 0)])
-    def test_what_cannot_be(self, measured: Place, against: list[str], runs: int) -> None:
-        with pytest.raises(InvalidSpec):
-            self.bench(against=against, runs=runs)
+    def test_commands_are_those_of_this_kubedrill(self, tmp_path: Path) -> None:
+        """For once a process: `python -m kubedrill` is found, and a status that is not 0 is an error."""
+        commands = fresh.Fresh(Place().lab(), Console(), tmp_path / "kubeconfig")
+        commands.run("--version")
+        with pytest.raises(KubedrillError, match="no-such-task"):
+            commands.run("no-such-task")
+        for words in (["up", "--name"], ["down", "--name"], ["add-node", "--control-plane"], ["build"], ["stop"],
+                      ["start"], ["restore"], ["checkpoint"], ["remove-node"]):  # fmt: skip
+            told = shell.run([*fresh.argv("--help", words[0])], cwd=paths.repository()).stdout
+            assert all(word in told for word in words), words

@@ -12,8 +12,8 @@ import pytest
 from kind_world import IMAGE, MISSING, FakeEngine, FakeKube
 
 from kubedrill import shell
+from kubedrill.bench.figures import Used
 from kubedrill.bench.kind import clusters, config
-from kubedrill.bench.measure import Used
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, MissingPrerequisite, TimedOut
 from kubedrill.shell import Result

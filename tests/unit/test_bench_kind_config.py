@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from kind_world import IMAGE, MISSING
 
-from kubedrill import shell, spec
+from kubedrill import paths, shell, spec
 from kubedrill.bench.kind import config
 from kubedrill.providers import docker_flags
 
@@ -53,8 +54,15 @@ class TestConfig:
         [
             (3, frozenset(), 2, True, []),
             (1, frozenset(), 2, False, []),
-            (1, MISSING, 2, True, ["SYS_RESOURCE"]),
-            (3, MISSING, 1, False, ["SYS_RESOURCE", "failCgroupV1", "HAProxy"]),
+            (1, MISSING, 2, True, ["SYS_RESOURCE", "/sys/fs/cgroup", "/dev/kmsg", "restrict_oom_score_adj"]),
+            (1, frozenset({"SYS_ADMIN"}), 2, True, ["SYS_ADMIN", "/sys/fs/cgroup", "/dev/kmsg"]),
+            (
+                3,
+                MISSING,
+                1,
+                False,
+                ["SYS_RESOURCE", "/sys/fs/cgroup", "/dev/kmsg", "restrict_oom_score_adj", "failCgroupV1", "HAProxy"],
+            ),
         ],
     )
     def test_helps(
@@ -63,6 +71,25 @@ class TestConfig:
         found = config.helps(asked(control_planes), missing, cgroup, envoy=envoy)
         assert len(found) == len(words)
         assert all(word in help for word, help in zip(words, found, strict=True))
+
+    def test_helps_are_what_is_done_no_more_and_no_less(self) -> None:
+        """Each part of the script that runs in its nodes has a line, and each line is done somewhere."""
+        script = (paths.repository() / "images" / "kind" / "kubedrill-help").read_text().partition("set -eu\n")[2]
+        parts = re.split(r"^# .*\n", script, flags=re.MULTILINE)[1:]
+        assert len(parts) == 3
+        lines = config.helps(asked(3, 0), MISSING, 1, envoy=False)
+        own = config.cluster_config(asked(3, 0), IMAGE, 1)
+        docker = config.wrapper("docker", config.flags(docker_flags.isolation(MISSING)))
+        balancer = (paths.repository() / "images" / "kind" / "balancer" / "envoy").read_text().lower()
+        done = {"--privileged": docker, "SYS_RESOURCE": docker, "failCgroupV1": own, "haproxy": balancer}
+        for part in parts:
+            topics = re.findall(r"/sys/fs/cgroup|/dev/kmsg|restrict_oom_score_adj", part)
+            assert topics, f"what this does needs a line in config.helps, and its topic here:\n{part}"
+            done |= dict.fromkeys(topics, part)
+        for topic, where in done.items():
+            assert topic in where
+            assert sum(topic.lower() in line.lower() for line in lines) == 1, topic
+        assert all(any(topic.lower() in line.lower() for topic in done) for line in lines)
 
 
 class TestWrapper:

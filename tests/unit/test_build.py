@@ -116,7 +116,7 @@ def test_ensure_makes_what_was_chosen_and_says_why(
     built = build.ensure(FakeEngine(), "1.37", frozenset(), said.append, source, reachable=reachable)  # type: ignore[arg-type]
     chosen = made[0].split()[0]
     assert machine["made"] == made
-    assert built == build.Built(f"node-of-{chosen}", record(f"store-of-{chosen}"))
+    assert built == build.Built(f"node-of-{chosen}", record(f"store-of-{chosen}"), chosen)
     assert said == [f"nodes are made from {chosen}: {build.choose(source, bool(answers), ()).why}"]
 
 

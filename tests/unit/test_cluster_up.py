@@ -8,8 +8,10 @@ import cluster_world
 import pytest
 from cluster_world import World
 
-from kubedrill import bringup, host, ingredients, kubeadm, libvirtd, lifecycle
+from kubedrill import bringup, cluster, cputime, hollow, host, ingredients, kubeadm, libvirtd, lifecycle
+from kubedrill.cputime import CpuTime
 from kubedrill.errors import InvalidSpec, KubedrillError
+from kubedrill.images import build
 from kubedrill.providers.base import NetworkSpec
 from kubedrill.spec import ClusterSpec
 from kubedrill.trends import records
@@ -43,6 +45,33 @@ class TestUp:
         (record,) = records.read()
         assert (record.name, record.cluster) == ("bring-up", "3+1 docker iptables")
         assert 0 <= record.figures["took"] < 60
+
+    def test_how_busy_the_computer_was_is_recorded_too(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        watch = cputime.Stopwatch
+        cores = iter([CpuTime(100, 50, 0), CpuTime(300, 100, 20)])
+        monkeypatch.setattr(cputime, "Stopwatch", lambda: watch(read=lambda: next(cores)))
+        world.up()
+        (record,) = records.read()
+        assert (record.busy, record.stolen) == (0.75, 0.1)
+
+    def test_hollow_nodes_are_a_figure_of_their_own(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cluster, "Kube", lambda _: None)
+        monkeypatch.setattr(hollow, "add", lambda *_: cputime.Taken(20.44, 0.9, 0.01))
+        world.up(ClusterSpec(hollow=20))
+        world.up(ClusterSpec(hollow=20))
+        up, added = records.read()
+        assert (up.name, up.cluster) == ("bring-up", "1+2 docker iptables hollow=20")
+        assert (added.name, added.cluster) == ("hollow nodes", "1+2 docker iptables hollow=20")
+        assert (added.figures, added.stolen) == ({"took": 20.4}, 0.01)
+
+    def test_what_no_spec_says_is_in_the_kind_of_cluster(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(build, "ensure", lambda *_, **__: build.Built("an-image", cluster_world.STORE, "packages"))
+        world.provider.slow = 17
+        found = world.up()
+        assert found.made == ("emulated", "packages")
+        assert cluster.attach(world.provider, "lab").made == ("emulated", "packages")
+        (record,) = records.read()
+        assert record.cluster == "1+2 docker iptables emulated packages"
 
     def test_vms_are_reached_at_their_own_addresses(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         checked: list[str] = []

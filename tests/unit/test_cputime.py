@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kubedrill import cputime
-from kubedrill.cputime import CpuTime, Diary
+from kubedrill.cputime import CpuTime, Diary, Stopwatch, Taken
 from kubedrill.probes.cores import Cores
 
 
@@ -33,6 +33,20 @@ def test_full_cores_are_told_with_their_figures() -> None:
 def test_cores_with_time_to_spare_excuse_nothing() -> None:
     assert cputime.saturated(CpuTime(100, 50, 0), CpuTime(300, 82, 0)) == ""
     assert cputime.saturated(None, CpuTime(300, 82, 0)) == ""
+
+
+class TestStopwatch:
+    def test_seconds_and_shares_of_what_passed(self) -> None:
+        times, cores = iter([7.0, 20.5]), iter([CpuTime(100, 50, 0), CpuTime(300, 100, 20)])
+        taken = Stopwatch(lambda: next(times), lambda: next(cores)).taken()
+        assert taken == Taken(13.5, 0.75, 0.1)
+        assert taken.words == "75% busy, 10% taken by its host"
+
+    def test_without_a_proc_seconds_are_known_all_the_same(self) -> None:
+        times = iter([7.0, 20.5])
+        taken = Stopwatch(lambda: next(times), lambda: None).taken()
+        assert taken == Taken(13.5)
+        assert taken.words == ""
 
 
 class TestDiary:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import loading
@@ -16,6 +18,7 @@ from fake_provider import FakeProvider
 from kubedrill import hollow, paths
 from kubedrill import hollow_parts as parts
 from kubedrill.console import Console
+from kubedrill.cputime import Stopwatch
 from kubedrill.faults import SilenceHollowNodes
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Command, from_data, to_data
 from kubedrill.kube import PodSnapshot
@@ -72,9 +75,11 @@ class FakeApi:
 
     def __init__(self, there: int) -> None:
         self.found = {parts.name(number): True for number in range(1, there + 1)}
+        self.looked = 0
 
     def hollow(self) -> Mapping[str, bool]:
         """As they are."""
+        self.looked += 1
         now = dict(self.found)
         self.found = dict.fromkeys(self.found, True)
         return now
@@ -111,6 +116,24 @@ def add(api: FakeApi, count: int, control_planes: int = 1) -> FakeProvider:
     return provider
 
 
+def test_what_it_took_does_not_count_the_build_of_kwok(kwok: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def build(*_: object) -> Path:
+        clock[0] += 100
+        return kwok
+
+    def watch() -> Stopwatch:
+        return Stopwatch(lambda: clock[0], lambda: None)
+
+    monkeypatch.setattr(hollow.components, "build", build)
+    monkeypatch.setattr(hollow, "Stopwatch", watch)
+    api = FakeApi(3)
+    asked = load(None, {"workers": 1, "hollow": 3})
+    assert hollow.add(asked, tuple(world(api).nodes("lab")), api, Console()).seconds == 0  # type: ignore[arg-type]
+    assert clock == [100]
+
+
 def lines(provider: FakeProvider, name: str) -> list[str]:
     return [call.line for call in provider.node(name).calls]
 
@@ -127,6 +150,14 @@ class TestAdd:
         provider = add(api, 20)
         assert "kubectl create -f -" not in lines(provider, "lab-control-plane-1")
         assert f"systemctl restart {parts.UNIT}" in lines(provider, "lab-control-plane-1")
+
+    def test_those_that_fell_silent_are_waited_for(self, kwok: Path) -> None:
+        """A kwok that was dead is started again; its nodes are Ready a moment later."""
+        api = FakeApi(20)
+        api.found = dict.fromkeys(api.found, False)
+        add(api, 20)
+        assert all(api.hollow().values())
+        assert api.looked == 3, "to know who is there, until all are Ready, and by this test"
 
     def test_behind_a_balancer_kwok_runs_on_it(self, kwok: Path) -> None:
         provider = add(FakeApi(0), 3, control_planes=3)
@@ -162,7 +193,72 @@ def pod(name: str, node: str, *, ready: bool = True, deleting: bool = False) -> 
     return PodSnapshot("drill", name, node, "10.0.0.1", "Running", ready, 0, deleting, {})
 
 
+class Dying:
+    """A lab in which pods of dead nodes are replaced once they are not tolerated any more; time passes in waits."""
+
+    def __init__(self, count: int) -> None:
+        self.nodes = [parts.name(number) for number in range(1, count + 1)]
+        self.time = 0.0
+        self.dead_at: float | None = None
+        self.dead: tuple[str, ...] = ()
+        self.stays = 0
+        self.met: list[bool] = []
+        spec = SimpleNamespace(hollow=count)
+        self.cluster = SimpleNamespace(spec=spec)
+        self.api = SimpleNamespace(hollow=lambda: {name: name not in self.dead for name in self.nodes})
+
+    def apply(self, *objects: Any) -> None:
+        """The Deployment tells how long pods stay."""
+        for tolerations in (one["spec"]["template"]["spec"].get("tolerations", []) for one in objects
+                            if one["kind"] == "Deployment" and one["metadata"]["name"] == "many"):  # fmt: skip
+            self.stays = next(one["tolerationSeconds"] for one in tolerations if "tolerationSeconds" in one)
+
+    def pods(self, name: str) -> list[PodSnapshot]:
+        """One on each node; those of dead ones move when their time is over."""
+        if name == "hello":
+            return [pod(name, "lab-worker-1")]
+        over = self.dead_at is not None and self.time >= self.dead_at + self.stays
+        alive = [one for one in self.nodes if one not in self.dead]
+        homes = [alive[0] if over and one in self.dead else one for one in self.nodes]
+        return [pod(f"{name}-{number}", home) for number, home in enumerate(homes)]
+
+    def expect(self, what: str, read: Any, check: Any, *, within: float, **_: Any) -> Any:
+        """It comes."""
+        assert check(read())[0], what
+        return read()
+
+    def require_seen(self, text: str, read: Any, check: Any, *, within: float) -> bool:
+        """Look again at the end of the time."""
+        self.time += within
+        self.met.append(check(read())[0])
+        return self.met[-1]
+
+    @contextlib.contextmanager
+    def fault(self, fault: SilenceHollowNodes, role: str) -> Iterator[None]:
+        """They die."""
+        self.dead, self.dead_at = fault.nodes, self.time
+        yield
+        self.dead = ()
+
+    def control_planes(self) -> list[Any]:
+        """One, that tells nothing of itself."""
+        return [SimpleNamespace(run=lambda *_, **__: Result(1, "", ""))]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("assume_true", "baseline", "from_now", "command", "require", "fact", "verify", "require_downtime",
+                    "require_writes"):  # fmt: skip
+            return lambda *_, **__: None
+        raise AttributeError(name)
+
+
 class TestDrill:
+    def test_what_tolerates_dead_nodes_for_long_misses_the_limit_of_the_drill(self) -> None:
+        passing, control = Dying(100), Dying(100)
+        drill.run(passing)
+        assert passing.met == [True]
+        drill.run(control, tolerate=300)
+        assert control.met == [False]
+
     def test_its_pods_are_for_hollow_nodes(self) -> None:
         made: Any = drill.many(10, 5)
         spec = made["spec"]["template"]["spec"]

@@ -124,16 +124,33 @@ why = "said elsewhere"
         assert job.minutes == 5 + 3 * 10 + 2 * 1
         assert {group.drills: group.settings["workers"] for group in job.groups} == {("a", "b"): 3, ("c",): 2}
 
+    def test_hollow_nodes_are_a_cluster_of_their_own_the_last_one(self) -> None:
+        """A thousand nodes would be beside drills that are about something else."""
+        made = planned([drill("a", hollow=1000), drill("b"), drill("c", hollow=50)])
+        (job, _) = made.jobs
+        assert [(group.drills, group.settings.get("hollow")) for group in job.groups] == [
+            (("b",), None), (("c",), 50), (("a",), 1000),
+        ]  # fmt: skip
+
+    def test_what_it_takes_to_add_them_counts(self) -> None:
+        text = AXES + MINUTES.replace("drill = 10", "drill = 10\nhollow = 7") + "[minutes.drills]\nlong = 48"
+        drills = [drill("a", hollow=1000), drill("b"), drill("long", hollow=1000)]
+        made = plan.plan(table.load(text, drills=["a", "b", "long"]), drills)
+        assert [job.minutes for job in made.jobs] == [5 + 1 + 10 + 1 + 7 + 10, 5 + 2 + 10 + 2 + 7 + 10]
+        assert {one.why for one in made.skipped} == {
+            "takes 61 minutes with its cluster, and a job has 60", "takes 62 minutes with its cluster, and a job has 60"
+        }  # fmt: skip
+
     def test_what_was_measured_counts_before_estimates(self) -> None:
         asked = []
 
         def measured(name: str, cell: table.Cell) -> float | None:
-            asked.append((name, cell["controlPlanes"]))
+            asked.append((name, cell["controlPlanes"], cell["hollow"]))
             return 3 if cell["controlPlanes"] == 1 else None
 
-        jobs = planned([drill("a")], measured=measured).jobs
+        jobs = planned([drill("a", hollow=20)], measured=measured).jobs
         assert [job.minutes for job in jobs] == [5 + 1 + 3, 5 + 2 + 10]
-        assert asked == [("a", 1), ("a", 3)]
+        assert asked == [("a", 1, 20), ("a", 3, 20)]
 
     def test_margin_and_slower_places(self) -> None:
         text = AXES + MINUTES.replace("setup = 5", "margin = 1.5\nsetup = 5")

@@ -17,7 +17,7 @@ from kubedrill.matrix import command, plan, run, table
 from kubedrill.matrix.plan import Group, Job
 from kubedrill.matrix.run import Result
 from kubedrill.pytest_plugin import DrillFailed, DrillInconclusive
-from kubedrill.scenario import NO_CLUSTER, NOT_BUILT, registry
+from kubedrill.scenario import NO_CLUSTER, NOT_BUILT, registry, settings
 from kubedrill.shell import Ending
 from kubedrill.spec import load
 
@@ -229,6 +229,19 @@ class TestOurs:
                 made = load(None, {"name": "x", **group.settings, "workers": group.settings["workers"]})
                 assert all(not drills[name].within(group.settings).conflicts(job.cell) for name in group.drills)
                 assert made.workers >= max(drills[name].needs["workers"] for name in group.drills)
+
+    def test_the_drills_of_a_group_share_one_cluster(self, plan: plan.Plan) -> None:
+        """That of whichever comes first: a second one would stay beside the first until the group ends."""
+        drills = {one.name: one for one in self.DRILLS}
+        groups = [group for job in plan.jobs for group in job.groups]
+        for group in groups:
+            words = settings.parse(settings.words(group.settings))
+            within = [drills[name].within(words) for name in group.drills]
+            for first in within:
+                there = first.spec("x")
+                assert there.hollow == max(drills[name].needs.get("hollow", 0) for name in group.drills)
+                assert {one.name: one.misfits(there) for one in within} == {name: [] for name in group.drills}
+        assert [group.drills for group in groups if "hollow" in group.settings].count(("many-nodes",)) >= 4
 
     def test_as_json(self, capsys: Capture, plan: plan.Plan) -> None:
         assert command.show(Console(), shard="", job="", as_json=True) == 0

@@ -153,6 +153,13 @@ class TestCollection:
         assert fakes.names() == ran
         assert result.ret == (pytest.ExitCode.OK if ran else pytest.ExitCode.NO_TESTS_COLLECTED)
 
+    def test_those_with_hollow_nodes_come_last(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
+        """Their cluster stays until the end of the session."""
+        many = '\n@scenario(hollow=9)\ndef many(lab):\n    """passed"""\n'
+        write(pytester, scenarios__a=HEADER + many + drills(one="passed"), scenarios__b=drills(two="passed"))
+        pytester.runpytest("scenarios").assert_outcomes(passed=3)
+        assert fakes.names() == ["one", "two", "many"]
+
     def test_a_file_that_cannot_be_imported_is_no_pass(self, pytester: pytest.Pytester, fakes: Fakes) -> None:
         write(pytester, scenarios__a=drills(one="passed"), scenarios__b="import there_is_no_such_module\n")
         assert pytester.runpytest("scenarios").ret == pytest.ExitCode.INTERRUPTED

@@ -80,7 +80,7 @@ class Machine:
 
     def of(self, found: Cluster) -> Any:
         """Whether it is healthy."""
-        return SimpleNamespace(healthy=found.spec.name not in self.sick, api="answers")
+        return SimpleNamespace(healthy=found.spec.name not in self.sick, summary="answers")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from kubedrill.locks import only_one
 from kubedrill.scenario import runner
 from kubedrill.scenario.lab import Lab
 from kubedrill.spec import ClusterSpec
+from kubedrill.trends import records
 
 world = run_world.world  # a fixture
 
@@ -76,6 +77,8 @@ class TestReport:
         assert (done.lanes, done.figures) == ((LANE,), (FIGURES,))
         assert done.facts["a fact"] == "7"
         assert done.facts["this computer's cores were"] == "75% busy, 10% taken by its host"
+        (kept,) = records.read()
+        assert (kept.busy, kept.stolen) == (0.75, 0.1)
         assert [one.text for one in done.requirements] == ["no write is lost"]
 
     def test_events_of_before_the_run_are_left_out_and_the_rest_is_in_order(

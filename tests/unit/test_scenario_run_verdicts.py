@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,9 +79,10 @@ class TestVerdicts:
         assert not (folder / "logs").exists()
 
     def test_its_figures_are_recorded(self, world: World) -> None:
+        world.cluster = replace(world.cluster, source="packages")
         done, _ = world.run(good)
         (record,) = records.read()
-        assert record == records.of_run(done)
+        assert record == records.of_run(done, ("packages",))
         assert (record.name, record.verdict) == (done.drill, "passed")
         assert "it is broken" in record.figures
 

@@ -1,40 +1,27 @@
-"""Figures over time: what is recorded, which changes are beyond the noise, and the page that shows them."""
+"""Figures over time: what is recorded, and the page that shows them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import report_demo
+from trend_records import KIND, MACHINE, USUAL, record, values
 
 from kubedrill import history, paths, report
 from kubedrill.console import Console
+from kubedrill.cputime import Taken
 from kubedrill.errors import NotFound
 from kubedrill.history import Step
 from kubedrill.matrix import command as matrix_command
 from kubedrill.spec import load
-from kubedrill.trends import command, noise, page, records, sizes
+from kubedrill.trends import command, page, records, sizes
 from kubedrill.trends.records import Record
 
 Capture = pytest.CaptureFixture[str]
-MACHINE = "2 cores, 24105 MiB, Linux 6.18, cgroup v1, Python 3.11.7, 2026-11-26"
-KIND = "2 cores, 24 GiB, cgroup v1"
-
-
-def record(number: int, value: float, **changes: Any) -> Record:
-    given = Record(
-        at=f"2026-11-{number + 1:02}T02:17:00+00:00", name="ha-failover", kubernetes="v1.37.2",
-        cluster="3+2 docker iptables", machine=KIND, verdict="passed", figures={"took": value},
-    )  # fmt: skip
-    return replace(given, **changes)
-
-
-def values(*seconds: float, **changes: Any) -> list[Record]:
-    return [record(number, value, **changes) for number, value in enumerate(seconds)]
 
 
 @pytest.fixture
@@ -84,14 +71,15 @@ class TestRecords:
             Step(7, "fault", "kill", "fault"),
         )
         run = replace(report_demo.failover()[0], cluster=cluster, steps=steps, machine=MACHINE, kubernetes="v1.37.2")
-        made = records.of_run(run)
+        made = records.of_run(run, ("emulated",), Taken(run.duration, 0.5, 0.25))
         waits = {name: value for name, value in made.figures.items() if not name.startswith("longest gap")}
         assert waits == {
             "took": run.duration, "control-plane is NotReady": 16.0, "coredns is ready again": 1.51,
             "all are Ready": 2.0, "all are Ready (2)": 4.0,
         }  # fmt: skip
         assert made.figures["longest gap: API read through the balancer"] == run.figures[0].longest
-        assert (made.cluster, made.machine, made.verdict) == ("3+2 docker iptables", KIND, run.verdict)
+        assert (made.cluster, made.machine, made.verdict) == ("3+2 docker iptables emulated", KIND, run.verdict)
+        assert (made.busy, made.stolen) == (0.5, 0.25)
 
     def test_gaps_of_each_control_plane_are_one_figure(self) -> None:
         """The longest of them: who leads, and what a session calls its cluster, is another each time."""
@@ -108,9 +96,46 @@ class TestRecords:
 
     def test_of_a_bring_up(self) -> None:
         spec = load(None, {"name": "x", "workers": 0, "proxyMode": "nftables", "kubernetes": "1.36"})
-        made = records.of_bring_up(spec, 13.3333, MACHINE)
+        made = records.of_bring_up(spec, Taken(13.3333, 0.87654, 0.0123), MACHINE)
         assert (made.name, made.cluster, made.figures) == ("bring-up", "1+0 docker nftables", {"took": 13.3})
         assert made.kubernetes.startswith("v1.36.")
+        assert (made.busy, made.stolen) == (0.877, 0.012)
+        unknown = records.of_bring_up(spec, Taken(9), MACHINE, made=("emulated",), name=records.HOLLOW)
+        assert (unknown.name, unknown.cluster) == ("hollow nodes", "1+0 docker nftables emulated")
+        assert (unknown.busy, unknown.stolen) == (None, None)
+
+    def test_a_line_of_before_shares_were_kept(self, state: Path) -> None:
+        line = {"schema": 1, "at": "2026-11-01", "name": "bring-up", "kubernetes": "v1.37.2", "machine": KIND,
+                "cluster": "1+2 docker iptables", "verdict": "passed", "figures": {"took": 13.3}}  # fmt: skip
+        records.file().write_text(json.dumps(line) + "\n")
+        (read,) = records.read()
+        assert (read.figures, read.busy, read.stolen) == ({"took": 13.3}, None, None)
+
+    @pytest.mark.parametrize(
+        ("settings", "kind"),
+        [
+            ({}, "1+2 docker iptables"),  # as in lines of before further settings were told
+            ({"etcd": "external", "controlPlanes": 3}, "3+2 docker iptables external-etcd"),
+            ({"podSubnet": "10.1.0.0/16", "serviceSubnet": "10.9.0.0/16", "name": "x"}, "1+2 docker iptables"),
+            ({"hollow": 2000}, "1+2 docker iptables hollow=2000"),
+            ({"flannelBackend": "host-gw"}, "1+2 docker iptables flannelBackend=host-gw"),
+            ({"extraArgs": {"etcd": {"b": "2", "a": "1"}}, "featureGates": {"X": True}},
+             "1+2 docker iptables featureGates.X=True extraArgs.etcd.a=1 extraArgs.etcd.b=2"),
+            ({"provider": "vagrant", "vm": {"driver": "kvm"}}, "1+2 vagrant iptables"),
+            ({"provider": "vagrant", "vm": {"driver": "virtualbox", "workerMemory": 4096}},
+             "1+2 vagrant iptables vm.driver=virtualbox vm.workerMemory=4096"),
+        ],
+    )  # fmt: skip
+    def test_kinds_of_clusters(self, settings: dict[str, Any], kind: str) -> None:
+        assert records.kind_of_cluster(load(None, settings)) == kind
+        assert records.kind_of_cluster(load(None, settings), ("emulated", "packages")) == f"{kind} emulated packages"
+
+    def test_labels_tell_clusters_apart(self) -> None:
+        kinds = {
+            records.kind_of_cluster(load(None, {"nodes": nodes}))
+            for nodes in ({}, {"worker": {"labels": {"a": "b"}}}, {"worker": {"labels": {"a": "c"}}})
+        }
+        assert len(kinds) == 3
 
     @pytest.mark.parametrize(
         ("text", "kind"),
@@ -120,88 +145,28 @@ class TestRecords:
         assert records.kind_of_machine(text) == kind
 
 
-class TestNoise:
-    """The rule: three spreads, a tenth, half a second; five earlier runs that passed."""
-
-    @pytest.mark.parametrize(
-        ("seconds", "beyond"),
-        [
-            ([10, 10, 10, 10, 20], False),  # four earlier ones are too few
-            ([10, 10, 10, 10, 10, 20], True),
-            ([10, 10, 10, 10, 10, 5], True),
-            ([10, 10, 10, 10, 10, 11], False),  # a tenth, not more
-            ([10, 10, 10, 10, 10, 11.1], True),
-            ([1, 1, 1, 1, 1, 1.5], False),  # half a second, not more
-            ([1, 1, 1, 1, 1, 1.51], True),
-            ([8, 9, 10, 11, 12, 14.4], False),  # the spread is 1.4826: three of it are 4.4
-            ([8, 9, 10, 11, 12, 14.5], True),
-            ([10, 10, 90, 10, 10, 10, 10], False),  # one bad night is not the newest
-            ([10, 10, 90, 10, 10, 10, 12], True),  # nor does it hide a change
-            ([0, 0, 0, 0, 0, 0], False),
-        ],
-    )
-    def test_it(self, seconds: Sequence[float], beyond: bool) -> None:
-        assert bool(noise.changes(values(*seconds))) is beyond
-
-    def test_a_figure_that_is_measured_no_more_is_not_named_again(self) -> None:
-        one = values(10, 10, 10, 10, 10, 20)
-        assert len(noise.changes(one)) == 1
-        assert noise.changes([*one, record(6, 5, figures={"another": 5})]) == []
-
-    @pytest.mark.parametrize(("day", "named"), [(13, 1), (14, 0)])
-    def test_nor_that_of_a_drill_that_is_not_run_any_more(self, day: int, named: int) -> None:
-        later = record(day - 1, 5, name="hello")
-        assert len(noise.changes([*values(10, 10, 10, 10, 10, 20), later])) == named
-        assert len(noise.changes([*values(10, 10, 10, 10, 10, 20), replace(later, machine="another")])) == 1
-
-    def test_what_is_said(self) -> None:
-        (change,) = noise.changes(values(10, 10, 10, 11, 11, 20))
-        assert str(change) == (
-            "ha-failover on 3+2 docker iptables, Kubernetes 1.37: took: 20.0 s, slower than 10.0 s "
-            "(median of 5 earlier runs, spread 0.0 s)"
-        )
-        (faster,) = noise.changes(values(10, 10, 10, 11, 11, 5))
-        assert "faster than 10.0 s" in str(faster)
-
-    @pytest.mark.parametrize(
-        "changed",
-        [{"machine": "4 cores"}, {"name": "dns"}, {"cluster": "1+2 docker iptables"}, {"kubernetes": "v1.36.5"}],
-    )
-    def test_only_what_is_alike_is_compared(self, changed: dict[str, Any]) -> None:
-        assert not noise.changes([*values(10, 10, 10, 10, 10), record(9, 20, **changed)])
-
-    def test_a_patch_version_is_the_same_minor(self) -> None:
-        assert noise.changes([*values(10, 10, 10, 10, 10), record(9, 20, kubernetes="v1.37.3")])
-
-    def test_inconclusive_runs_count_nowhere_and_failed_ones_not_as_usual(self) -> None:
-        usual = values(10, 10, 10, 10, 10)
-        assert not noise.changes([*usual, record(9, 20, verdict="inconclusive")])
-        assert not noise.changes([*usual[:4], record(5, 10, verdict="failed"), record(9, 20)])
-        assert noise.changes([*usual, record(9, 20, verdict="failed")])
-
-    def test_only_the_last_thirty_are_usual(self) -> None:
-        old = [record(0, 20, at=f"2026-09-{day:02}T00:00:00") for day in range(1, 31)]
-        new = [record(0, 10, at=f"2026-10-{day:02}T00:00:00") for day in range(1, 31)]
-        assert noise.changes([*old, *new, record(0, 20)])
-        assert not noise.changes([*old, record(0, 20)])
-
-    def test_the_largest_first(self) -> None:
-        found = noise.changes([*values(10, 10, 10, 10, 10, 15), *values(10, 10, 10, 10, 10, 40, name="dns")])
-        assert [one.key.name for one in found] == ["dns", "ha-failover"]
-
-
 class TestPage:
     def test_a_line_for_each_kubernetes(self, tmp_path: Path) -> None:
-        found = [*values(10, 10, 10, 10, 10, 20), *values(9, 9.5, kubernetes="v1.36.5"), *values(13, name="bring-up")]
+        found = [*values(*USUAL, 20), *values(9, 9.5, kubernetes="v1.36.5"), *values(13, name="bring-up")]
         changes = page.write(found, tmp_path / "new" / "trends.html")
         html = (tmp_path / "new" / "trends.html").read_text()
         assert len(changes) == 1
         assert "slower than 10.0 s" in html
         assert html.count("<polyline") == 3
         assert "1.36: 9.50 s (9.00 s ± 0 s; 2)" in html
-        assert '1.37: 20.0 s (10.0 s ± 0 s; 6) <span class="badge inconclusive">slower</span>' in html
-        assert "2026-11-01 to 2026-11-06, at most 20.0 s" in html
+        assert '1.37: 20.0 s (10.0 s ± 0 s; 11) <span class="badge inconclusive">slower</span>' in html
+        assert "2026-11-01 to 2026-11-11, at most 20.0 s" in html
         assert html.index("bring-up, 3+2") < html.index("ha-failover, 3+2")
+
+    def test_what_the_host_disturbed_is_said(self, tmp_path: Path) -> None:
+        found = [*values(*USUAL, stolen=0.012), record(10, 20, stolen=0.21)]
+        assert page.write(found, tmp_path / "t.html") == []
+        html = (tmp_path / "t.html").read_text()
+        assert "Not judged: 1 newest values, since the host took more than 5 % of this computer's cores" in html
+        assert '<span class="badge inconclusive">disturbed</span>' in html
+        assert "20.0 s, 21.0 % of the cores taken by the host" in html
+        page.write(values(*USUAL), tmp_path / "t.html")
+        assert "Not judged" not in (tmp_path / "t.html").read_text()
 
     def test_it_needs_nothing_but_itself(self, tmp_path: Path) -> None:
         page.write(values(1, 2), tmp_path / "t.html")
@@ -239,12 +204,13 @@ class TestCommand:
     def test_the_changes_and_the_page(self, state: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
         opened: list[str] = []
         monkeypatch.setattr(command.webbrowser, "open", opened.append)
-        for one in values(10, 10, 10, 10, 10, 20):
+        for one in [*values(*USUAL, 20), record(10, 9, name="dns", stolen=0.06)]:
             records.append(one)
         command.show(Console())
         printed = capsys.readouterr().out.splitlines()
         assert printed[0].startswith("beyond the noise: ha-failover")
-        assert printed[1] == str(state / "runs" / "trends.html")
+        assert printed[1] == "not judged: 1 newest values, since the host took more than 5% of the cores"
+        assert printed[2] == str(state / "runs" / "trends.html")
         assert opened == [(state / "runs" / "trends.html").as_uri()]
         assert 'href="trends.html"' in report.index(state / "runs").read_text()
 
@@ -268,11 +234,22 @@ class TestSizes:
             (values(60, 120, 240, cluster="3+1 docker iptables"), 2.0),
             (values(60, 120, 240, kubernetes="v1.36.5"), None),
             (values(60, 120, 240, name="dns"), None),
+            (values(60, 120, 240, cluster="3+2 docker iptables hollow=1000"), None),
+            (values(60, 120, 240, cluster="3+2 docker iptables packages"), 2.0),
+            # What the newest was made of counts, since the next will be as well.
+            ([*values(60, 120, 240), *values(9, 9, 9, cluster="3+2 docker iptables packages")], 0.15),
+            ([*values(60, 120, 240), *values(9, 9, cluster="3+2 docker iptables packages")], None),
             ([*values(*[600] * 10), *values(*[60] * 10)], 1.0),
         ],
     )
     def test_minutes_of_a_drill(self, found: list[Record], minutes: float | None) -> None:
         assert sizes.measured(found, KIND)("ha-failover", self.CELL) == minutes
+
+    def test_of_a_drill_on_a_cluster_of_other_settings(self) -> None:
+        found = values(60, 120, 240, cluster="3+2 docker iptables hollow=1000")
+        measured = sizes.measured(found, KIND)
+        assert measured("ha-failover", {**self.CELL, "workers": 1, "hollow": 1000}) == 2.0
+        assert measured("ha-failover", {**self.CELL, "workers": 1, "hollow": 2000}) is None
 
     def test_the_matrix_asks_it(self, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
         def minutes() -> float:

@@ -9,7 +9,8 @@ applied the moment the API answers (kind's own network waits for the end of `kub
 
 Where kind cannot run here without help, the help is given, and named in the result:
 - An engine that lacks a capability refuses --privileged: a `docker` of our own, first in kind's PATH, gives the flags
-  that our own nodes get instead.
+  that our own nodes get instead. In its nodes cgroups are mounted again to be written to, /dev/kmsg is a link to
+  /dev/null, and without SYS_RESOURCE containerd leaves OOM scores as they are (images/kind/kubedrill-help).
 - Envoy's image, which kind puts in front of several control planes, is not to be had: HAProxy has its name meanwhile.
 - Under cgroup v1 the kubelet is told to run all the same.
 None of it is used on a machine that does not need it.

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from kubedrill import checks, host, kube, kubeconfig, network, paths, shell, spec
+from kubedrill.bench.figures import Used
 from kubedrill.bench.kind import config, image
-from kubedrill.bench.measure import DISK, MEMORY, Used
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, MissingPrerequisite, NotFound
+from kubedrill.footprint import DISK, MEMORY
 from kubedrill.images import build, components, rootfs
 from kubedrill.kube import Kube
 from kubedrill.locks import only_one

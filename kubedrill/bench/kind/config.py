@@ -126,6 +126,8 @@ exec {shlex.quote(docker)} "$@"
 def helps(spec: ClusterSpec, missing: frozenset[str], cgroup: int, *, envoy: bool) -> list[str]:
     """What kind cannot do here by itself, in words; empty where it can do all.
 
+    What images/kind/kubedrill-help does in its nodes is done where they are not privileged.
+
     Args:
         spec: the cluster asked for.
         missing: capabilities that the engine lacks.
@@ -135,7 +137,13 @@ def helps(spec: ClusterSpec, missing: frozenset[str], cgroup: int, *, envoy: boo
     given = []
     if missing:
         names = ", ".join(sorted(missing))
-        given.append(f"the engine lacks {names} and refuses --privileged: its nodes get the flags of ours")
+        given += [
+            f"the engine lacks {names} and refuses --privileged: a `docker` of ours gives its nodes the flags of ours",
+            "/sys/fs/cgroup in its nodes is mounted again, so that it can be written to",
+            "/dev/kmsg in its nodes is a link to /dev/null: the kubelet insists on a kernel log",
+        ]
+        if "SYS_RESOURCE" in missing:
+            given.append("restrict_oom_score_adj is true for containerd: nobody may lower an OOM score there")
     if cgroup == 1:
         given.append("cgroup v1: failCgroupV1 is false for the kubelet")
     if spec.control_planes > 1 and not envoy:
