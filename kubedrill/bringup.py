@@ -22,6 +22,7 @@ from kubedrill.undertaking import API, KUBEADM, Undertaking
 
 # admin.conf is without rights until init has bound them; this one is not.
 _RIGHTS = "/etc/kubernetes/super-admin.conf"
+_CA = "/etc/kubernetes/pki/ca.crt"
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
 _READY = 300
@@ -29,10 +30,11 @@ _READY = 300
 
 @dataclass(frozen=True)
 class Start:
-    """A cluster that begins: `kubeadm init`, which may still be at its last phases, and the API that answers."""
+    """A cluster that begins: `kubeadm init`, which may still be at its last phases, the API that answers, and its CA."""
 
     init: Future[None]
     api: Kube
+    ca: str
 
 
 @contextlib.contextmanager
@@ -133,7 +135,8 @@ class BringUp:
         nodes |= self._boot(pool, [key for key in workers if key not in nodes])
         if start is not None:
             self._others_may_join(start)
-        discovery = kubeadm.discovery_file(self._ca(leader), self.addresses.endpoint(self.spec))
+        ca = start.ca if start is not None else leader.run(["cat", _CA], show=False).stdout
+        discovery = kubeadm.discovery_file(ca, self.addresses.endpoint(self.spec))
         prepared = {key: pool.submit(self._joins.prepare, nodes[key], key, discovery) for key in others}
         if start is not None:
             self._controllers_work(start)
@@ -177,7 +180,7 @@ class BringUp:
         flannel = own.submit(self._flannel, leader)
         own.shutdown(wait=False)
         with _why(init):
-            return Start(init, flannel.result())
+            return Start(init, *flannel.result())
 
     def _others_may_join(self, start: Start) -> None:
         """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.
@@ -223,9 +226,10 @@ class BringUp:
             elif node.state() == "paused":
                 node.resume()
             made = node
+            # `start` waits for the boot's own start of it, so that looks cost no processes; until systemd listens it fails.
             self._up.wait(
-                lambda: made.run(["systemctl", "is-active", service], check=False, show=False),
-                lambda found: (found.status == 0, f"{service} is {found.output.strip() or 'not there'}"),
+                lambda: made.run(["systemctl", "start", service], check=False, show=False, timeout=_BOOT),
+                lambda found: (found.status == 0, f"systemctl start {service}: {found.output.strip()}"),
                 within=_BOOT, every=0.1, what=f"{service} on {name}",
             )  # fmt: skip
         return node
@@ -252,8 +256,7 @@ class BringUp:
                 self._up.run_kubeadm(node, argv, part="-begin")
                 self._api_answers(node, _RIGHTS)
         with self._up.step(f"{node.name}: kubeadm init"):
-            self._up.run_kubeadm(node, [*whole, *upload])
-        node.write([File(JOINED, "")])
+            self._up.run_kubeadm(node, [*whole, *upload], done=[File(JOINED, "")])
 
     def _spread_dns(self, api: Kube, leader: Node, joins: list[Future[None]]) -> None:
         """Move CoreDNS off the first control plane, as kubeadm's documentation advises once other nodes are there.
@@ -294,15 +297,15 @@ class BringUp:
                 leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--config", "/dev/stdin"],
                            stdin=config, timeout=60)  # fmt: skip
 
-    def _flannel(self, leader: Node) -> Kube:
+    def _flannel(self, leader: Node) -> tuple[Kube, str]:
         """Apply flannel as soon as the API answers; nothing forces it to wait for the end of init."""
-        api = self._api_answers(leader, _RIGHTS)
+        api, ca = self._api_answers(leader, _RIGHTS)
         manifest = network.flannel_manifest(self.spec, self.made.flannel_image, self.addresses.endpoint(self.spec))
         with self._up.step("flannel applied"):
             leader.run(
                 ["kubectl", "--kubeconfig", _RIGHTS, *slowness.apply(self._up.slow()), "-f", "-"], stdin=manifest
             )
-        return api
+        return api, ca
 
     def _controllers_work(self, start: Start) -> None:
         """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
@@ -317,21 +320,20 @@ class BringUp:
                 transient=(kube.ApiUnavailable,),
             )  # fmt: skip
 
-    def _api_answers(self, leader: Node, path: str) -> Kube:
+    def _api_answers(self, leader: Node, path: str) -> tuple[Kube, str]:
+        """The API of a kubeconfig in a node, once it answers, and the CA by which it is known."""
         text = self._up.wait(
             lambda: leader.run(["cat", path], check=False, show=False),
             lambda result: (result.status == 0, f"{path} is not there yet"),
             within=API, every=0.2, what=f"kubeadm on {leader.name}",
         ).stdout  # fmt: skip
+        ca = kubeconfig.authority(self.spec.name, text)
         api = Kube(kubeconfig.standalone(self.spec.name, text, f"https://{self.api_host}:{self.api_port}"))
         self._up.wait(
             api.readyz, lambda answer: (answer == "ok", answer), within=API, every=0.2,
             what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
         )  # fmt: skip
-        return api
-
-    def _ca(self, leader: Node) -> str:
-        return leader.run(["cat", "/etc/kubernetes/pki/ca.crt"], show=False).stdout
+        return api, ca
 
     def _ready(self, api: Kube) -> None:
         wanted = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()]

@@ -72,8 +72,7 @@ class Joins:
 
     def _finish(self, node: Node, argv: list[str]) -> None:
         with self._up.step(f"{node.name}: kubeadm join"):
-            self._up.run_kubeadm(node, argv)
-        node.write([File(JOINED, "")])
+            self._up.run_kubeadm(node, argv, done=[File(JOINED, "")])
 
     def _describe(self, node: Node, key: str, discovery: str) -> None:
         config = kubeadm.join_config(self._up.spec, key, self._up.addresses, self._up.machine(), self._up.keys)

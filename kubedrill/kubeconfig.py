@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import tempfile
@@ -83,6 +84,24 @@ def without(existing: str, cluster: str) -> str:
 def standalone(cluster: str, admin: str, server: str) -> str:
     """A kubeconfig with this cluster alone; arguments and errors are those of `merge`."""
     return merge("", cluster, admin, server)
+
+
+def authority(cluster: str, text: str) -> str:
+    """The certificate (PEM) of the CA by which the only cluster of a kubeconfig is known.
+
+    Args:
+        cluster: its name, for the error.
+        text: what kubeadm wrote, or `standalone` made of it.
+
+    Raises:
+        KubedrillError: it holds none.
+    """
+    try:
+        one = next(iter(tree.items(tree.parse(text), "clusters")), None)
+        data = tree.scalar(tree.get(tree.get(one, "cluster"), "certificate-authority-data"))
+        return base64.b64decode(data or "", validate=True).decode()
+    except (BrokenKubeconfig, ValueError) as error:
+        raise _bad_admin(cluster, str(error)) from None
 
 
 def merge_into(path: Path, cluster: str, admin: str, server: str) -> None:

@@ -15,8 +15,9 @@ _RUNNING = ["sh", "-c", "pgrep -a -x kubeadm || test $? -eq 1"]
 
 
 def run_kubeadm(
-    node: Node, argv: Sequence[str], console: Reporter, *, timeout: float, part: str = "", then: str = ""
-) -> Result:
+    node: Node, argv: Sequence[str], console: Reporter, *, timeout: float, part: str = "", then: str = "",
+    done: Sequence[File] = (),
+) -> Result:  # fmt: skip
     """Run kubeadm in a node; what it printed is in /var/log/kubedrill of the node, without secrets.
 
     Args:
@@ -26,6 +27,7 @@ def run_kubeadm(
         timeout: seconds.
         part: goes into the name of the file, where one run is one of several.
         then: what to do next, where it fails.
+        done: written where it succeeded, at once with what it printed: each write costs the engine a process.
 
     Raises:
         CommandFailed: with all that it printed.
@@ -33,7 +35,7 @@ def run_kubeadm(
     result = node.run(argv, check=False, timeout=timeout)
     log = f"/var/log/kubedrill/{argv[0]}-{argv[1]}{part}.log"
     printed = console.redacted(result.output)
-    node.write([File(log, printed)])
+    node.write([File(log, printed), *(done if result.status == 0 else ())])
     if result.status != 0:
         raise CommandFailed(
             pasteable(node.shell_argv(argv)), result.status, printed, node.name,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from kubedrill import kubeadm, network
 from kubedrill.console import Reporter
 from kubedrill.errors import KubedrillError, StepFailed
-from kubedrill.providers.base import Node, Provider
+from kubedrill.providers.base import File, Node, Provider
 from kubedrill.run_kubeadm import run_kubeadm
 from kubedrill.spec import ClusterSpec
 from kubedrill.wait import Verdict, until
@@ -49,18 +49,19 @@ class Undertaking:
     keys: kubeadm.Secrets
     failed: threading.Event = field(default_factory=threading.Event)
 
-    def run_kubeadm(self, node: Node, argv: list[str], part: str = "") -> None:
+    def run_kubeadm(self, node: Node, argv: list[str], part: str = "", done: Sequence[File] = ()) -> None:
         """Run kubeadm in a node; its output is kept there.
 
         Args:
             node: where.
             argv: the command.
             part: goes into the name of that file, where one run is one of several.
+            done: written where it succeeded.
 
         Raises:
             CommandFailed: with all that it printed.
         """
-        run_kubeadm(node, argv, self.console, timeout=KUBEADM * min(self.slow(), PATIENCE), part=part)
+        run_kubeadm(node, argv, self.console, timeout=KUBEADM * min(self.slow(), PATIENCE), part=part, done=done)
 
     def machine(self) -> kubeadm.Machine:
         """What kubeadm's configuration must know of the nodes, once it is known how slow they are."""
