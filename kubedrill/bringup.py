@@ -30,7 +30,7 @@ _READY = 300
 
 @dataclass(frozen=True)
 class Start:
-    """A cluster that begins: `kubeadm init`, which may still be at its last phases, the API that answers, and its CA."""
+    """A cluster that begins: `kubeadm init`, which may be at its last phases, the API that answers, and its CA."""
 
     init: Future[None]
     api: Kube
@@ -226,7 +226,8 @@ class BringUp:
             elif node.state() == "paused":
                 node.resume()
             made = node
-            # `start` waits for the boot's own start of it, so that looks cost no processes; until systemd listens it fails.
+            # `start` waits for the start that the boot has in hand, without looks that cost a process each; it fails as
+            # long as systemd does not listen.
             self._up.wait(
                 lambda: made.run(["systemctl", "start", service], check=False, show=False, timeout=_BOOT),
                 lambda found: (found.status == 0, f"systemctl start {service}: {found.output.strip()}"),

@@ -99,9 +99,12 @@ def authority(cluster: str, text: str) -> str:
     try:
         one = next(iter(tree.items(tree.parse(text), "clusters")), None)
         data = tree.scalar(tree.get(tree.get(one, "cluster"), "certificate-authority-data"))
-        return base64.b64decode(data or "", validate=True).decode()
+        certificate = base64.b64decode(data or "", validate=True).decode()
     except (BrokenKubeconfig, ValueError) as error:
         raise _bad_admin(cluster, str(error)) from None
+    if not certificate:
+        raise _bad_admin(cluster, "it names no CA")
+    return certificate
 
 
 def merge_into(path: Path, cluster: str, admin: str, server: str) -> None:

@@ -53,9 +53,9 @@ class FakeKubernetes:
         if answer is not None:
             return answer
         match call.argv:
-            case ("systemctl", "is-active", service):
+            case ("systemctl", "start", service):
                 assert service == ("haproxy" if node.role == "load-balancer" else "containerd")
-                return Result(0, "active\n", "")
+                return OK
             case ("kubeadm", "init", "phase", *_) | ("systemctl", "restart", "kubelet"):
                 return OK
             case ("kubeadm", "init", *_):

@@ -42,18 +42,18 @@ class TestOrder:
         balancer = run.node("lab-load-balancer")
         assert balancer.text("/etc/haproxy/haproxy.cfg").count(":6443 check ") == 3
         written = run.at("write", "lab-load-balancer", "/etc/haproxy/haproxy.cfg")
-        checked = run.at("ran", "lab-load-balancer", "systemctl is-active haproxy")
+        checked = run.at("ran", "lab-load-balancer", "systemctl start haproxy")
         assert written < checked < run.at("run", "lab-control-plane-1", "kubeadm init")
 
     def test_a_balancer_that_is_late_is_waited_for(self, run: Run) -> None:
-        late = iter([Result(3, "activating\n", "")] * 5)
+        late = iter([Result(1, "Failed to connect to bus", "")] * 5)
 
         def answer(node: FakeNode, call: Call) -> Result | None:
             return next(late, None) if node.role == "load-balancer" else None
 
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
-        assert run.ran("systemctl is-active haproxy") == ["lab-load-balancer"] * 6
+        assert run.ran("systemctl start haproxy") == ["lab-load-balancer"] * 6
         last = max(n for n, event in enumerate(run.provider.events) if event[:2] == ("ran", "lab-load-balancer"))
         assert last < run.at("run", "lab-control-plane-1", "kubeadm init")
 

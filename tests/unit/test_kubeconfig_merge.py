@@ -10,6 +10,7 @@ import yaml
 from kubeconfigs import ADMIN, FOREIGN, SERVER, names, read
 
 from kubedrill import kubeconfig
+from kubedrill.errors import KubedrillError
 
 own_state = kubeconfigs.own_state  # a fixture
 
@@ -167,3 +168,20 @@ def test_current_context_is_cleared_only_if_ours(current: str, after: str) -> No
 
 def test_current_context_alone_is_ours_too() -> None:
     assert read(kubeconfig.without("current-context: kubedrill-lab\n", "lab")) == {"current-context": ""}
+
+
+class TestAuthority:
+    def test_the_certificate_of_the_ca(self) -> None:
+        text = (
+            "kind: Config\nclusters:\n- {name: x, cluster: {certificate-authority-data: Q0EK, server: 'https://x'}}\n"
+        )
+        assert kubeconfig.authority("lab", text) == "CA\n"
+
+    @pytest.mark.parametrize(
+        "text", ["", "kind: Config\nclusters: []\n", "kind: Config\nclusters:\n- {name: x, cluster: {server: y}}\n",
+                 "kind: Config\nclusters:\n- {name: x, cluster: {certificate-authority-data: '%%%'}}\n", "a: [b"],
+    )  # fmt: skip
+    def test_a_kubeconfig_without_one_is_refused(self, text: str) -> None:
+        """An empty CA would let a node join whoever answers."""
+        with pytest.raises(KubedrillError, match=r"the admin.conf for lab cannot be used"):
+            kubeconfig.authority("lab", text)
