@@ -40,7 +40,7 @@ def test_two_clusters_that_come_up_at_once_choose_two_networks() -> None:
     provider: Any = SimpleNamespace(used_subnets=used, create_network=create)
     with ThreadPoolExecutor() as pool:
         specs = [ClusterSpec(name=name) for name in ("one", "two")]
-        list(pool.map(lambda spec: cluster._make_network(cast(Provider, provider), spec), specs))
+        list(pool.map(lambda spec: cluster._make_network(cast(Provider, provider), spec, "modules"), specs))
     assert len(set(made)) == 2
 
 
