@@ -144,18 +144,22 @@ class Ending:
 
 def attended(argv: Sequence[str]) -> Ending:
     """The same as `interactive`, for who must know whether it was the user who ended it."""
-    process = subprocess.Popen(list(argv))
+    process: subprocess.Popen[bytes] | None = None
     interrupted = False
 
     def told(number: int, _frame: object) -> None:
         nonlocal interrupted
         interrupted = True
-        if number == signal.SIGTERM:
+        if number == signal.SIGTERM and process is not None:
             process.send_signal(signal.SIGINT)
 
-    # An exception instead, KeyboardInterrupt, could lose the status of a command that ends in that moment.
+    # An exception instead, KeyboardInterrupt, could lose the status of a command that ends in that moment. And before
+    # the command starts: else it ignores Ctrl-C where this process did, as what a script puts into the background does.
     before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        process = subprocess.Popen(list(argv))
+        if interrupted:
+            process.send_signal(signal.SIGINT)
         status = process.wait()
     finally:
         for number, handler in before.items():

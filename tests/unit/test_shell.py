@@ -143,12 +143,15 @@ def test_one_that_the_user_ends_is_told_apart_from_one_that_ends_like_it(told: s
         until [ {caught} != 0 ]; do :; done     # until it is ready for SIGTERM
         kill -{int(told)} {os.getpid()}; {too}while :; do :; done"""
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # As in what a script puts into the background; a command that inherits that could not be ended.
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assert shell.attended(["bash", "-c", script]) == shell.Ending(2, interrupted=True)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, ignored)
     assert shell.attended(["sh", "-c", "exit 2"]) == shell.Ending(2)
 
 
