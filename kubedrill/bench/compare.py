@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from kubedrill.bench.figures import DISTURBED, Cores, Figure, percent
+from kubedrill.bench.figures import Cores, Figure, percent
+from kubedrill.cputime import DISTURBED
 from kubedrill.errors import KubedrillError
 
 # 1 had times of functions, without the start of the process that calls them: another thing than times of commands.

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 from kubedrill import cputime
 
-# A host that took a larger share of this computer's cores may be why a figure differs from another one.
-DISTURBED = 0.05
-
 
 @dataclass(frozen=True)
 class Cores:
