@@ -47,7 +47,7 @@ def bench(console: Console, *, runs: int, only: str, json_file: str, against: Se
         _compare(console, given[0], given[1])
         return 0
     if json_file and not os.access(Path(json_file).absolute().parent, os.W_OK):
-        raise KubedrillError(f"figures cannot be written to {json_file}", evidence=["its folder cannot be written to"])
+        raise compare.unwritable(Path(json_file), "its folder cannot be written to")
     place = cluster.lab(console)
     described = machine.describe(place.engine.info(), spec.load(None, {}).version())
     sheet = Sheet(described, wanted, Path(json_file) if json_file else None)

@@ -76,7 +76,14 @@ def save(bench: Bench, file: Path) -> None:
         unfinished.write_text(json.dumps(content, indent=1) + "\n")
         unfinished.replace(file)
     except OSError as error:
-        raise KubedrillError(f"figures cannot be written to {file}", evidence=[str(error)]) from error
+        raise unwritable(file, str(error)) from error
+
+
+def unwritable(file: Path, why: str) -> KubedrillError:
+    """The error of a file of figures that cannot be written."""
+    return KubedrillError(
+        f"figures cannot be written to {file}", evidence=[why], todo=["name a file in a folder of yours: --json FILE"]
+    )
 
 
 def load(file: Path) -> Bench:
@@ -93,7 +100,9 @@ def load(file: Path) -> Bench:
         return Bench(dict(content["machine"]), figures, tuple(map(str, content["missing"])))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KubedrillError(
-            f"{file} holds no figures of `invoke bench --json`", evidence=[f"{type(error).__name__}: {error}"]
+            f"{file} holds no figures of `invoke bench --json`",
+            evidence=[f"{type(error).__name__}: {error}"],
+            todo=[f"take them again, with the revision of then: invoke bench --json {file}"],
         ) from error
 
 

@@ -56,7 +56,9 @@ class Fresh:
         done = shell.run(argv(*words), env=env, cwd=paths.repository(), check=False, timeout=_WITHIN)
         if done.status != 0:
             raise KubedrillError(
-                f"`kubedrill {' '.join(words)}` failed (exit status {done.status})", evidence=done.output.splitlines()
+                f"`kubedrill {' '.join(words)}` failed (exit status {done.status})",
+                evidence=done.output.splitlines(),
+                todo=["run it by itself, and do what it says"],
             )
 
     def up(self, control_planes: int, workers: int, *flags: str) -> None:

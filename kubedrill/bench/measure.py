@@ -190,7 +190,8 @@ def _sizes(leader: Node) -> dict[str, float]:
     known = {what: size for what, size in found.items() if size is not None}
     if len(known) < len(found):
         raise KubedrillError(f"{leader.name} does not tell what it holds",
-                             evidence=[f"not found: {what}" for what in found if what not in known])  # fmt: skip
+                             evidence=[f"not found: {what}" for what in found if what not in known],
+                             todo=["see whether its control plane is up: invoke components"])  # fmt: skip
     return known
 
 

@@ -28,6 +28,11 @@ def script(steps: Sequence[Any], step: str) -> str:
     return str(next(one["run"] for one in steps if one.get("name") == step))
 
 
+def as_github_does(steps: Sequence[Any], step: str) -> list[str]:
+    """How GitHub runs a step whose shell is bash."""
+    return ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script(steps, step)]
+
+
 def stand_in(file: Path, text: str) -> None:
     """Make a program of a shell script."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -44,16 +49,7 @@ class TestRunDrills:
         environment = {
             "JOB": "1.37-x", "RUNNER_TEMP": str(folder), "GITHUB_STEP_SUMMARY": str(folder / "summary"),
         }  # fmt: skip
-        # How GitHub runs a step whose shell is bash.
-        command = [
-            "bash",
-            "--noprofile",
-            "--norc",
-            "-eo",
-            "pipefail",
-            "-c",
-            script(NIGHTLY["jobs"]["drill"]["steps"], "Run drills"),
-        ]
+        command = as_github_does(NIGHTLY["jobs"]["drill"]["steps"], "Run drills")
         return shell.run(command, env=environment, cwd=folder, check=False)
 
     @pytest.mark.parametrize(("status", "becomes"), [(0, 0), (1, 1), (3, 0), (143, 143)])
@@ -88,15 +84,7 @@ class TestHistory:
             "PATH": f"{folder}/bin:{os.environ['PATH']}", "XDG_STATE_HOME": str(folder / "state"),
             "GITHUB_REPOSITORY": "someone/kubedrill",
         }  # fmt: skip
-        command = [
-            "bash",
-            "--noprofile",
-            "--norc",
-            "-eo",
-            "pipefail",
-            "-c",
-            script(HISTORY["runs"]["steps"], "From the page"),
-        ]
+        command = as_github_does(HISTORY["runs"]["steps"], "From the page")
         result = shell.run(command, env=environment, cwd=folder, check=False)
         assert result.status == 0, result.output
         return result, folder / "state" / "kubedrill" / "history.jsonl"
