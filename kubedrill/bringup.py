@@ -18,7 +18,7 @@ from kubedrill.node_specs import BALANCER, Made
 from kubedrill.providers.base import File, Node, Provider
 from kubedrill.providers.places import VMS
 from kubedrill.spec import ClusterSpec
-from kubedrill.undertaking import API, KUBEADM, Undertaking
+from kubedrill.undertaking import API, KUBEADM, PATIENCE, Undertaking
 
 # admin.conf is without rights until init has bound them; this one is not.
 _RIGHTS = "/etc/kubernetes/super-admin.conf"
@@ -225,11 +225,11 @@ class BringUp:
                 node.start()
             elif node.state() == "paused":
                 node.resume()
-            made = node
+            made, boot = node, _BOOT * min(self._up.slow(), PATIENCE)
             # `start` waits for the start that the boot has in hand, without looks that cost a process each; it fails as
             # long as systemd does not listen.
             self._up.wait(
-                lambda: made.run(["systemctl", "start", service], check=False, show=False, timeout=_BOOT),
+                lambda: made.run(["systemctl", "start", service], check=False, show=False, timeout=boot),
                 lambda found: (found.status == 0, f"systemctl start {service}: {found.output.strip()}"),
                 within=_BOOT, every=0.1, what=f"{service} on {name}",
             )  # fmt: skip

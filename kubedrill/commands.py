@@ -287,7 +287,7 @@ def scenario(
     arguments = [f"--drill={one}" for one in names] + [f"--drill-{flag}" for flag, on in flags.items() if on]
     if checkpoint:
         operations.need_checkpoint(console, checkpoint, name)
-    arguments += [f"--drill-from-checkpoint={checkpoint}"] if checkpoint else []
+        arguments.append(f"--drill-from-checkpoint={checkpoint}")
     arguments += [f"--drill-cluster={name}"] if name else []
     arguments += [f"--drill-with={one}" for one in settings]
     return shell.interactive(

@@ -128,6 +128,7 @@ def own_engine(*, pid_file: Path | None = None, systemd: bool | None = None) -> 
         raise MissingPrerequisite(
             "Docker's engine was not started by `invoke setup`, and is not stopped",
             evidence=[f"{file}: {pid or 'no process'}", f"DOCKER_HOST={os.environ.get('DOCKER_HOST', '')}"],
+            todo=["where systemd does not run: stop that one, unset DOCKER_HOST, and run: invoke setup"],
         )
     return pid
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kubedrill import versions
 from kubedrill.console import Reporter
-from kubedrill.errors import KubedrillError, TimedOut
+from kubedrill.errors import CommandFailed, KubedrillError, TimedOut
 from kubedrill.etcd_members import ETCDCTL
 from kubedrill.marks import has_file
 from kubedrill.providers.base import File, Node
@@ -80,8 +81,18 @@ class EtcdComputers:
         for node in self.nodes:
             if not has_file(node, mark):
                 with self.console.step(f"{node.name}: kubelet {version}, and all members of etcd serve"):
-                    self._renew(node, install)
+                    self._go_on(node, install, version)
                 node.write([File(mark, "")])
+
+    def _go_on(self, node: Node, install: Callable[[Node], None], version: str) -> None:
+        try:
+            self._renew(node, install)
+        except TimedOut as error:
+            raise TimedOut(
+                error.what, evidence=error.evidence,
+                todo=[f"see: invoke components --name {self.cluster}",
+                      f"then go on: invoke upgrade --to {versions.minor_of(version)} --name {self.cluster}"],
+            ) from error  # fmt: skip
 
     def _renew(self, node: Node, install: Callable[[Node], None]) -> None:
         before, _ = looked(self._until_healthy(node, _SERVES))
@@ -90,12 +101,12 @@ class EtcdComputers:
         began = time.monotonic()
         until(
             lambda: self._look(node), lambda said: settled(said, before, self.members, time.monotonic() - began),
-            within=_SERVES, every=0.5, what=f"etcd on {node.name}",
+            within=_SERVES, every=0.5, what=f"etcd on {node.name}", transient=(CommandFailed,),
         )  # fmt: skip
 
     def _until_healthy(self, node: Node, within: float) -> Result:
         return until(lambda: self._look(node), lambda said: healthy(said, self.members),
-                     within=within, every=0.5, what="all members of etcd")  # fmt: skip
+                     within=within, every=0.5, what="all members of etcd", transient=(CommandFailed,))  # fmt: skip
 
     def _look(self, node: Node) -> Result:
         return node.run(["sh", "-c", LOOK], check=False, show=False, timeout=30)

@@ -9,9 +9,9 @@ MEMORY = (
     "sh",
     "-c",
     "cd /sys/fs/cgroup; "
-    "if [ -e memory.current ]; then used=$(cat memory.current); file=inactive_file; stat=memory.stat; "
-    "else cd memory; used=$(cat memory.usage_in_bytes); file=total_inactive_file; stat=memory.stat; fi; "
-    'echo $(( (used - $(grep "^$file " $stat | cut -d" " -f2)) / 1048576 ))',
+    "if [ -e memory.current ]; then used=$(cat memory.current); file=inactive_file; "
+    "else cd memory; used=$(cat memory.usage_in_bytes); file=total_inactive_file; fi; "
+    'echo $(( (used - $(grep "^$file " memory.stat | cut -d" " -f2)) / 1048576 ))',
 )
 # MiB on a node's own disk (/var), without what it mounts from elsewhere.
 DISK = ("sh", "-c", "du -xsm /var | cut -f1")

@@ -39,6 +39,7 @@ _SYSTEM = ("kube-system", FLANNEL_NAMESPACE)
 # kubeadm's Corefile has CoreDNS serve for 5 s more once it is told to end (`lameduck 5s`), for clients that do not know
 # yet. Where all clients go off as well nobody asks it any more. The kubelet would start it again, so it goes first.
 _DNS_OFF = ["sh", "-c", "systemctl stop kubelet; pkill -KILL -x coredns"]
+_KUBELET_ON = ["systemctl", "start", "kubelet"]
 _DNS_OFF_SECONDS = 10
 
 
@@ -81,7 +82,13 @@ def stop(cluster: Cluster, console: Steps) -> bool:
         if node.role in KUBERNETES:
             with contextlib.suppress(KubedrillError):  # one that does not answer is stopped all the same
                 node.run(_DNS_OFF, check=False, show=False, timeout=_DNS_OFF_SECONDS * cluster.slow)
-        node.stop()
+        try:
+            node.stop()
+        except KubedrillError:
+            if node.role in KUBERNETES:  # it runs on, and needs its kubelet
+                with contextlib.suppress(KubedrillError):
+                    node.run(_KUBELET_ON, check=False, show=False, timeout=_DNS_OFF_SECONDS * cluster.slow)
+            raise
 
     return _tier_by_tier(cluster, DOWNWARDS, ("running", "paused"), down, "stopped", console)
 

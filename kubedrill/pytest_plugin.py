@@ -82,8 +82,9 @@ class DrillItem(pytest.Item):
         """The reason alone; a traceback tells nothing of a cluster."""
         if isinstance(excinfo.value, DrillFailed | DrillInconclusive):
             return hinted(f"{type(excinfo.value).__doc__}\n{excinfo.value}")
-        shown = super().repr_failure(excinfo, style)
-        return hinted(str(shown)) if isinstance(excinfo.value, KubedrillError) else shown
+        if isinstance(excinfo.value, KubedrillError):
+            return hinted(str(excinfo.value))
+        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Where it is from."""

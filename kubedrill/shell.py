@@ -145,12 +145,13 @@ class Ending:
 def attended(argv: Sequence[str]) -> Ending:
     """The same as `interactive`, for who must know whether it was the user who ended it."""
     process: subprocess.Popen[bytes] | None = None
-    interrupted = False
+    interrupted = passed_on = False
 
     def told(number: int, _frame: object) -> None:
-        nonlocal interrupted
+        nonlocal interrupted, passed_on
         interrupted = True
         if number == signal.SIGTERM and process is not None:
+            passed_on = True
             process.send_signal(signal.SIGINT)
 
     # An exception instead, KeyboardInterrupt, could lose the status of a command that ends in that moment. And before
@@ -158,7 +159,7 @@ def attended(argv: Sequence[str]) -> Ending:
     before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         process = subprocess.Popen(list(argv))
-        if interrupted:
+        if interrupted and not passed_on:
             process.send_signal(signal.SIGINT)
         status = process.wait()
     finally:

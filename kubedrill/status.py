@@ -14,6 +14,7 @@ from kubedrill.providers.base import KUBERNETES, Node
 
 # How long the API may take to answer; where nodes are slow, up to six times as long.
 _SECONDS = 5
+ANSWERS = "answers"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class ClusterStatus:
     @property
     def of_hollow(self) -> str:
         """In a line how many of its hollow nodes are Ready, and what makes them so."""
+        if self.api != ANSWERS:
+            return f"hollow nodes: {self.hollow}, not seen"
         again = "; the same `invoke up` again starts kwok, which plays them" if self.hollow_ready < self.hollow else ""
         return f"hollow nodes: {self.hollow_ready} of {self.hollow} are Ready{again}"
 
@@ -68,7 +71,7 @@ def of(cluster: Cluster) -> ClusterStatus:
         known = {node.name: node for node in api_of.nodes()}
         if cluster.spec.hollow:
             hollow_ready = sum(api_of.hollow().values())
-        api = "answers"
+        api = ANSWERS
     except NotFound as error:
         api = error.what
     except kube.ApiUnavailable as error:
@@ -79,7 +82,7 @@ def of(cluster: Cluster) -> ClusterStatus:
     )
     wanted = cluster.spec.computers()
     healthy = (
-        api == "answers"
+        api == ANSWERS
         and not cluster.upgrading
         and len(nodes) == wanted
         and all(node.state == "running" for node in nodes)

@@ -90,7 +90,6 @@ class Pool:
         Raises:
             KubedrillError: it cannot be; or somebody is at work on it.
         """
-        checkpoints.need(place.provider, self._name, self._checkpoint)
         with only_one(self._name):
             Journal.of(self._name).claim()
             checkpoints.restore(place.provider, self._name, self._checkpoint, self.console)

@@ -45,8 +45,9 @@ def build(drill: Scenario, console: Console) -> None:
         MissingPrerequisite: there is no Go toolchain to build it with.
         BuildFailed: it could not be built.
     """
+    compiler = components.go_version() if drill.builds else ""
     for name in drill.builds:
-        components.build(name, components.go_version(), console.say)
+        components.build(name, compiler, console.say)
 
 
 def run(drill: Scenario, cluster: Cluster, console: Console, *, slow: bool = False) -> tuple[Run, Path]:

@@ -89,7 +89,7 @@ def of_run(run: Run, made: Sequence[str] = (), taken: Taken | None = None) -> Re
         taken: how busy this computer was meanwhile.
     """
     titles = {lane.name: lane.title for lane in run.lanes}
-    spec = ClusterSpec.model_validate(dict(run.cluster))
+    spec = ClusterSpec.from_json(json.dumps(dict(run.cluster)))
     gaps: dict[str, float] = {}
     for one in run.figures:
         # Control planes have a lane each: of the same kind the longest counts.
