@@ -67,6 +67,8 @@ class TestOrder:
             lifecycle.stop(world.cluster, Console())
         assert caught.value.evidence == ("lab-worker-1: it will not",)
         assert world.happened("stop") == [("stop", "worker-2")], "nobody pulls the root away then"
+        started = [event[1] for event in world.provider.events if event[-1] == "systemctl start kubelet"]
+        assert set(started) == {"lab-worker-1"}, "it runs on, so its kubelet does"
 
     def test_coredns_need_not_serve_for_its_five_seconds_where_all_go_off(self, world: World) -> None:
         """The kubelet, which would start it again, goes first; a node that answers nothing is stopped all the same."""

@@ -114,3 +114,11 @@ def test_printed(world: World, capsys: Capture) -> None:
     assert commands.status(Console(), "lab", as_json=True) == 1
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["hollow_ready"], told["hollow"], told["healthy"]) == (0, 1000, False)
+
+
+def test_hollow_nodes_that_nobody_was_asked_for_are_not_said_to_be_away() -> None:
+    """kwok need not be dead where the API is: what the API does says what to do."""
+    away = status.ClusterStatus("lab", "v1.37.2", "https://x", "lab is stopped", False, (), 100)
+    assert away.of_hollow == "hollow nodes: 100, not seen"
+    answers = status.ClusterStatus("lab", "v1.37.2", "https://x", status.ANSWERS, False, (), 100, 3)
+    assert "3 of 100 are Ready; the same `invoke up`" in answers.of_hollow

@@ -94,6 +94,11 @@ class TestRecords:
         gaps = {name: value for name, value in made.figures.items() if name.startswith("longest gap")}
         assert gaps == {"longest gap: API of control-plane itself": 7}
 
+    def test_of_a_drill_on_two_control_planes(self) -> None:
+        """A cluster that is on its way to another size has that many; nobody could ask for it."""
+        given = {**load(None, {"control_planes": 3}).model_dump(by_alias=True), "controlPlanes": 2}
+        assert records.of_run(replace(report_demo.failover()[0], cluster=given)).cluster.startswith("2+2 ")
+
     def test_of_a_bring_up(self) -> None:
         spec = load(None, {"name": "x", "workers": 0, "proxyMode": "nftables", "kubernetes": "1.36"})
         made = records.of_bring_up(spec, Taken(13.3333, 0.87654, 0.0123), MACHINE)
