@@ -90,6 +90,7 @@ class Pool:
         Raises:
             KubedrillError: it cannot be; or somebody is at work on it.
         """
+        checkpoints.need(place.provider, self._name, self._checkpoint)  # before a name that may be none is locked
         with only_one(self._name):
             Journal.of(self._name).claim()
             checkpoints.restore(place.provider, self._name, self._checkpoint, self.console)
