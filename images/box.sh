@@ -3,7 +3,7 @@
 # its standard input.
 set -eu
 systemctl --quiet set-default multi-user.target
-systemctl --quiet enable containerd.service kubelet.service kubedrill-cni.path kubedrill-boot.service kubedrill-address.service \
+systemctl --quiet enable containerd.service kubelet.service kubedrill-cni.path kubedrill-cni-first.path kubedrill-boot.service kubedrill-address.service \
     systemd-networkd.service ssh.service
 systemctl --quiet disable haproxy.service chrony.service networking.service 2>/dev/null || true
 # A laboratory's nodes change when they are told to, and their disk is not theirs to look after.

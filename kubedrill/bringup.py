@@ -177,10 +177,23 @@ class BringUp:
         init = own.submit(self._init, leader)
         # What waits for the API need not wait any longer then.
         init.add_done_callback(lambda done: self._up.failed.set() if done.exception() else None)
-        flannel = own.submit(self._flannel, leader)
-        own.shutdown(wait=False)
         with _why(init):
-            return Start(init, *flannel.result())
+            api, ca = self._api_answers(leader, _RIGHTS)
+            finalized = own.submit(self._finalize, leader)
+            own.shutdown(wait=False)
+            self._flannel(leader)
+            finalized.result()
+            return Start(init, api, ca)
+
+    def _finalize(self, leader: Node) -> None:
+        """Let the first kubelet read its certificate from the file that it renews, where init does not do so itself.
+
+        kubeadm does it at the end of init, and starts the kubelet again for it: the node's first pods, which have just
+        been made, wait a second and a half. The file is there since the kubelet's first start. While the API server
+        makes its roles, nothing else has anything to do.
+        """
+        if self._up.slow() == 1:
+            self._up.run_kubeadm(leader, kubeadm.FINALIZE, part="-finalize")
 
     def _others_may_join(self, start: Start) -> None:
         """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.
@@ -298,15 +311,13 @@ class BringUp:
                 leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--config", "/dev/stdin"],
                            stdin=config, timeout=60)  # fmt: skip
 
-    def _flannel(self, leader: Node) -> tuple[Kube, str]:
-        """Apply flannel as soon as the API answers; nothing forces it to wait for the end of init."""
-        api, ca = self._api_answers(leader, _RIGHTS)
+    def _flannel(self, leader: Node) -> None:
+        """Apply flannel; nothing forces it to wait for the end of init."""
         manifest = network.flannel_manifest(self.spec, self.made.flannel_image, self.addresses.endpoint(self.spec))
         with self._up.step("flannel applied"):
             leader.run(
                 ["kubectl", "--kubeconfig", _RIGHTS, *slowness.apply(self._up.slow()), "-f", "-"], stdin=manifest
             )
-        return api, ca
 
     def _controllers_work(self, start: Start) -> None:
         """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
@@ -331,7 +342,7 @@ class BringUp:
         ca = kubeconfig.authority(self.spec.name, text)
         api = Kube(kubeconfig.standalone(self.spec.name, text, f"https://{self.api_host}:{self.api_port}"))
         self._up.wait(
-            api.readyz, lambda answer: (answer == "ok", answer), within=API, every=0.2,
+            api.serves, lambda answer: (answer == "ok", answer), within=API, every=0.1,
             what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
         )  # fmt: skip
         return api, ca

@@ -14,6 +14,8 @@ from kubedrill import objects
 from kubedrill.errors import KubedrillError
 from kubedrill.objects import Object
 
+# Hooks of the API server that ask their own server each second (pkg/registry/{rbac,scheduling}/rest).
+_LATE = ("poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes")
 # The label of nodes without a computer.
 HOLLOW = "kubedrill.io/hollow"
 # kubectl's and the API server's words for no answer: no connection, one that broke, etcd without a leader or too busy.
@@ -130,6 +132,16 @@ class Kube:
             ApiUnavailable: it does not answer, or says that it is not.
         """
         return self._get("/readyz").decode()
+
+    def serves(self) -> str:
+        """Like `readyz`, but for what polls by the second at a server's start: roles and priority classes of its own.
+
+        Whoever belongs to system:masters needs no roles, and only pods need priority classes.
+
+        Raises:
+            ApiUnavailable: it does not answer, or says that it is not ready.
+        """
+        return self._get("/readyz?" + "&".join(f"exclude={hook}" for hook in _LATE)).decode()
 
     def has_config_map(self, namespace: str, name: str) -> bool:
         """Whether there is a ConfigMap of that name.

@@ -52,6 +52,9 @@ _LATER = (
     "upload-certs", "mark-control-plane", "bootstrap-token", "kubelet-finalize", "addon", "show-join-command",
 )  # fmt: skip
 
+# Of `kubeadm init`, by itself: see bringup, which runs it while the API server starts.
+FINALIZE = ["kubeadm", "init", "phase", "kubelet-finalize", "all", "--config", INIT_CONFIG]
+
 # The phases of `kubeadm join` for a control plane (kubeadm join phase --help): those that need no turn, and the others.
 # etcd takes one new member at a time; certificates and manifests are made meanwhile.
 _NO_TURN = ("preflight", "control-plane-prepare", "check-etcd")
@@ -255,7 +258,7 @@ def patches(slow: float = 1.0) -> Mapping[str, str]:
 
 
 def init_commands(slow: float) -> list[list[str]]:
-    """The commands of `kubeadm init`: one, and where nodes are slow, one for etcd and the API server alone before it.
+    """The commands of `kubeadm init`: one, which leaves out FINALIZE, and where nodes are slow, one for etcd and the API server alone before it.
 
     The API server ends itself where it has not looked through all addresses of Services a minute after it began to
     serve (pkg/registry/core/rest/storage_core.go), or has not made its roles in 30 s (storage_rbac.go); no flag changes
@@ -267,7 +270,7 @@ def init_commands(slow: float) -> list[list[str]]:
     """
     init = ["kubeadm", "init", "--config", INIT_CONFIG]
     if slow == 1:
-        return [init]
+        return [[*init, "--skip-phases=kubelet-finalize"]]
     return [[*init, f"--skip-phases={','.join(_LATER)}"], [*init, f"--skip-phases={','.join(_FIRST)}"]]
 
 

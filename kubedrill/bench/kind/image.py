@@ -25,8 +25,10 @@ _STAGE = "kubedrill.stage=kind-images"
 # What kind's own node image lacks, as far as kubeadm and flannel do not need it: kind's nodes copy all that they have.
 _NOT_KIND = ("agnhost", "metrics-server", "kubedrill.local/")
 # Of our own nodes: who writes the CNI configuration, once flannel runs, and the plugin that it names.
-_OWN = ("opt/cni/bin/kubedrill-bridge", "usr/local/sbin/kubedrill-cni", "etc/systemd/system/kubedrill-cni.service",
-        "etc/systemd/system/kubedrill-cni.path")  # fmt: skip
+_OWN = (
+    "opt/cni/bin/kubedrill-bridge", "usr/local/sbin/kubedrill-cni",
+    *(f"etc/systemd/system/kubedrill-cni{unit}" for unit in (".service", ".path", "-first.service", "-first.path")),
+)  # fmt: skip
 # What kind's Dockerfile makes executable (COPY --chmod=0755).
 _PROGRAMS = ("usr/local/bin/", "kind/bin/")
 
