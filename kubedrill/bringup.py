@@ -11,6 +11,7 @@ from kubedrill import checks, external_etcd, kube, kubeadm, kubeconfig, network,
 from kubedrill.console import Reporter
 from kubedrill.errors import KubedrillError
 from kubedrill.etcd_members import forget_member
+from kubedrill.first_plane import FirstPlane, Start, why
 from kubedrill.joins import Joins
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED, READY, has_file
@@ -20,32 +21,19 @@ from kubedrill.providers.places import VMS
 from kubedrill.spec import ClusterSpec
 from kubedrill.undertaking import API, KUBEADM, PATIENCE, Undertaking
 
-# admin.conf is without rights until init has bound them; this one is not.
-_RIGHTS = "/etc/kubernetes/super-admin.conf"
 _CA = "/etc/kubernetes/pki/ca.crt"
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
+# Waits for the start of a service that the boot has in hand: `start` waits for it, but fails as long as systemd does not
+# listen. Each look from outside would cost the engine a process or two.
+_STARTED = """\
+until said=$(systemctl start "$1" 2>&1); do
+    looks=$((${looks:-0} + 1))
+    [ "$looks" -lt 40 ] || { echo "$said"; exit 1; }
+    sleep 0.05
+done
+"""
 _READY = 300
-
-
-@dataclass(frozen=True)
-class Start:
-    """A cluster that begins: `kubeadm init`, which may be at its last phases, the API that answers, and its CA."""
-
-    init: Future[None]
-    api: Kube
-    ca: str
-
-
-@contextlib.contextmanager
-def _why(init: Future[None]) -> Iterator[None]:
-    """Where something fails since `kubeadm init` has failed, the reason is told that init gives."""
-    try:
-        yield
-    except KubedrillError:
-        if init.done():
-            init.result()
-        raise
 
 
 @dataclass
@@ -78,6 +66,7 @@ class BringUp:
             self.spec, self.addresses, self.provider, self.made.machine, self.console, self.existing, self._keys
         )
         self._joins = Joins(self._up)
+        self._first = FirstPlane(self._up, self.made.flannel_image, self.api_host, self.api_port)
         self._making: list[Future[Node]] = []
 
     def run(self, publish: Callable[[str], str]) -> None:
@@ -131,7 +120,7 @@ class BringUp:
         if self._up.joined(leader):
             self._readmit(leader)
         else:
-            start = self._begin(leader)
+            start = self._first.begin(leader)
         nodes |= self._boot(pool, [key for key in workers if key not in nodes])
         if start is not None:
             self._others_may_join(start)
@@ -166,35 +155,6 @@ class BringUp:
         if not has_file(leader, READY):
             leader.write([File(READY, "")])
 
-    def _begin(self, leader: Node) -> Start:
-        """Run `kubeadm init`, and wait until its API server answers and flannel is applied.
-
-        Raises:
-            KubedrillError: why it failed, or why flannel could not be applied meanwhile.
-        """
-        # Not in the pool: many nodes that boot would come before it there.
-        own = ThreadPoolExecutor(max_workers=2, thread_name_prefix="init")
-        init = own.submit(self._init, leader)
-        # What waits for the API need not wait any longer then.
-        init.add_done_callback(lambda done: self._up.failed.set() if done.exception() else None)
-        with _why(init):
-            api, ca = self._api_answers(leader, _RIGHTS)
-            finalized = own.submit(self._finalize, leader)
-            own.shutdown(wait=False)
-            self._flannel(leader)
-            finalized.result()
-            return Start(init, api, ca)
-
-    def _finalize(self, leader: Node) -> None:
-        """Let the first kubelet read its certificate from the file that it renews, where init does not do so itself.
-
-        kubeadm does it at the end of init, and starts the kubelet again for it: the node's first pods, which have just
-        been made, wait a second and a half. The file is there since the kubelet's first start. While the API server
-        makes its roles, nothing else has anything to do.
-        """
-        if self._up.slow() == 1:
-            self._up.run_kubeadm(leader, kubeadm.FINALIZE, part="-finalize")
-
     def _others_may_join(self, start: Start) -> None:
         """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.
 
@@ -208,7 +168,7 @@ class BringUp:
         def ready() -> bool:
             return start.init.done() or start.api.has_config_map("kube-public", "cluster-info")
 
-        with _why(start.init):
+        with why(start.init):
             self._up.wait(ready, lambda yes: (yes, "kubeadm has not come so far"), within=KUBEADM, every=0.1,
                           what="kubeadm's bootstrap tokens", transient=(kube.ApiUnavailable,))  # fmt: skip
 
@@ -239,10 +199,8 @@ class BringUp:
             elif node.state() == "paused":
                 node.resume()
             made, boot = node, _BOOT * min(self._up.slow(), PATIENCE)
-            # `start` waits for the start that the boot has in hand, without looks that cost a process each; it fails as
-            # long as systemd does not listen.
             self._up.wait(
-                lambda: made.run(["systemctl", "start", service], check=False, show=False, timeout=boot),
+                lambda: made.run(["sh", "-c", _STARTED, "started", service], check=False, show=False, timeout=boot),
                 lambda found: (found.status == 0, f"systemctl start {service}: {found.output.strip()}"),
                 within=_BOOT, every=0.1, what=f"{service} on {name}",
             )  # fmt: skip
@@ -257,20 +215,6 @@ class BringUp:
             with self._up.step(f"{', '.join(node.name for node in nodes.values())}: a cluster of etcd"):
                 members.start(lambda read, check: self._up.wait(read, check, within=API, every=0.3, what="etcd"))
         members.introduce(leader)
-
-    def _init(self, node: Node) -> None:
-        config = kubeadm.init_config(self.spec, self.addresses, self._up.machine(), self._keys)
-        patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(self._up.slow()).items()]
-        node.write([File(kubeadm.INIT_CONFIG, config, 0o600), *patches])
-        self.console.wrote(node.name, kubeadm.INIT_CONFIG, config)
-        upload = ["--upload-certs"] if self.spec.control_planes > 1 else []
-        *begin, whole = kubeadm.init_commands(self._up.slow())
-        for argv in begin:
-            with self._up.step(f"{node.name}: kubeadm init, etcd and the API server alone"):
-                self._up.run_kubeadm(node, argv, part="-begin")
-                self._api_answers(node, _RIGHTS)
-        with self._up.step(f"{node.name}: kubeadm init"):
-            self._up.run_kubeadm(node, [*whole, *upload], done=[File(JOINED, "")])
 
     def _spread_dns(self, api: Kube, leader: Node, joins: list[Future[None]]) -> None:
         """Move CoreDNS off the first control plane, as kubeadm's documentation advises once other nodes are there.
@@ -297,7 +241,7 @@ class BringUp:
         missing = {key: name for key, name in names.items() if name not in self.existing}
         if not missing:
             return
-        self._api_answers(leader, "/etc/kubernetes/admin.conf")
+        self._first.api_answers(leader, "/etc/kubernetes/admin.conf")
         with self._up.step(f"{', '.join(missing.values())}: missing, forgotten by the cluster"):
             for key, name in missing.items():
                 if key.startswith("control-plane") and self.spec.etcd == "stacked":
@@ -311,41 +255,18 @@ class BringUp:
                 leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--config", "/dev/stdin"],
                            stdin=config, timeout=60)  # fmt: skip
 
-    def _flannel(self, leader: Node) -> None:
-        """Apply flannel; nothing forces it to wait for the end of init."""
-        manifest = network.flannel_manifest(self.spec, self.made.flannel_image, self.addresses.endpoint(self.spec))
-        with self._up.step("flannel applied"):
-            leader.run(
-                ["kubectl", "--kubeconfig", _RIGHTS, *slowness.apply(self._up.slow()), "-f", "-"], stdin=manifest
-            )
-
     def _controllers_work(self, start: Start) -> None:
         """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
 
         A kubelet that joins before waits for its certificate, backs off meanwhile, and is Ready 10 to 20 s later.
         """
-        with _why(start.init), self._up.step("controllers work"):
+        with why(start.init), self._up.step("controllers work"):
             self._up.wait(
                 lambda: start.api.has_config_map("default", "kube-root-ca.crt"),
                 lambda found: (found, "the CA for pods is not published yet"),
                 within=API, every=0.1, what="the controller manager of the first control plane",
                 transient=(kube.ApiUnavailable,),
             )  # fmt: skip
-
-    def _api_answers(self, leader: Node, path: str) -> tuple[Kube, str]:
-        """The API of a kubeconfig in a node, once it answers, and the CA by which it is known."""
-        text = self._up.wait(
-            lambda: leader.run(["cat", path], check=False, show=False),
-            lambda result: (result.status == 0, f"{path} is not there yet"),
-            within=API, every=0.2, what=f"kubeadm on {leader.name}",
-        ).stdout  # fmt: skip
-        ca = kubeconfig.authority(self.spec.name, text)
-        api = Kube(kubeconfig.standalone(self.spec.name, text, f"https://{self.api_host}:{self.api_port}"))
-        self._up.wait(
-            api.serves, lambda answer: (answer == "ok", answer), within=API, every=0.1,
-            what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
-        )  # fmt: skip
-        return api, ca
 
     def _ready(self, api: Kube) -> None:
         wanted = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()]

@@ -14,8 +14,9 @@ from kubedrill import objects
 from kubedrill.errors import KubedrillError
 from kubedrill.objects import Object
 
-# Hooks of the API server that ask their own server each second (pkg/registry/{rbac,scheduling}/rest).
-_LATE = ("poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes")
+# Hooks of the API server that first ask their own server a second after its start (pkg/registry/{rbac,scheduling}/rest):
+# its own roles, which take another half a second, and its own priority classes.
+ROLES, PRIORITIES = "poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes"
 # The label of nodes without a computer.
 HOLLOW = "kubedrill.io/hollow"
 # kubectl's and the API server's words for no answer: no connection, one that broke, etcd without a leader or too busy.
@@ -125,23 +126,18 @@ class Kube:
             flannel=next((_daemon_set(item) for item in daemon_sets), None),
         )
 
-    def readyz(self) -> str:
+    def readyz(self, *without: str) -> str:
         """The API server's own word on whether it is ready: 'ok'.
+
+        Args:
+            without: checks that it leaves out. Whoever belongs to system:masters needs no ROLES, and only pods need
+                PRIORITIES.
 
         Raises:
             ApiUnavailable: it does not answer, or says that it is not.
         """
-        return self._get("/readyz").decode()
-
-    def serves(self) -> str:
-        """Like `readyz`, but for what polls by the second at a server's start: roles and priority classes of its own.
-
-        Whoever belongs to system:masters needs no roles, and only pods need priority classes.
-
-        Raises:
-            ApiUnavailable: it does not answer, or says that it is not ready.
-        """
-        return self._get("/readyz?" + "&".join(f"exclude={hook}" for hook in _LATE)).decode()
+        left_out = "&".join(f"exclude={check}" for check in without)
+        return self._get(f"/readyz?{left_out}" if left_out else "/readyz").decode()
 
     def has_config_map(self, namespace: str, name: str) -> bool:
         """Whether there is a ConfigMap of that name.

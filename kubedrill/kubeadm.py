@@ -45,16 +45,6 @@ IGNORED_CHECKS = (
 # What kubeadm knows of CoreDNS's configurations ends with the CoreDNS that it would bring.
 _DNS_CHECKS = ("CoreDNSUnsupportedPlugins", "CoreDNSMigration")
 
-# The phases of `kubeadm init`, without those that both halves may do (kubeadm init phase --help).
-_FIRST = ("preflight", "certs", "kubeconfig", "etcd", "control-plane/apiserver", "kubelet-start")
-_LATER = (
-    "control-plane/controller-manager", "control-plane/scheduler", "wait-control-plane", "upload-config",
-    "upload-certs", "mark-control-plane", "bootstrap-token", "kubelet-finalize", "addon", "show-join-command",
-)  # fmt: skip
-
-# Of `kubeadm init`, by itself: see bringup, which runs it while the API server starts.
-FINALIZE = ["kubeadm", "init", "phase", "kubelet-finalize", "all", "--config", INIT_CONFIG]
-
 # The phases of `kubeadm join` for a control plane (kubeadm join phase --help): those that need no turn, and the others.
 # etcd takes one new member at a time; certificates and manifests are made meanwhile.
 _NO_TURN = ("preflight", "control-plane-prepare", "check-etcd")
@@ -255,23 +245,6 @@ def patches(slow: float = 1.0) -> Mapping[str, str]:
     coredns = {"spec": {"template": {"spec": {"containers": [container]}}}}
     static = {f"{name}+strategic.yaml": to_yaml([patch]) for name, patch in slowness.patches(slow).items()}
     return {"corednsdeployment+strategic.yaml": to_yaml([coredns]), **static}
-
-
-def init_commands(slow: float) -> list[list[str]]:
-    """The commands of `kubeadm init`: one, which leaves out FINALIZE, and where nodes are slow, one for etcd and the API server alone before it.
-
-    The API server ends itself where it has not looked through all addresses of Services a minute after it began to
-    serve (pkg/registry/core/rest/storage_core.go), or has not made its roles in 30 s (storage_rbac.go); no flag changes
-    that. A controller manager that ends and is started again until then, and a scheduler that asks for what is not
-    there yet, take the processor from it.
-
-    Args:
-        slow: how many times slower than real hardware nodes are.
-    """
-    init = ["kubeadm", "init", "--config", INIT_CONFIG]
-    if slow == 1:
-        return [[*init, "--skip-phases=kubelet-finalize"]]
-    return [[*init, f"--skip-phases={','.join(_LATER)}"], [*init, f"--skip-phases={','.join(_FIRST)}"]]
 
 
 def _timeouts(machine: Machine) -> dict[str, Any]:

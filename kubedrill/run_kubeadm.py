@@ -15,7 +15,7 @@ _RUNNING = ["sh", "-c", "pgrep -a -x kubeadm || test $? -eq 1"]
 
 
 def run_kubeadm(
-    node: Node, argv: Sequence[str], console: Reporter, *, timeout: float, part: str = "", then: str = "",
+    node: Node, argv: Sequence[str], console: Reporter, *, timeout: float, name: str = "", part: str = "", then: str = "",
     done: Sequence[File] = (),
 ) -> Result:  # fmt: skip
     """Run kubeadm in a node; what it printed is in /var/log/kubedrill of the node, without secrets.
@@ -25,6 +25,7 @@ def run_kubeadm(
         argv: the command.
         console: knows the secrets.
         timeout: seconds.
+        name: of the file, without part and ending; the first two words of the command without it.
         part: goes into the name of the file, where one run is one of several.
         then: what to do next, where it fails.
         done: written where it succeeded, at once with what it printed: each write costs the engine a process.
@@ -33,7 +34,7 @@ def run_kubeadm(
         CommandFailed: with all that it printed.
     """
     result = node.run(argv, check=False, timeout=timeout)
-    log = f"/var/log/kubedrill/{argv[0]}-{argv[1]}{part}.log"
+    log = f"/var/log/kubedrill/{name or '-'.join(argv[:2])}{part}.log"
     printed = console.redacted(result.output)
     node.write([File(log, printed), *(done if result.status == 0 else ())])
     if result.status != 0:

@@ -49,19 +49,23 @@ class Undertaking:
     keys: kubeadm.Secrets
     failed: threading.Event = field(default_factory=threading.Event)
 
-    def run_kubeadm(self, node: Node, argv: list[str], part: str = "", done: Sequence[File] = ()) -> None:
+    def run_kubeadm(
+        self, node: Node, argv: list[str], name: str = "", part: str = "", done: Sequence[File] = ()
+    ) -> None:
         """Run kubeadm in a node; its output is kept there.
 
         Args:
             node: where.
             argv: the command.
+            name: of that file, where it is not the command's first two words.
             part: goes into the name of that file, where one run is one of several.
             done: written where it succeeded.
 
         Raises:
             CommandFailed: with all that it printed.
         """
-        run_kubeadm(node, argv, self.console, timeout=KUBEADM * min(self.slow(), PATIENCE), part=part, done=done)
+        limit = KUBEADM * min(self.slow(), PATIENCE)
+        run_kubeadm(node, argv, self.console, timeout=limit, name=name, part=part, done=done)
 
     def machine(self) -> kubeadm.Machine:
         """What kubeadm's configuration must know of the nodes, once it is known how slow they are."""

@@ -1,0 +1,144 @@
+"""The first control plane: `kubeadm init` in parts, and flannel as soon as there is an API to apply it to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from kubedrill import init_phases, kube, kubeadm, kubeconfig, network, slowness
+from kubedrill.errors import KubedrillError
+from kubedrill.kube import Kube
+from kubedrill.marks import JOINED
+from kubedrill.providers.base import File, Node
+from kubedrill.undertaking import API, Undertaking
+
+# admin.conf is without rights until init has bound them; this one is not.
+_RIGHTS = "/etc/kubernetes/super-admin.conf"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A cluster that begins: `kubeadm init`, which may be at its last phases, the API that answers, and its CA."""
+
+    init: Future[None]
+    api: Kube
+    ca: str
+
+
+@contextlib.contextmanager
+def why(init: Future[None]) -> Iterator[None]:
+    """Where something fails since `kubeadm init` has failed, the reason is told that init gives."""
+    try:
+        yield
+    except KubedrillError:
+        if init.done():
+            init.result()
+        raise
+
+
+@dataclass(frozen=True)
+class FirstPlane:
+    """What makes a node the first control plane of a cluster.
+
+    Args:
+        up: the run of `up` that it is part of.
+        flannel_image: flannel's image.
+        api_host: where the API is reached from this machine.
+        api_port: its port there.
+    """
+
+    up: Undertaking
+    flannel_image: str
+    api_host: str
+    api_port: int
+
+    def begin(self, leader: Node) -> Start:
+        """Run `kubeadm init`, and wait until its API server answers and flannel is applied.
+
+        Raises:
+            KubedrillError: why it failed, or why flannel could not be applied meanwhile.
+        """
+        answers: Future[tuple[Kube, str]] = Future()
+        # Not in the pool of `up`: many nodes that boot would come before it there.
+        own = ThreadPoolExecutor(max_workers=1, thread_name_prefix="init")
+        init = own.submit(self._init, leader, answers)
+        own.shutdown(wait=False)
+
+        def ended(done: Future[None]) -> None:
+            # What waits for the API need not wait any longer then.
+            if error := done.exception():
+                self.up.failed.set()
+                if not answers.done():
+                    answers.set_exception(error)
+
+        init.add_done_callback(ended)
+        with why(init):
+            api, ca = answers.result()
+            self._flannel(leader)
+            return Start(init, api, ca)
+
+    def api_answers(self, leader: Node, path: str, *without: str) -> tuple[Kube, str]:
+        """The API of a kubeconfig in a node, once it answers, and the CA by which it is known.
+
+        Args:
+            leader: the node.
+            path: of the kubeconfig.
+            without: checks of its readiness that are not waited for.
+
+        Raises:
+            KubedrillError: it does not answer in time, or another step has failed.
+        """
+        text = self.up.wait(
+            lambda: leader.run(["cat", path], check=False, show=False),
+            lambda result: (result.status == 0, f"{path} is not there yet"),
+            within=API, every=0.2, what=f"kubeadm on {leader.name}",
+        ).stdout  # fmt: skip
+        name = self.up.spec.name
+        api = Kube(kubeconfig.standalone(name, text, f"https://{self.api_host}:{self.api_port}"))
+        self._is_ready(leader, api, *without)
+        return api, kubeconfig.authority(name, text)
+
+    def _is_ready(self, leader: Node, api: Kube, *without: str) -> None:
+        self.up.wait(
+            lambda: api.readyz(*without), lambda answer: (answer == "ok", answer), within=API, every=0.1,
+            what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
+        )  # fmt: skip
+
+    def _init(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
+        slow = self.up.slow()
+        config = kubeadm.init_config(self.up.spec, self.up.addresses, self.up.machine(), self.up.keys)
+        patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(slow).items()]
+        node.write([File(kubeadm.INIT_CONFIG, config, 0o600), *patches])
+        self.up.console.wrote(node.name, kubeadm.INIT_CONFIG, config)
+        run: Callable[[Node, Callable[[tuple[Kube, str]], None]], None]
+        run = self._one_after_another if slow > 1 else self._at_once
+        run(node, answers.set_result)
+
+    def _one_after_another(self, node: Node, answers: Callable[[tuple[Kube, str]], None]) -> None:
+        with self.up.step(f"{node.name}: kubeadm init, etcd and the API server alone"):
+            self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
+            answers(self.api_answers(node, _RIGHTS))
+        with self.up.step(f"{node.name}: kubeadm init"):
+            upload = ["--upload-certs"] if self.up.spec.control_planes > 1 else []
+            self.up.run_kubeadm(node, [*init_phases.AFTERWARDS, *upload], done=[File(JOINED, "")])
+
+    def _at_once(self, node: Node, answers: Callable[[tuple[Kube, str]], None]) -> None:
+        with self.up.step(f"{node.name}: kubeadm init"):
+            self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
+            api, ca = self.api_answers(node, _RIGHTS, kube.ROLES, kube.PRIORITIES)
+            answers((api, ca))
+            # For a second and a half from here on the API server makes what is its own, and leaves processors idle.
+            self.up.run_kubeadm(node, init_phases.FINALIZE, part="-finalize")
+            self._is_ready(node, api, kube.ROLES)
+            self.up.run_kubeadm(node, init_phases.CONTROLLERS, part="-controllers")
+            self._is_ready(node, api)
+            last = init_phases.at_last(upload_certificates=self.up.spec.control_planes > 1)
+            self.up.run_kubeadm(node, last, name="kubeadm-init", done=[File(JOINED, "")])
+
+    def _flannel(self, leader: Node) -> None:
+        """Apply flannel; nothing forces it to wait for the end of init."""
+        manifest = network.flannel_manifest(self.up.spec, self.flannel_image, self.up.addresses.endpoint(self.up.spec))
+        with self.up.step("flannel applied"):
+            leader.run(["kubectl", "--kubeconfig", _RIGHTS, *slowness.apply(self.up.slow()), "-f", "-"], stdin=manifest)

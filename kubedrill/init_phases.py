@@ -1,0 +1,72 @@
+"""`kubeadm init` in parts, each of which is done as soon as what it needs is there: pure.
+
+kubeadm does its phases one after another, each waiting for all before it, and asks the API five times a second at most,
+after ten questions that it may ask at once. Here each phase is still kubeadm's, and each is done once.
+https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-init/#init-phases
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from kubedrill.kubeadm import INIT_CONFIG
+
+# `kubeadm init --help` lists them, in this order.
+PHASES = (
+    "preflight", "certs", "kubeconfig", "etcd",
+    "control-plane/apiserver", "control-plane/controller-manager", "control-plane/scheduler",
+    "kubelet-start", "wait-control-plane", "upload-config", "upload-certs", "mark-control-plane", "bootstrap-token",
+    "kubelet-finalize", "addon/coredns", "addon/kube-proxy", "show-join-command",
+)  # fmt: skip
+_FIRST = ("preflight", "certs", "kubeconfig", "etcd", "control-plane/apiserver", "kubelet-start")
+
+
+def part(*phases: str) -> list[str]:
+    """The command that does these phases of `kubeadm init`, and no others."""
+    left_out = [phase for phase in PHASES if phase not in phases]
+    return ["kubeadm", "init", "--config", INIT_CONFIG, f"--skip-phases={','.join(left_out)}"]
+
+
+def at_once(commands: Sequence[Sequence[str]]) -> list[str]:
+    """One command that runs several at once; each command in a node costs the engine a process or two."""
+    return ["kubedrill-at-once", *map(shlex.join, commands)]
+
+
+# etcd and the API server alone: while they start, whoever asks the API in vain takes the processor from them.
+BEGIN = part(*_FIRST)
+# kubeadm does this near its end, and starts the kubelet again for it, while the node's first pods wait. What it needs, the
+# kubelet has written at its first start.
+FINALIZE = part("kubelet-finalize")
+# Where they are started before the API server has made their roles, the scheduler's watches are refused and come back
+# after up to 3 s, and the controller manager may lead before the server calls itself healthy, and looks again after 1 s
+# (cmd/kube-controller-manager/app/helper.go).
+CONTROLLERS = part("control-plane/controller-manager", "control-plane/scheduler")
+# What is left, in parts of ten questions and less.
+AT_LAST = (
+    ("wait-control-plane",),
+    ("upload-config", "mark-control-plane"),
+    ("upload-certs", "bootstrap-token", "show-join-command"),
+    ("addon/coredns",),
+    ("addon/kube-proxy",),
+)
+# All that BEGIN leaves, for nodes that are slow: those have no processor to spare for several at once.
+#
+# The API server ends itself where it has not looked through all addresses of Services a minute after it began to serve
+# (pkg/registry/core/rest/storage_core.go), or has not made its roles in 30 s (storage_rbac.go); no flag changes that. A
+# controller manager that ends and is started again until then, and a scheduler that asks for what is not there yet, take
+# the processor from it.
+AFTERWARDS = part(*(phase for phase in PHASES if phase not in _FIRST))
+
+
+def at_last(*, upload_certificates: bool) -> list[str]:
+    """The command for AT_LAST.
+
+    Args:
+        upload_certificates: whether other control planes will need the certificates.
+    """
+    commands = [part(*phases) for phases in AT_LAST]
+    for command, phases in zip(commands, AT_LAST, strict=True):
+        if "upload-certs" in phases and upload_certificates:
+            command.append("--upload-certs")
+    return at_once(commands)
