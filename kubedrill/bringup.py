@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from kubedrill import checks, external_etcd, kube, kubeadm, kubeconfig, network, node_specs, slowness
+from kubedrill import checks, external_etcd, kube, kubeadm, network, node_specs
 from kubedrill.console import Reporter
-from kubedrill.errors import KubedrillError
 from kubedrill.etcd_members import forget_member
 from kubedrill.first_plane import FirstPlane, Start, why
 from kubedrill.joins import Joins
 from kubedrill.kube import Kube
-from kubedrill.marks import JOINED, READY, has_file
+from kubedrill.marks import READY, has_file
 from kubedrill.node_specs import BALANCER, Made
 from kubedrill.providers.base import File, Node, Provider
 from kubedrill.providers.places import VMS
@@ -24,8 +22,8 @@ from kubedrill.undertaking import API, KUBEADM, PATIENCE, Undertaking
 _CA = "/etc/kubernetes/pki/ca.crt"
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
-# Waits for the start of a service that the boot has in hand: `start` waits for it, but fails as long as systemd does not
-# listen. Each look from outside would cost the engine a process or two.
+# Waits for the start of a service that the boot has in hand: `start` does, but fails where systemd does not listen yet.
+# Each look from outside would cost the engine a process or two.
 _STARTED = """\
 until said=$(systemctl start "$1" 2>&1); do
     looks=$((${looks:-0} + 1))

@@ -131,8 +131,6 @@ class FirstPlane:
             answers((api, ca))
             # For a second and a half from here on the API server makes what is its own, and leaves processors idle.
             self.up.run_kubeadm(node, init_phases.FINALIZE, part="-finalize")
-            self._is_ready(node, api, kube.ROLES)
-            self.up.run_kubeadm(node, init_phases.CONTROLLERS, part="-controllers")
             self._is_ready(node, api)
             last = init_phases.at_last(upload_certificates=self.up.spec.control_planes > 1)
             self.up.run_kubeadm(node, last, name="kubeadm-init", done=[File(JOINED, "")])

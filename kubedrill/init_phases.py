@@ -35,17 +35,16 @@ def at_once(commands: Sequence[Sequence[str]]) -> list[str]:
 
 # etcd and the API server alone: while they start, whoever asks the API in vain takes the processor from them.
 BEGIN = part(*_FIRST)
-# kubeadm does this near its end, and starts the kubelet again for it, while the node's first pods wait. What it needs, the
-# kubelet has written at its first start.
+# kubeadm does this near its end, and starts the kubelet again for it, while the node's first pods wait. What it needs,
+# the kubelet has written at its first start.
 FINALIZE = part("kubelet-finalize")
-# Where they are started before the API server has made their roles, the scheduler's watches are refused and come back
-# after up to 3 s, and the controller manager may lead before the server calls itself healthy, and looks again after 1 s
-# (cmd/kube-controller-manager/app/helper.go).
-CONTROLLERS = part("control-plane/controller-manager", "control-plane/scheduler")
-# What is left, in parts of ten questions and less.
+# What is left once the API server has made its own roles, in parts of ten questions and less. A scheduler that was
+# started before is refused, and asks again after up to 3 s; a controller manager may lead while the server does not
+# call itself healthy yet, and then looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
 AT_LAST = (
-    ("wait-control-plane",),
+    ("control-plane/controller-manager", "control-plane/scheduler", "wait-control-plane"),
     ("upload-config", "mark-control-plane"),
+    # The last one is refused without the other two.
     ("upload-certs", "bootstrap-token", "show-join-command"),
     ("addon/coredns",),
     ("addon/kube-proxy",),
@@ -54,8 +53,8 @@ AT_LAST = (
 #
 # The API server ends itself where it has not looked through all addresses of Services a minute after it began to serve
 # (pkg/registry/core/rest/storage_core.go), or has not made its roles in 30 s (storage_rbac.go); no flag changes that. A
-# controller manager that ends and is started again until then, and a scheduler that asks for what is not there yet, take
-# the processor from it.
+# controller manager that ends and is started again until then, and a scheduler that asks for what is not there yet,
+# take the processor from it.
 AFTERWARDS = part(*(phase for phase in PHASES if phase not in _FIRST))
 
 

@@ -14,7 +14,7 @@ from kubedrill import objects
 from kubedrill.errors import KubedrillError
 from kubedrill.objects import Object
 
-# Hooks of the API server that first ask their own server a second after its start (pkg/registry/{rbac,scheduling}/rest):
+# Hooks of the API server that first ask their own server a second after its start (pkg/registry/rbac and scheduling):
 # its own roles, which take another half a second, and its own priority classes.
 ROLES, PRIORITIES = "poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes"
 # The label of nodes without a computer.

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
-import psutil
 
 from kubedrill import paths
 from kubedrill.errors import Busy, TimedOut
@@ -139,6 +138,8 @@ def _abandoned(lock: Path) -> bool:
 
 
 def _alive(pid: int) -> bool:
+    import psutil  # late: every command imports this module, and few meet a lock that was left
+
     try:
         return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:

@@ -15,8 +15,8 @@ _RUNNING = ["sh", "-c", "pgrep -a -x kubeadm || test $? -eq 1"]
 
 
 def run_kubeadm(
-    node: Node, argv: Sequence[str], console: Reporter, *, timeout: float, name: str = "", part: str = "", then: str = "",
-    done: Sequence[File] = (),
+    node: Node, argv: Sequence[str], console: Reporter, *, timeout: float, name: str = "", part: str = "",
+    then: str = "", done: Sequence[File] = (),
 ) -> Result:  # fmt: skip
     """Run kubeadm in a node; what it printed is in /var/log/kubedrill of the node, without secrets.
 

@@ -15,7 +15,7 @@ from fake_kubernetes import KEYS, FakeKubernetes
 from fake_node import Call, FakeNode
 from fake_provider import FakeProvider
 
-from kubedrill import bringup, kube, kubeadm, undertaking
+from kubedrill import bringup, first_plane, kube, kubeadm, undertaking
 from kubedrill.bringup import BringUp, Made
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
@@ -101,9 +101,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             self.published = text == "a kubeconfig"
             assert self.published or f"https://127.0.0.1:{API_PORT}" in text
 
-        def readyz(self) -> str:
+        def readyz(self, *without: str) -> str:
             """Whether it answers."""
-            return made.kubernetes.readyz()
+            return made.kubernetes.readyz(*without)
 
         def has_config_map(self, namespace: str, name: str) -> bool:
             """Whether the controller manager has come so far."""
@@ -118,11 +118,17 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     def quick(*arguments: Any, **settings: Any) -> Any:
         return until(*arguments, **{**settings, "every": 0.005})
 
-    monkeypatch.setattr(bringup, "Kube", FakeKube)
+    for module in (bringup, first_plane):
+        monkeypatch.setattr(module, "Kube", FakeKube)
     monkeypatch.setattr(undertaking, "until", quick)
     monkeypatch.setattr(kube, "preload", lambda: None)
     monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)
     return made
+
+
+def started(service: str) -> str:
+    """The command that waits for a service of a node that boots."""
+    return " ".join(["sh", "-c", bringup._STARTED, "started", service])
 
 
 def spec_of(control_planes: int = 1, workers: int = 2, **others: Any) -> ClusterSpec:

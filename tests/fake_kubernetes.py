@@ -10,6 +10,7 @@ from fake_node import Call, FakeNode, Stored
 from fake_provider import FakeProvider
 
 from kubedrill.etcd_members import LIST, LOG
+from kubedrill.init_phases import BEGIN, FINALIZE
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import JOIN_AT_ONCE, Secrets
 from kubedrill.shell import Result
@@ -53,13 +54,17 @@ class FakeKubernetes:
         if answer is not None:
             return answer
         match call.argv:
-            case ("systemctl", "start", service):
+            case ("sh", "-c", _, "started", service):
                 assert service == ("haproxy" if node.role == "load-balancer" else "containerd")
                 return OK
             case ("kubeadm", "init", "phase", *_) | ("systemctl", "restart", "kubelet"):
                 return OK
-            case ("kubeadm", "init", *_):
-                return self._init(node)
+            case ("kubeadm", "init", *_) if list(call.argv) == BEGIN:
+                return self._begin(node)
+            case ("kubeadm", "init", *_) if list(call.argv) == FINALIZE:
+                return OK
+            case ("kubeadm", "init", *_) | ("kubedrill-at-once", *_):
+                return self._init()
             case ("kubeadm", "join", *_) if list(call.argv) == JOIN_AT_ONCE:
                 return OK
             case ("kubeadm", "join", *_):
@@ -96,7 +101,7 @@ class FakeKubernetes:
         if node.role == "control-plane":
             self.members.add(node.name)
 
-    def readyz(self) -> str:
+    def readyz(self, *_without: str) -> str:
         """What the API answers, if it does.
 
         Raises:
@@ -115,12 +120,15 @@ class FakeKubernetes:
         flannel = WorkloadSnapshot("kube-flannel-ds", len(nodes), len(nodes)) if self.flannel.is_set() else None
         return ClusterSnapshot(nodes, WorkloadSnapshot("coredns", 2, 2), flannel)
 
-    def _init(self, node: FakeNode) -> Result:
+    def _begin(self, node: FakeNode) -> Result:
         for name in ("admin.conf", "super-admin.conf"):
             self.put(node, f"/etc/kubernetes/{name}", ADMIN)
         self.put(node, "/etc/kubernetes/pki/ca.crt", CA)
         self.joined(node)
         self.api.set()
+        return OK
+
+    def _init(self) -> Result:
         printed = f"kubeadm join --token {KEYS.token} --certificate-key {KEYS.certificate_key}\n"
         # init does not end before flannel is applied: nothing may make flannel wait for its end
         return Result(0, printed, "") if self.flannel.wait(10) else Result(1, "", "flannel waited for the end of init")
@@ -138,9 +146,9 @@ class FakeApi:
     kubernetes: FakeKubernetes
     provider: FakeProvider
 
-    def readyz(self) -> str:
+    def readyz(self, *without: str) -> str:
         """Whether it answers."""
-        return self.kubernetes.readyz()
+        return self.kubernetes.readyz(*without)
 
     def has_config_map(self, namespace: str, name: str) -> bool:
         """It has."""

@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -16,6 +16,9 @@ from kubedrill.hints import hinted
 from kubedrill.history import FaultSpan, Run, Sample, Step
 from kubedrill.report import figures, words
 from kubedrill.report.timeline import extent, timeline
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
 
 
 def render(run: Run, samples: Mapping[str, Sequence[Sample]]) -> str:
@@ -59,6 +62,9 @@ def policy(scripts: Sequence[str]) -> str:
 
 @cache
 def _environment() -> Environment:
+    # Late: every command imports this module, and few write a page.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("kubedrill.report", "assets"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=_finalized,

@@ -8,10 +8,10 @@ import threading
 import bringup_world
 import pytest
 from bringup_world import SECRETS, SOON, Run, fail, spec_of
-from fake_kubernetes import ADMIN, KEYS
+from fake_kubernetes import KEYS
 from fake_node import Call, FakeNode
 
-from kubedrill import bringup, kube, kubeadm
+from kubedrill import bringup, init_phases, kube, kubeadm
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import NodeSpec
@@ -21,7 +21,13 @@ from kubedrill.wait import until
 run = bringup_world.run  # a fixture
 
 FAILURES = {
-    "init": ("lab-control-plane-1", "kubeadm init", "lab-control-plane-1: kubeadm init"),
+    "init": ("lab-control-plane-1", shlex.join(init_phases.BEGIN), "lab-control-plane-1: kubeadm init"),
+    "init, while the API starts": (
+        "lab-control-plane-1",
+        shlex.join(init_phases.FINALIZE),
+        "lab-control-plane-1: kubeadm init",
+    ),
+    "init, its end": ("lab-control-plane-1", "kubedrill-at-once", "lab-control-plane-1: kubeadm init"),
     "worker": ("lab-worker-2", "kubeadm join", "lab-worker-2: kubeadm join"),
     "control plane": ("lab-control-plane-3", shlex.join(kubeadm.JOIN_IN_TURN), "lab-control-plane-3: kubeadm join"),
     "control plane, its first half": (
@@ -60,40 +66,33 @@ class TestFailure:
         assert run.node("lab-worker-1").text(log) == "first line\n<secret>\nlast line"
         assert JOINED not in run.node("lab-worker-1").disk
 
-    def test_other_waits_end_soon(self, run: Run) -> None:
-        """init fails, and the API never answers: flannel's wait of 5 minutes must end with it."""
+    @pytest.mark.parametrize("answers", [True, False])
+    def test_other_waits_end_soon(self, run: Run, answers: bool) -> None:
+        """Its end fails, and nobody may ever join: the wait of minutes for that must end with it.
+
+        Where the API does not answer, what is read raises each time, so that its check is never asked.
+        """
         asked = threading.Event()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if call.argv[:2] == ("kubeadm", "init"):
-                assert asked.wait(SOON), "flannel asks for the API while init runs"
+            if call.argv[0] == "kubedrill-at-once":
+                assert asked.wait(SOON), "what joins need is asked for while init runs"
                 return Result(1, "", "init broke")
-            if call.argv == ("cat", "/etc/kubernetes/super-admin.conf"):
-                asked.set()
             return None
 
+        def ask() -> bool:
+            asked.set()
+            if not answers:
+                raise kube.ApiUnavailable("no answer")
+            return False
+
         run.kubernetes.answers = answer
+        run.tokens.is_set = ask  # type: ignore[method-assign]
         assert "init broke" in run.fails(spec_of())
         ended()
 
-    def test_a_wait_on_an_api_that_does_not_answer_ends_too(self, run: Run) -> None:
-        """What is read raises each time, so that its check is never asked."""
-        asked = threading.Event()
-
-        def answer(node: FakeNode, call: Call) -> Result | None:
-            if call.argv[:2] == ("kubeadm", "init"):
-                assert asked.wait(SOON), "the API is asked while init runs"
-                return Result(1, "", "init broke")
-            if call.argv == ("cat", "/etc/kubernetes/super-admin.conf"):
-                return Result(0, ADMIN, "")
-            return None
-
-        def readyz() -> str:
-            asked.set()
-            raise kube.ApiUnavailable("no answer")
-
-        run.kubernetes.answers = answer
-        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
+    def test_a_first_part_that_fails_is_told_though_the_api_is_waited_for(self, run: Run) -> None:
+        run.kubernetes.answers = fail("lab-control-plane-1", shlex.join(init_phases.BEGIN), "init broke")
         assert "init broke" in run.fails(spec_of())
         ended()
 
@@ -101,7 +100,7 @@ class TestFailure:
         booting = threading.Event()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if node.name == "lab-worker-1" and call.argv[0] == "systemctl":
+            if node.name == "lab-worker-1" and "started" in call.argv:
                 booting.set()
                 return Result(3, "activating\n", "")
             if call.argv[:2] == ("kubeadm", "init"):

@@ -9,11 +9,12 @@ from collections import Counter
 import bringup_world
 import pytest
 import yaml
-from bringup_world import SOON, Run, joins, spec_of
+from bringup_world import SOON, Run, joins, spec_of, started
 from fake_kubernetes import ADMIN, PROMOTED
 from fake_node import Call, FakeNode
 
-from kubedrill import etcd_members, kubeadm
+from kubedrill import etcd_members, init_phases, kubeadm
+from kubedrill.init_phases import BEGIN
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import NodeSpec
 from kubedrill.shell import Result
@@ -29,20 +30,24 @@ class TestOrder:
     def test_one_control_plane(self, run: Run) -> None:
         run.up(spec_of())
         assert run.provider.names() == ["lab-control-plane-1", "lab-worker-1", "lab-worker-2"]
-        assert run.ran("kubeadm init") == ["lab-control-plane-1"]
+        parts = [BEGIN, init_phases.FINALIZE, init_phases.at_last(upload_certificates=False)]
+        for part in parts:
+            assert run.ran(" ".join(part)) == ["lab-control-plane-1"]
+        ended = [run.at("ran", "lab-control-plane-1", " ".join(part)) for part in parts]
+        assert ended == sorted(ended)
         assert sorted(run.joins()) == ["lab-worker-1", "lab-worker-2"]
         assert run.published == [ADMIN]
         for name in run.provider.names():
             assert JOINED in run.node(name).disk
         assert run.at("run", "lab-control-plane-1", "kubeadm init") < run.at("run", "lab-worker-1", "kubeadm join")
-        assert run.at("ran", "lab-control-plane-1", "kubeadm init") < run.at("write", "lab-control-plane-1", JOINED)
+        assert ended[-1] < run.at("write", "lab-control-plane-1", JOINED), "half an init is none"
 
     def test_the_balancer_is_there_and_configured_before_init(self, run: Run) -> None:
         run.up(spec_of(3, 1))
         balancer = run.node("lab-load-balancer")
         assert balancer.text("/etc/haproxy/haproxy.cfg").count(":6443 check ") == 3
         written = run.at("write", "lab-load-balancer", "/etc/haproxy/haproxy.cfg")
-        checked = run.at("ran", "lab-load-balancer", "systemctl start haproxy")
+        checked = run.at("ran", "lab-load-balancer", started("haproxy"))
         assert written < checked < run.at("run", "lab-control-plane-1", "kubeadm init")
 
     def test_a_balancer_that_is_late_is_waited_for(self, run: Run) -> None:
@@ -53,7 +58,7 @@ class TestOrder:
 
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
-        assert run.ran("systemctl start haproxy") == ["lab-load-balancer"] * 6
+        assert run.ran(started("haproxy")) == ["lab-load-balancer"] * 6
         last = max(n for n, event in enumerate(run.provider.events) if event[:2] == ("ran", "lab-load-balancer"))
         assert last < run.at("run", "lab-control-plane-1", "kubeadm init")
 
@@ -128,7 +133,7 @@ class TestOrder:
 
     def test_nobody_waits_for_the_last_phases_of_init(self, run: Run) -> None:
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if not call.line.startswith("kubeadm init"):
+            if call.argv[0] != "kubedrill-at-once":
                 return None
             run.kubernetes.answers = lambda _node, _call: None
             done = run.kubernetes.script(node, call)
@@ -287,12 +292,13 @@ class TestOrder:
         host = "172.28.0.2" if control_planes > 1 else "172.28.0.11"
         assert f"value: {host}\n" in manifest
         applied = run.at("ran", "lab-control-plane-1", "kubectl --kubeconfig /etc/kubernetes/super-admin.conf apply")
-        assert applied < run.at("ran", "lab-control-plane-1", "kubeadm init")
+        assert applied < run.at("ran", "lab-control-plane-1", "kubedrill-at-once")
 
     @pytest.mark.parametrize(("control_planes", "uploads"), [(1, False), (3, True)])
     def test_certificates_are_uploaded_where_others_need_them(
         self, run: Run, control_planes: int, uploads: bool
     ) -> None:
         run.up(spec_of(control_planes))
-        [init] = [call for call in run.node("lab-control-plane-1").calls if call.argv[:2] == ("kubeadm", "init")]
-        assert ("--upload-certs" in init.argv) is uploads
+        [last] = [call for call in run.node("lab-control-plane-1").calls if call.argv[0] == "kubedrill-at-once"]
+        assert [line.endswith(" --upload-certs") for line in last.argv[1:]] == [False, False, uploads, False, False]
+        assert "upload-certs" not in last.argv[3].partition("--skip-phases=")[2].split()[0].split(",")

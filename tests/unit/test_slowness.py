@@ -111,18 +111,6 @@ def test_a_slow_kubelet_looks_less_often() -> None:
     assert "housekeeping-interval" not in kubeadm.init_config(ClusterSpec(), ADDRESSES, V2, KEYS)
 
 
-def test_what_is_slow_begins_with_the_api_server_alone() -> None:
-    assert kubeadm.init_commands(1.0) == [["kubeadm", "init", "--config", kubeadm.INIT_CONFIG]]
-    begin, whole = [set(argv[-1].removeprefix("--skip-phases=").split(",")) for argv in kubeadm.init_commands(17.0)]
-    assert not begin & whole, "each phase is in one of them"
-    # `kubeadm init --help` of v1.37.2 lists these.
-    control_plane = {"control-plane/apiserver", "control-plane/controller-manager", "control-plane/scheduler"}
-    assert begin | whole == control_plane | {
-        "preflight", "certs", "kubeconfig", "etcd", "kubelet-start", "wait-control-plane", "upload-config",
-        "upload-certs", "mark-control-plane", "bootstrap-token", "kubelet-finalize", "addon", "show-join-command",
-    }  # fmt: skip
-
-
 def test_fields_are_not_checked_where_the_schema_would_take_long() -> None:
     assert slowness.apply(1.0) == ["apply"]
     assert slowness.apply(17.0) == ["apply", "--validate=false"]
