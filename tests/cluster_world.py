@@ -10,7 +10,7 @@ from fake_kubernetes import KEYS, FakeApi, FakeKubernetes
 from fake_node import Call, FakeNode
 from fake_provider import FakeProvider
 
-from kubedrill import bringup, cluster, doctor, host, kube, kubeadm, kubeconfig, undertaking
+from kubedrill import bringup, cluster, doctor, first_plane, host, kube, kubeadm, kubeconfig, undertaking
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.images import build
@@ -86,7 +86,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(build, "is_built", lambda *_, **__: True)
     monkeypatch.setattr(host, "host_networks", list)
     monkeypatch.setattr(host, "upstream_nameservers", lambda: ["192.0.2.53"])
-    monkeypatch.setattr(bringup, "Kube", api)
+    for module in (bringup, first_plane):
+        monkeypatch.setattr(module, "Kube", api)
     monkeypatch.setattr(undertaking, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
     monkeypatch.setattr(kube, "preload", lambda: None)
     monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)

@@ -12,7 +12,19 @@ from fake_kubernetes import KEYS, OK, FakeApi, FakeKubernetes
 from fake_node import Call, FakeNode
 from fake_provider import FakeProvider
 
-from kubedrill import bringup, cluster, entrance, host, kube, kubeadm, lifecycle, loadbalancer, scaling, undertaking
+from kubedrill import (
+    bringup,
+    cluster,
+    entrance,
+    first_plane,
+    host,
+    kube,
+    kubeadm,
+    lifecycle,
+    loadbalancer,
+    scaling,
+    undertaking,
+)
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.images import build
@@ -115,7 +127,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(build, "is_built", lambda *_, **__: True)
     monkeypatch.setattr(host, "host_networks", list)
     monkeypatch.setattr(host, "upstream_nameservers", lambda: ["192.0.2.53"])
-    monkeypatch.setattr(bringup, "Kube", api)
+    for module in (bringup, first_plane):
+        monkeypatch.setattr(module, "Kube", api)
     monkeypatch.setattr(lifecycle, "Kube", api)
     monkeypatch.setattr(lifecycle, "look", lambda api: lifecycle.Seen(api.cluster(), {}, (), {}))
     for module in (undertaking, lifecycle, entrance, scaling):

@@ -16,6 +16,8 @@ from kubedrill import (
     etcd_config,
     etcd_members,
     external_etcd,
+    first_plane,
+    init_phases,
     kube,
     kubeadm,
     lifecycle,
@@ -132,7 +134,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             """What is there."""
             return made.kubernetes.snapshot(made.provider)
 
-    monkeypatch.setattr(bringup, "Kube", Api)
+    for module in (bringup, first_plane):
+        monkeypatch.setattr(module, "Kube", Api)
     monkeypatch.setattr(undertaking, "until", lambda *args, **named: until(*args, **{**named, "every": 0.005}))
     monkeypatch.setattr(kube, "preload", lambda: None)
     monkeypatch.setattr(kubeadm, "new_secrets", lambda: KEYS)
@@ -144,14 +147,14 @@ class TestBringUp:
         world.up(spec_of())
         assert world.provider.names() == sorted([*PLANES, *MEMBERS, "lab-load-balancer", "lab-worker-1"])
         steps = world.order(
-            "certs etcd-ca", "member add", "etcd local", "certs apiserver-etcd-client", "kubeadm init --config"
+            "certs etcd-ca", "member add", "etcd local", "certs apiserver-etcd-client", " ".join(init_phases.BEGIN)
         )
         first, second, third = MEMBERS
         assert steps == [
             f"{first}: certs etcd-ca", f"{first}: certs apiserver-etcd-client", f"{first}: etcd local",
             f"{first}: member add", f"{second}: etcd local",
             f"{first}: member add", f"{first}: member add", f"{third}: etcd local",
-            f"{PLANES[0]}: kubeadm init --config",
+            f"{PLANES[0]}: {' '.join(init_phases.BEGIN)}",
         ]  # fmt: skip
         assert [external_etcd.CA_KEY in world.provider.node(name).disk for name in MEMBERS] == [True, False, False]
         assert all(JOINED in world.provider.node(name).disk for name in MEMBERS)
