@@ -15,7 +15,7 @@ for module in configfs dm_mod drm efi_pstore fuse loop; do systemctl --quiet mas
 rm -f /etc/machine-id /var/lib/dbus/machine-id /etc/ssh/ssh_host_*
 # Empty: each VM gets one at its first boot.
 : >/etc/machine-id
-mkdir -p /root/.ssh /var/log/journal /opt/kubedrill/stores
+mkdir -p /root/.ssh /var/log/journal /opt/kubedrill/stores /etc/kubernetes/manifests
 chmod 700 /root/.ssh
 cat >/root/.ssh/authorized_keys
 chmod 600 /root/.ssh/authorized_keys

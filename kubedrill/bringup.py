@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -119,39 +121,67 @@ class BringUp:
             self._readmit(leader)
         else:
             start = self._first.begin(leader)
-        nodes |= self._boot(pool, [key for key in workers if key not in nodes])
         if start is not None:
             self._others_may_join(start)
         ca = start.ca if start is not None else leader.run(["cat", _CA], show=False).stdout
         discovery = kubeadm.discovery_file(ca, self.addresses.endpoint(self.spec))
-        prepared = {key: pool.submit(self._joins.prepare, nodes[key], key, discovery) for key in others}
+        joining: list[Future[None]] = []
+        if others:
+            second = threading.Event()
+            planes = pool.submit(self._planes, leader, {key: nodes[key] for key in others}, discovery, second)
+            joining.append(planes)
+            if slow == 1:
+                # etcd takes the next member 5 s after this one at the earliest, and all the others are waited for:
+                # until then nobody else gets the processors.
+                with why(start.init) if start is not None else contextlib.nullcontext():
+                    self._up.wait(lambda: second.is_set() or planes.done(), lambda yes: (yes, "not yet"),
+                                  within=3 * KUBEADM, every=0.1, what="the second member of etcd")  # fmt: skip
+        nodes |= self._boot(pool, [key for key in workers if key not in nodes])
         if start is not None:
             self._controllers_work(start)
-        joining: list[Future[None]] = [pool.submit(self._joins.worker, nodes[key], key, discovery) for key in workers]
+        workers_join = [pool.submit(self._joins.worker, nodes[key], key, discovery) for key in workers]
+        joining += workers_join
         if start is not None:
             start.init.result()
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
         if others and workers:
-            joining.append(pool.submit(self._spread_dns, api, leader, list(joining)))
-        for key in others:
-            node = nodes[key].result()
-            prepared[key].result()
-            join = pool.submit(self._joins.plane, node)
-            joining.append(join)
-            if self.spec.etcd == "stacked":
-                if key == others[-1] and not self._up.joined(leader):
-                    joining.append(pool.submit(self._joins.hasten_etcd, node, join))
-                if slow > 1:  # then etcd's own log says nothing, and the wait below may last as long as the join
-                    joining.append(pool.submit(self._joins.wake_kubelet, node, join))
-                self._joins.until_it_votes(leader, node, join)
-            if self.spec.etcd != "stacked" or slow == 1:
-                # Not before: its API server cannot serve until then, and each look costs a process in the node.
-                joining.append(pool.submit(self._joins.wake_kubelet, node, join))
+            joining.append(pool.submit(self._spread_dns, api, leader, workers_join))
         for join in joining:
             join.result()
         self._ready(api)
         if not has_file(leader, READY):
             leader.write([File(READY, "")])
+
+    def _planes(self, leader: Node, made: Mapping[str, Future[Node]], discovery: str, second: threading.Event) -> None:
+        """Let further control planes join: all at once, but for their members of etcd, which come one after another.
+
+        Args:
+            leader: the first one.
+            made: the others.
+            discovery: a kubeconfig that says where the cluster is and by which CA it is known.
+            second: set once one of them has its member of etcd.
+        """
+        # Not in the pool of `up`: many workers that join would come before them there.
+        own = ThreadPoolExecutor(max_workers=4 * len(made), thread_name_prefix="up_planes")
+        try:
+            prepared = {key: own.submit(self._joins.prepare, node, key, discovery) for key, node in made.items()}
+            joining: list[Future[None]] = []
+            for key, waits in made.items():
+                node = waits.result()
+                prepared[key].result()
+                if self.spec.etcd == "stacked":
+                    member = own.submit(self._joins.member, node)
+                    joining.append(member)
+                    self._joins.until_it_votes(leader, node, member)
+                join = own.submit(self._joins.plane, node)
+                second.set()
+                joining += [join, own.submit(self._joins.wake_kubelet, node, join)]
+                if self.spec.etcd == "stacked" and key == [*made][-1] and not self._up.joined(leader):
+                    joining.append(own.submit(self._joins.hasten_etcd, node, join))
+            for each in joining:
+                each.result()
+        finally:
+            own.shutdown(wait=False, cancel_futures=True)
 
     def _others_may_join(self, start: Start) -> None:
         """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.

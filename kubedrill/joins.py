@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import Future
 
-from kubedrill import etcd_members, kubeadm, network
+from kubedrill import etcd_members, join_phases, kubeadm, network
 from kubedrill.errors import TimedOut
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import File, Node
@@ -41,10 +41,10 @@ class Joins:
         node = made.result()
         if not self._up.joined(node):
             self._describe(node, key, discovery)
-            self._finish(node, kubeadm.JOIN)
+            self._finish(node, join_phases.WHOLE)
 
     def prepare(self, made: Future[Node], key: str, discovery: str) -> None:
-        """The half of a control plane's join that needs no turn: its checks, certificates and manifests.
+        """What a control plane may do beside the others: its checks and certificates, and the kubelet's start.
 
         Args:
             made: it.
@@ -59,16 +59,26 @@ class Joins:
             return
         self._describe(node, key, discovery)
         with self._up.step(f"{node.name}: kubeadm join, all that may be done at once"):
-            self._up.run_kubeadm(node, kubeadm.JOIN_AT_ONCE, part="-begin")
+            self._up.run_kubeadm(node, join_phases.AT_ONCE, part="-begin")
 
-    def plane(self, node: Node) -> None:
-        """The other half: the kubelet, etcd, and what comes after.
+    def member(self, node: Node) -> None:
+        """Its member of etcd, when it is its turn.
 
         Raises:
             StepFailed: kubeadm failed; with its output.
         """
         if not self._up.joined(node):
-            self._finish(node, kubeadm.JOIN_IN_TURN)
+            with self._up.step(f"{node.name}: kubeadm join, its member of etcd"):
+                self._up.run_kubeadm(node, join_phases.ETCD, part="-etcd")
+
+    def plane(self, node: Node) -> None:
+        """The rest: its API server, and what comes after.
+
+        Raises:
+            StepFailed: kubeadm failed; with its output.
+        """
+        if not self._up.joined(node):
+            self._finish(node, join_phases.AT_LAST)
 
     def _finish(self, node: Node, argv: list[str]) -> None:
         with self._up.step(f"{node.name}: kubeadm join"):

@@ -45,14 +45,6 @@ IGNORED_CHECKS = (
 # What kubeadm knows of CoreDNS's configurations ends with the CoreDNS that it would bring.
 _DNS_CHECKS = ("CoreDNSUnsupportedPlugins", "CoreDNSMigration")
 
-# The phases of `kubeadm join` for a control plane (kubeadm join phase --help): those that need no turn, and the others.
-# etcd takes one new member at a time; certificates and manifests are made meanwhile.
-_NO_TURN = ("preflight", "control-plane-prepare", "check-etcd")
-_TURN = ("kubelet-start", "etcd-join", "kubelet-wait-bootstrap", "control-plane-join", "wait-control-plane")
-JOIN = ["kubeadm", "join", "--config", JOIN_CONFIG]
-JOIN_AT_ONCE = [*JOIN, f"--skip-phases={','.join(_TURN)}"]
-JOIN_IN_TURN = [*JOIN, f"--skip-phases={','.join(_NO_TURN)}"]
-
 # At its start the controller manager asks for a token for each of its controllers, more than 100 requests; with the
 # default burst of 30 and 20 requests a second it takes 5.5 s until the first controller works. The rate stays.
 _CONTROLLER_MANAGER = {"kube-api-burst": "200"}

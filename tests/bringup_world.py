@@ -15,7 +15,7 @@ from fake_kubernetes import KEYS, FakeKubernetes
 from fake_node import Call, FakeNode
 from fake_provider import FakeProvider
 
-from kubedrill import bringup, first_plane, kube, kubeadm, undertaking
+from kubedrill import bringup, first_plane, join_phases, kube, kubeadm, undertaking
 from kubedrill.bringup import BringUp, Made
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
@@ -136,8 +136,8 @@ def spec_of(control_planes: int = 1, workers: int = 2, **others: Any) -> Cluster
 
 
 def joins(line: str) -> bool:
-    """Whether a command makes a node part of the cluster: not the half of a join that needs no turn."""
-    return line.startswith("kubeadm join") and line != shlex.join(kubeadm.JOIN_AT_ONCE)
+    """Whether a command makes a node part of the cluster, or of a control plane its etcd: neither before nor after."""
+    return line in (shlex.join(join_phases.WHOLE), shlex.join(join_phases.ETCD))
 
 
 def fail(

@@ -11,8 +11,9 @@ from fake_provider import FakeProvider
 
 from kubedrill.etcd_members import LIST, LOG
 from kubedrill.init_phases import BEGIN, FINALIZE
+from kubedrill.join_phases import AT_ONCE, ETCD
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
-from kubedrill.kubeadm import JOIN_AT_ONCE, Secrets
+from kubedrill.kubeadm import Secrets
 from kubedrill.shell import Result
 
 KEYS = Secrets("s3cret.token0123456789ab", "deadbeef" * 8)
@@ -65,7 +66,10 @@ class FakeKubernetes:
                 return OK
             case ("kubeadm", "init", *_) | ("kubedrill-at-once", *_):
                 return self._init()
-            case ("kubeadm", "join", *_) if list(call.argv) == JOIN_AT_ONCE:
+            case ("kubeadm", "join", *_) if list(call.argv) == AT_ONCE:
+                return OK
+            case ("kubeadm", "join", *_) if list(call.argv) == ETCD:
+                self.members.add(node.name)
                 return OK
             case ("kubeadm", "join", *_):
                 self.joined(node)

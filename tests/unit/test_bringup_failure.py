@@ -11,7 +11,7 @@ from bringup_world import SECRETS, SOON, Run, fail, spec_of
 from fake_kubernetes import KEYS
 from fake_node import Call, FakeNode
 
-from kubedrill import bringup, init_phases, kube, kubeadm
+from kubedrill import bringup, init_phases, join_phases, kube, kubeadm
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import NodeSpec
@@ -29,10 +29,19 @@ FAILURES = {
     ),
     "init, its end": ("lab-control-plane-1", "kubedrill-at-once", "lab-control-plane-1: kubeadm init"),
     "worker": ("lab-worker-2", "kubeadm join", "lab-worker-2: kubeadm join"),
-    "control plane": ("lab-control-plane-3", shlex.join(kubeadm.JOIN_IN_TURN), "lab-control-plane-3: kubeadm join"),
+    "control plane": (
+        "lab-control-plane-3",
+        shlex.join(join_phases.ETCD),
+        "lab-control-plane-3: kubeadm join, its member of etcd",
+    ),
+    "control plane, its end": (
+        "lab-control-plane-3",
+        shlex.join(join_phases.AT_LAST),
+        "lab-control-plane-3: kubeadm join",
+    ),
     "control plane, its first half": (
         "lab-control-plane-3",
-        shlex.join(kubeadm.JOIN_AT_ONCE),
+        shlex.join(join_phases.AT_ONCE),
         "lab-control-plane-3: kubeadm join, all that may be done at once",
     ),
     "flannel": (

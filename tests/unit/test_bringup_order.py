@@ -13,7 +13,7 @@ from bringup_world import SOON, Run, joins, spec_of, started
 from fake_kubernetes import ADMIN, PROMOTED
 from fake_node import Call, FakeNode
 
-from kubedrill import etcd_members, init_phases, kubeadm
+from kubedrill import etcd_members, init_phases, join_phases, kubeadm
 from kubedrill.init_phases import BEGIN
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import NodeSpec
@@ -141,7 +141,7 @@ class TestOrder:
                   lambda asked: (asked > 3, str(asked)), within=SOON, every=0.005, what="questions")  # fmt: skip
             assert run.ran("kubeadm join") == [], "before there are tokens"
             run.tokens.set()
-            until(lambda: run.ran("kubeadm join"), lambda ran: (len(ran) == 4, str(ran)), within=SOON, every=0.005,
+            until(run.joins, lambda ran: (len(ran) == 4, str(ran)), within=SOON, every=0.005,
                   what="joins")  # fmt: skip
             assert not run.published, "that waits for its end"
             return done
@@ -155,15 +155,13 @@ class TestOrder:
         together = threading.Barrier(2)
 
         def answer(_node: FakeNode, call: Call) -> Result | None:
-            if call.argv == tuple(kubeadm.JOIN_AT_ONCE):
+            if call.argv == tuple(join_phases.AT_ONCE):
                 together.wait(SOON)
             return None
 
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
         assert not together.broken
-        phases = [set(words[-1].partition("=")[2].split(",")) for words in (kubeadm.JOIN_AT_ONCE, kubeadm.JOIN_IN_TURN)]
-        assert not phases[0] & phases[1], "no phase is left out in both"
 
     @pytest.mark.parametrize(
         ("log", "grown", "ended"),
@@ -182,7 +180,7 @@ class TestOrder:
                 # Whoever asks, asks in a thread of its own.
                 told[threading.get_ident()] += 1
                 return Result(0, log[min(told[threading.get_ident()], len(log)) - 1], "")
-            if joins(call.line) and node.name.endswith("3"):
+            if call.argv == tuple(join_phases.AT_LAST) and node.name.endswith("3"):
                 until(lambda: told.total() >= 30 or bool(run.ran("pkill")), lambda enough: (enough, ""), within=SOON,
                       every=0.005, what="looks")  # fmt: skip
             if call.line == "pkill --signal KILL --exact etcd":
@@ -206,7 +204,7 @@ class TestOrder:
                 return Result(0 if looks[0] > 5 else 1, "", "Unauthorized")
             if call.line == "systemctl restart kubelet" and node.name.endswith("2"):
                 assert looks[0] > 5
-            if joins(call.line) and node.name.endswith("2"):
+            if call.argv == tuple(join_phases.AT_LAST) and node.name.endswith("2"):
                 run.kubernetes.joined(node)
                 until(lambda: run.ran("systemctl restart kubelet"), lambda ran: (node.name in ran, ""), within=SOON,
                       every=0.005, what="a kubelet that is started again")  # fmt: skip
@@ -216,11 +214,11 @@ class TestOrder:
         run.up(spec_of(3, 0))
 
     def test_workers_join_at_once_beside_the_control_planes(self, run: Run) -> None:
-        """Both workers and a control plane must be within kubeadm join at the same moment, or the barrier breaks."""
+        """Both workers and the last control plane must join at the same moment, or the barrier breaks."""
         together = threading.Barrier(3)
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if joins(call.line) and node.name != "lab-control-plane-3":
+            if joins(call.line) and node.name != "lab-control-plane-2":
                 together.wait(SOON)
             return None
 
@@ -236,7 +234,7 @@ class TestOrder:
             if kubeadm.KUBELET_CERTIFICATE in call.line:
                 looked.set()
                 return Result(77, "", "")
-            if joins(call.line):
+            if call.argv == tuple(join_phases.AT_LAST):
                 run.kubernetes.joined(node)
                 assert looked.wait(SOON)
             return None
@@ -245,17 +243,17 @@ class TestOrder:
         run.up(spec_of(3, 0))
         assert run.ran("systemctl restart kubelet") == []
 
-    def test_nobody_joins_before_the_controllers_work_but_first_halves_are_done(self, run: Run) -> None:
+    def test_no_worker_joins_before_the_controllers_work_but_control_planes_do(self, run: Run) -> None:
         run.controllers.clear()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if joins(call.line):
+            if joins(call.line) and node.role == "worker":
                 assert run.controllers.is_set()
             return None
 
         def asked_often() -> bool:
             asked = [event for event in run.provider.events if event == ("asked", "default", "kube-root-ca.crt")]
-            return len(asked) >= 5 and len(run.ran(shlex.join(kubeadm.JOIN_AT_ONCE))) == 2
+            return len(asked) >= 5 and len(run.ran(shlex.join(join_phases.ETCD))) == 2
 
         run.kubernetes.answers = answer
         helper = threading.Thread(
@@ -269,6 +267,22 @@ class TestOrder:
         helper.join()
         assert run.at("asked", "default", "kube-root-ca.crt") < run.at("run", "lab-worker-1", "kubeadm join")
         assert len(run.joins()) == 4
+
+    def test_workers_wait_for_the_second_member_of_etcd(self, run: Run) -> None:
+        """Until then nobody takes the processors from what all the others are waited for."""
+        run.up(spec_of(3, 2))
+        member = run.at("run", "lab-control-plane-2", shlex.join(join_phases.ETCD))
+        for name in ("lab-worker-1", "lab-worker-2"):
+            assert member < run.at("create", name) < run.at("run", name, "kubeadm join")
+
+    def test_its_api_server_waits_for_its_member_of_etcd_and_the_kubelet_for_neither(self, run: Run) -> None:
+        run.up(spec_of(3, 0))
+        for name in ("lab-control-plane-2", "lab-control-plane-3"):
+            parts = [" ".join(part) for part in (join_phases.AT_ONCE, join_phases.ETCD, join_phases.AT_LAST)]
+            begun = [run.at("run", name, part) for part in parts]
+            assert begun == sorted(begun)
+            assert run.at("ran", name, parts[0]) < begun[1]
+            assert run.at("ran", name, parts[2]) < run.at("write", name, JOINED)
 
     def test_nodes_are_made_at_once(self, run: Run) -> None:
         """All but the first control plane, which comes first."""
