@@ -41,9 +41,11 @@ FINALIZE = part("kubelet-finalize")
 # What is left once the API server has made its own roles, in parts of ten questions and less. A scheduler that was
 # started before is refused, and asks again after up to 3 s; a controller manager may lead while the server does not
 # call itself healthy yet, and then looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
-AT_LAST = (
-    ("control-plane/controller-manager", "control-plane/scheduler", "wait-control-plane"),
-    ("upload-config", "mark-control-plane"),
+_CONTROLLERS = ("control-plane/controller-manager", "control-plane/scheduler", "wait-control-plane")
+# Whoever comes first binds the rights of kubernetes-admin, which the API server may not know yet when the next question
+# comes. This part asks again where it is refused; others fail.
+_RIGHTS = ("upload-config", "mark-control-plane")
+_OTHERS = (
     # The last one is refused without the other two.
     ("upload-certs", "bootstrap-token", "show-join-command"),
     ("addon/coredns",),
@@ -59,13 +61,13 @@ AFTERWARDS = part(*(phase for phase in PHASES if phase not in _FIRST))
 
 
 def at_last(*, upload_certificates: bool) -> list[str]:
-    """The command for AT_LAST.
+    """The command for all that BEGIN and FINALIZE leave.
 
     Args:
         upload_certificates: whether other control planes will need the certificates.
     """
-    commands = [part(*phases) for phases in AT_LAST]
-    for command, phases in zip(commands, AT_LAST, strict=True):
-        if "upload-certs" in phases and upload_certificates:
-            command.append("--upload-certs")
-    return at_once(commands)
+    others = [part(*phases) for phases in _OTHERS]
+    if upload_certificates:
+        others[0].append("--upload-certs")
+    then = f"{shlex.join(part(*_RIGHTS))} && exec {shlex.join(at_once(others))}"
+    return at_once([part(*_CONTROLLERS), ["sh", "-c", then]])

@@ -314,5 +314,4 @@ class TestOrder:
     ) -> None:
         run.up(spec_of(control_planes))
         [last] = [call for call in run.node("lab-control-plane-1").calls if call.argv[0] == "kubedrill-at-once"]
-        assert [line.endswith(" --upload-certs") for line in last.argv[1:]] == [False, False, uploads, False, False]
-        assert "upload-certs" not in last.argv[3].partition("--skip-phases=")[2].split()[0].split(",")
+        assert list(last.argv) == init_phases.at_last(upload_certificates=uploads)

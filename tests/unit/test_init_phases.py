@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -20,37 +21,71 @@ PHASES = {
 }  # fmt: skip
 
 
-def done(command: list[str]) -> set[str]:
+def done(command: str) -> set[str]:
     """The phases that a command does."""
-    [left_out] = [word.removeprefix("--skip-phases=") for word in command if word.startswith("--skip-phases=")]
+    [left_out] = re.findall(r"--skip-phases=([\w/,-]+)", command)
     assert set(left_out.split(",")) < PHASES
     return PHASES - set(left_out.split(","))
 
 
+def parts(*, upload_certificates: bool = False) -> list[str]:
+    """The commands of the last part, in their order."""
+    whole = " ".join(init_phases.at_last(upload_certificates=upload_certificates))
+    return [f"kubeadm init {one}" for one in re.sub("['\"]", "", whole).split("kubeadm init ")[1:]]
+
+
 @pytest.mark.parametrize("slow", [False, True])
 def test_each_phase_is_done_once(slow: bool) -> None:
-    last = [shlex.split(line) for line in init_phases.at_last(upload_certificates=True)[1:]]
-    parts = [init_phases.AFTERWARDS] if slow else [init_phases.FINALIZE, *last]
-    assert Counter(phase for part in [init_phases.BEGIN, *parts] for phase in done(part)) == Counter(PHASES)
+    rest = [shlex.join(init_phases.AFTERWARDS)] if slow else [shlex.join(init_phases.FINALIZE), *parts()]
+    assert Counter(phase for part in [shlex.join(init_phases.BEGIN), *rest] for phase in done(part)) == Counter(PHASES)
 
 
 def test_it_begins_with_the_api_server_alone() -> None:
-    began = done(init_phases.BEGIN)
+    began = done(shlex.join(init_phases.BEGIN))
     assert {"etcd", "control-plane/apiserver", "kubelet-start"} < began
     assert not began & {"control-plane/controller-manager", "control-plane/scheduler"}
 
 
 def test_who_waits_for_the_control_plane_has_started_it() -> None:
     """kubeadm reads their manifests to know where to ask."""
-    [waits] = [phases for phases in init_phases.AT_LAST if "wait-control-plane" in phases]
-    assert {"control-plane/controller-manager", "control-plane/scheduler"} < set(waits)
+    [waits] = [part for part in parts() if "wait-control-plane" in done(part)]
+    assert {"control-plane/controller-manager", "control-plane/scheduler"} < done(waits)
 
 
-def test_certificates_are_uploaded_where_they_are_asked_for() -> None:
-    for asked in (True, False):
-        [_program, *lines] = init_phases.at_last(upload_certificates=asked)
-        uploading = [line for line in lines if "--upload-certs" in shlex.split(line)]
-        assert [("upload-certs" in done(shlex.split(line))) for line in uploading] == [True] * asked
+@pytest.mark.parametrize("asked", [True, False])
+def test_certificates_are_uploaded_where_they_are_asked_for(asked: bool) -> None:
+    uploading = [part for part in parts(upload_certificates=asked) if re.search(r" --upload-certs\b", part)]
+    assert [("upload-certs" in done(part)) for part in uploading] == [True] * asked
+
+
+def run_last(folder: Path, fails: str = "") -> shell.Result:
+    """Run the last part, with a kubeadm that only says what it would do."""
+    scripts = paths.repository() / "images/files/usr/local/sbin"
+    broken = [part for part in parts() if fails and fails in done(part)]
+    skipped = re.findall(r"--skip-phases=[\w/,-]+", broken[0])[0] if broken else "none"
+    (folder / "kubeadm").write_text(
+        f'#!/bin/sh\necho "$@" >>{folder}/ran\ncase "$*" in *{skipped}*) echo broken; exit 5;; esac\n'
+    )
+    (folder / "kubeadm").chmod(0o755)
+    env = {"PATH": f"{folder}:{scripts}:{os.environ['PATH']}"}
+    return shell.run(init_phases.at_last(upload_certificates=False), env=env, check=False, timeout=20)
+
+
+def test_nobody_asks_before_the_rights_are_bound(tmp_path: Path) -> None:
+    assert run_last(tmp_path).status == 0
+    ran = [done(line) for line in (tmp_path / "ran").read_text().splitlines()]
+    assert len(ran) == 5
+    asking = [phases for phases in ran if "wait-control-plane" not in phases]
+    assert "upload-config" in asking[0], "the part of kubeadm that asks again where it is refused"
+
+
+@pytest.mark.parametrize("phase", ["upload-config", "addon/coredns", "wait-control-plane", "bootstrap-token"])
+def test_a_part_that_fails_is_told(tmp_path: Path, phase: str) -> None:
+    result = run_last(tmp_path, fails=phase)
+    assert result.status == 5
+    assert "broken" in result.stdout
+    ran = [done(line) for line in (tmp_path / "ran").read_text().splitlines()]
+    assert len(ran) == (2 if phase == "upload-config" else 5)
 
 
 class TestAtOnce:
