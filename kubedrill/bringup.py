@@ -103,7 +103,7 @@ class BringUp:
             made.result()
         # Others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
         # that: it needs all of the processors, and so does what starts after it. Where further control planes join, one
-        # after another, workers have time: they boot when the first API server is through with its start.
+        # after another, workers have time.
         meanwhile = others if others and self._up.slow() == 1 else [*others, *workers]
         nodes |= self._boot(pool, [key for key in meanwhile if key not in nodes])
         slow = self._up.slow()
@@ -136,6 +136,8 @@ class BringUp:
                 with why(start.init) if start is not None else contextlib.nullcontext():
                     self._up.wait(lambda: second.is_set() or planes.done(), lambda yes: (yes, "not yet"),
                                   within=3 * KUBEADM, every=0.1, what="the second member of etcd")  # fmt: skip
+                if planes.done():
+                    planes.result()  # where they failed, no worker need be made
         nodes |= self._boot(pool, [key for key in workers if key not in nodes])
         if start is not None:
             self._controllers_work(start)
@@ -186,8 +188,8 @@ class BringUp:
     def _others_may_join(self, start: Start) -> None:
         """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.
 
-        On real hardware that is a second before the end of init. What follows (the kubelet's start with another
-        certificate, CoreDNS, kube-proxy) nobody who joins waits for.
+        On real hardware that is a second before the end of init. What else that does (it waits for the controllers, and
+        makes CoreDNS and kube-proxy) nobody who joins waits for.
         """
         if self._up.slow() > 1:
             start.init.result()

@@ -100,6 +100,12 @@ class TestFailure:
         assert "init broke" in run.fails(spec_of())
         ended()
 
+    def test_no_worker_is_made_where_the_second_member_of_etcd_fails(self, run: Run) -> None:
+        run.kubernetes.answers = fail("lab-control-plane-2", shlex.join(join_phases.ETCD), "no member")
+        assert "no member" in run.fails(spec_of(3, 2))
+        assert not [name for name in run.provider.names() if "worker" in name]
+        ended()
+
     def test_a_first_part_that_fails_is_told_though_the_api_is_waited_for(self, run: Run) -> None:
         run.kubernetes.answers = fail("lab-control-plane-1", shlex.join(init_phases.BEGIN), "init broke")
         assert "init broke" in run.fails(spec_of())
