@@ -14,9 +14,6 @@ from kubedrill.marks import JOINED
 from kubedrill.providers.base import File, Node
 from kubedrill.undertaking import API, Undertaking
 
-# admin.conf is without rights until init has bound them; this one is not.
-_RIGHTS = "/etc/kubernetes/super-admin.conf"
-
 
 @dataclass(frozen=True)
 class Start:
@@ -119,7 +116,7 @@ class FirstPlane:
     def _one_after_another(self, node: Node, answers: Callable[[tuple[Kube, str]], None]) -> None:
         with self.up.step(f"{node.name}: kubeadm init, etcd and the API server alone"):
             self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
-            answers(self.api_answers(node, _RIGHTS))
+            answers(self.api_answers(node, init_phases.RIGHTS))
         with self.up.step(f"{node.name}: kubeadm init"):
             upload = ["--upload-certs"] if self.up.spec.control_planes > 1 else []
             self.up.run_kubeadm(node, [*init_phases.AFTERWARDS, *upload], done=[File(JOINED, "")])
@@ -127,16 +124,19 @@ class FirstPlane:
     def _at_once(self, node: Node, answers: Callable[[tuple[Kube, str]], None]) -> None:
         with self.up.step(f"{node.name}: kubeadm init"):
             self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
-            api, ca = self.api_answers(node, _RIGHTS, kube.ROLES, kube.PRIORITIES)
+            api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
             answers((api, ca))
-            # For a second and a half from here on the API server makes what is its own, and leaves processors idle.
-            self.up.run_kubeadm(node, init_phases.FINALIZE, part="-finalize")
+            others = self.up.spec.control_planes > 1
+            early = init_phases.meanwhile(upload_certificates=others)
+            self.up.run_kubeadm(node, early, name="kubeadm-init", part="-meanwhile")
             self._is_ready(node, api)
-            last = init_phases.at_last(upload_certificates=self.up.spec.control_planes > 1)
-            self.up.run_kubeadm(node, last, name="kubeadm-init", done=[File(JOINED, "")])
+            self.up.run_kubeadm(node, init_phases.AT_LAST, name="kubeadm-init", done=[File(JOINED, "")])
 
     def _flannel(self, leader: Node) -> None:
         """Apply flannel; nothing forces it to wait for the end of init."""
         manifest = network.flannel_manifest(self.up.spec, self.flannel_image, self.up.addresses.endpoint(self.up.spec))
         with self.up.step("flannel applied"):
-            leader.run(["kubectl", "--kubeconfig", _RIGHTS, *slowness.apply(self.up.slow()), "-f", "-"], stdin=manifest)
+            leader.run(
+                ["kubectl", "--kubeconfig", init_phases.RIGHTS, *slowness.apply(self.up.slow()), "-f", "-"],
+                stdin=manifest,
+            )

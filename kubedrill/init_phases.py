@@ -1,7 +1,8 @@
 """`kubeadm init` in parts, each of which is done as soon as what it needs is there: pure.
 
 kubeadm does its phases one after another, each waiting for all before it, and asks the API five times a second at most,
-after ten questions that it may ask at once. Here each phase is still kubeadm's, and each is done once.
+after ten questions that it may ask at once. Here each phase is still kubeadm's, and each is done once; only the last,
+which says how others join, is left to nodes that are slow.
 https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-init/#init-phases
 """
 
@@ -22,10 +23,20 @@ PHASES = (
 _FIRST = ("preflight", "certs", "kubeconfig", "etcd", "control-plane/apiserver", "kubelet-start")
 
 
+# Whose rights are the API server's own: it belongs to system:masters. admin.conf has none until the server has made its
+# roles, and kubeadm has bound them.
+RIGHTS = "/etc/kubernetes/super-admin.conf"
+
+
 def part(*phases: str) -> list[str]:
     """The command that does these phases of `kubeadm init`, and no others."""
     left_out = [phase for phase in PHASES if phase not in phases]
     return ["kubeadm", "init", "--config", INIT_CONFIG, f"--skip-phases={','.join(left_out)}"]
+
+
+def _alone(*phase: str) -> list[str]:
+    """The command that does a single phase, before roles are made."""
+    return ["kubeadm", "init", "phase", *phase, "--config", INIT_CONFIG, "--kubeconfig", RIGHTS]
 
 
 def at_once(commands: Sequence[Sequence[str]]) -> list[str]:
@@ -35,22 +46,6 @@ def at_once(commands: Sequence[Sequence[str]]) -> list[str]:
 
 # etcd and the API server alone: while they start, whoever asks the API in vain takes the processor from them.
 BEGIN = part(*_FIRST)
-# kubeadm does this near its end, and starts the kubelet again for it, while the node's first pods wait. What it needs,
-# the kubelet has written at its first start.
-FINALIZE = part("kubelet-finalize")
-# What is left once the API server has made its own roles, in parts of ten questions and less. A scheduler that was
-# started before is refused, and asks again after up to 3 s; a controller manager may lead while the server does not
-# call itself healthy yet, and then looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
-_CONTROLLERS = ("control-plane/controller-manager", "control-plane/scheduler", "wait-control-plane")
-# Whoever comes first binds the rights of kubernetes-admin, which the API server may not know yet when the next question
-# comes. This part asks again where it is refused; others fail.
-_RIGHTS = ("upload-config", "mark-control-plane")
-_OTHERS = (
-    # The last one is refused without the other two.
-    ("upload-certs", "bootstrap-token", "show-join-command"),
-    ("addon/coredns",),
-    ("addon/kube-proxy",),
-)
 # All that BEGIN leaves, for nodes that are slow: those have no processor to spare for several at once.
 #
 # The API server ends itself where it has not looked through all addresses of Services a minute after it began to serve
@@ -58,16 +53,31 @@ _OTHERS = (
 # controller manager that ends and is started again until then, and a scheduler that asks for what is not there yet,
 # take the processor from it.
 AFTERWARDS = part(*(phase for phase in PHASES if phase not in _FIRST))
+# What is left once the API server has made its own roles. A scheduler that was started before is refused, and asks
+# again after up to 3 s; a controller manager may lead while the server does not call itself healthy yet, and then looks
+# again after 1 s (cmd/kube-controller-manager/app/helper.go).
+AT_LAST = at_once([
+    part("control-plane/controller-manager", "control-plane/scheduler", "wait-control-plane"),
+    part("mark-control-plane"),
+])  # fmt: skip
 
 
-def at_last(*, upload_certificates: bool) -> list[str]:
-    """The command for all that BEGIN and FINALIZE leave.
+def meanwhile(*, upload_certificates: bool) -> list[str]:
+    """The command for what needs an API server, but not its roles: those take it a second and a half.
+
+    kubeadm lets the first kubelet read its certificate from the file that it renews only near its end, and starts it
+    again for it, while the node's first pods wait. What it needs, the kubelet has written at its first start.
 
     Args:
         upload_certificates: whether other control planes will need the certificates.
     """
-    others = [part(*phases) for phases in _OTHERS]
+    # By the first of these others know that they may join.
+    tokens = [_alone("bootstrap-token")]
     if upload_certificates:
-        others[0].append("--upload-certs")
-    then = f"{shlex.join(part(*_RIGHTS))} && exec {shlex.join(at_once(others))}"
-    return at_once([part(*_CONTROLLERS), ["sh", "-c", then]])
+        tokens.insert(0, [*_alone("upload-certs"), "--upload-certs"])
+    return at_once([
+        part("kubelet-finalize"),
+        ["sh", "-c", " && ".join(map(shlex.join, [_alone("upload-config", "all"), *tokens]))],
+        _alone("addon", "kube-proxy"),
+        _alone("addon", "coredns"),
+    ])  # fmt: skip

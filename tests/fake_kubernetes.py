@@ -10,7 +10,7 @@ from fake_node import Call, FakeNode, Stored
 from fake_provider import FakeProvider
 
 from kubedrill.etcd_members import LIST, LOG
-from kubedrill.init_phases import BEGIN, FINALIZE
+from kubedrill.init_phases import AT_LAST, BEGIN
 from kubedrill.join_phases import AT_ONCE, ETCD
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import Secrets
@@ -62,7 +62,7 @@ class FakeKubernetes:
                 return OK
             case ("kubeadm", "init", *_) if list(call.argv) == BEGIN:
                 return self._begin(node)
-            case ("kubeadm", "init", *_) if list(call.argv) == FINALIZE:
+            case ("kubedrill-at-once", *_) if list(call.argv) != AT_LAST:
                 return OK
             case ("kubeadm", "init", *_) | ("kubedrill-at-once", *_):
                 return self._init()

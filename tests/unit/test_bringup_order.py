@@ -29,7 +29,7 @@ class TestOrder:
     def test_one_control_plane(self, run: Run) -> None:
         run.up(spec_of())
         assert run.provider.names() == ["lab-control-plane-1", "lab-worker-1", "lab-worker-2"]
-        parts = [BEGIN, init_phases.FINALIZE, init_phases.at_last(upload_certificates=False)]
+        parts = [BEGIN, init_phases.meanwhile(upload_certificates=False), init_phases.AT_LAST]
         for part in parts:
             assert run.ran(" ".join(part)) == ["lab-control-plane-1"]
         ended = [run.at("ran", "lab-control-plane-1", " ".join(part)) for part in parts]
@@ -132,7 +132,7 @@ class TestOrder:
 
     def test_nobody_waits_for_the_last_phases_of_init(self, run: Run) -> None:
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if call.argv[0] != "kubedrill-at-once":
+            if list(call.argv) != init_phases.AT_LAST:
                 return None
             run.kubernetes.answers = lambda _node, _call: None
             done = run.kubernetes.script(node, call)
@@ -306,12 +306,12 @@ class TestOrder:
         host = "172.28.0.2" if control_planes > 1 else "172.28.0.11"
         assert f"value: {host}\n" in manifest
         applied = run.at("ran", "lab-control-plane-1", "kubectl --kubeconfig /etc/kubernetes/super-admin.conf apply")
-        assert applied < run.at("ran", "lab-control-plane-1", "kubedrill-at-once")
+        assert applied < run.at("ran", "lab-control-plane-1", " ".join(init_phases.AT_LAST))
 
     @pytest.mark.parametrize(("control_planes", "uploads"), [(1, False), (3, True)])
     def test_certificates_are_uploaded_where_others_need_them(
         self, run: Run, control_planes: int, uploads: bool
     ) -> None:
         run.up(spec_of(control_planes))
-        [last] = [call for call in run.node("lab-control-plane-1").calls if call.argv[0] == "kubedrill-at-once"]
-        assert list(last.argv) == init_phases.at_last(upload_certificates=uploads)
+        early = " ".join(init_phases.meanwhile(upload_certificates=uploads))
+        assert run.ran(early) == ["lab-control-plane-1"]

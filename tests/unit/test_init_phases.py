@@ -21,23 +21,40 @@ PHASES = {
 }  # fmt: skip
 
 
+# One phase before roles are made, and several: as commands.
+ALONE = (
+    r"kubeadm init phase [a-z-]+(?: (?:all|coredns|kube-proxy))? --config \S+ --kubeconfig [\w/.-]+(?: --upload-certs)?"
+)
+SEVERAL = r"kubeadm init --config \S+ --skip-phases=[\w/,-]+"
+
+
 def done(command: str) -> set[str]:
     """The phases that a command does."""
+    if command.startswith("kubeadm init phase "):
+        name, of = command.split()[3:5]
+        assert "--kubeconfig /etc/kubernetes/super-admin.conf" in command, "admin.conf has no rights yet"
+        return {name if of in ("--config", "all") else f"{name}/{of}"}
     [left_out] = re.findall(r"--skip-phases=([\w/,-]+)", command)
     assert set(left_out.split(",")) < PHASES
     return PHASES - set(left_out.split(","))
 
 
-def parts(*, upload_certificates: bool = False) -> list[str]:
-    """The commands of the last part, in their order."""
-    whole = " ".join(init_phases.at_last(upload_certificates=upload_certificates))
-    return [f"kubeadm init {one}" for one in re.sub("['\"]", "", whole).split("kubeadm init ")[1:]]
+def parts(command: list[str]) -> list[str]:
+    """What a command runs, in its order."""
+    return re.findall(rf"{ALONE}|{SEVERAL}", re.sub("['\"]", "", " ".join(command)))
+
+
+def all_parts(*, slow: bool = False, upload_certificates: bool = True) -> list[str]:
+    """All that `up` runs on the first control plane."""
+    early = init_phases.meanwhile(upload_certificates=upload_certificates)
+    rest = [init_phases.AFTERWARDS] if slow else [early, init_phases.AT_LAST]
+    return [part for command in [init_phases.BEGIN, *rest] for part in parts(command)]
 
 
 @pytest.mark.parametrize("slow", [False, True])
 def test_each_phase_is_done_once(slow: bool) -> None:
-    rest = [shlex.join(init_phases.AFTERWARDS)] if slow else [shlex.join(init_phases.FINALIZE), *parts()]
-    assert Counter(phase for part in [shlex.join(init_phases.BEGIN), *rest] for phase in done(part)) == Counter(PHASES)
+    last = set() if slow else {"show-join-command"}
+    assert Counter(phase for part in all_parts(slow=slow) for phase in done(part)) == Counter(PHASES - last)
 
 
 def test_it_begins_with_the_api_server_alone() -> None:
@@ -48,44 +65,41 @@ def test_it_begins_with_the_api_server_alone() -> None:
 
 def test_who_waits_for_the_control_plane_has_started_it() -> None:
     """kubeadm reads their manifests to know where to ask."""
-    [waits] = [part for part in parts() if "wait-control-plane" in done(part)]
+    [waits] = [part for part in all_parts() if "wait-control-plane" in done(part)]
     assert {"control-plane/controller-manager", "control-plane/scheduler"} < done(waits)
+
+
+def test_nothing_that_needs_roles_is_asked_for_before_they_are_made() -> None:
+    early = parts(init_phases.meanwhile(upload_certificates=True))
+    kubelet = [part for part in early if done(part) == {"kubelet-finalize"}]
+    assert len(kubelet) == 1, "it asks nobody"
+    assert all("--kubeconfig /etc/kubernetes/super-admin.conf" in part for part in early if part not in kubelet)
 
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_certificates_are_uploaded_where_they_are_asked_for(asked: bool) -> None:
-    uploading = [part for part in parts(upload_certificates=asked) if re.search(r" --upload-certs\b", part)]
-    assert [("upload-certs" in done(part)) for part in uploading] == [True] * asked
+    """Before others know that they may join: cluster-info comes with the tokens."""
+    early = [done(part) for part in parts(init_phases.meanwhile(upload_certificates=asked))]
+    uploading = [{"upload-certs"}] if asked else []
+    assert [phases for phases in early if phases & {"upload-config", "upload-certs", "bootstrap-token"}] == [
+        {"upload-config"}, *uploading, {"bootstrap-token"},
+    ]  # fmt: skip
 
 
-def run_last(folder: Path, fails: str = "") -> shell.Result:
-    """Run the last part, with a kubeadm that only says what it would do."""
-    scripts = paths.repository() / "images/files/usr/local/sbin"
-    broken = [part for part in parts() if fails and fails in done(part)]
-    skipped = re.findall(r"--skip-phases=[\w/,-]+", broken[0])[0] if broken else "none"
-    (folder / "kubeadm").write_text(
-        f'#!/bin/sh\necho "$@" >>{folder}/ran\ncase "$*" in *{skipped}*) echo broken; exit 5;; esac\n'
-    )
-    (folder / "kubeadm").chmod(0o755)
-    env = {"PATH": f"{folder}:{scripts}:{os.environ['PATH']}"}
-    return shell.run(init_phases.at_last(upload_certificates=False), env=env, check=False, timeout=20)
-
-
-def test_nobody_asks_before_the_rights_are_bound(tmp_path: Path) -> None:
-    assert run_last(tmp_path).status == 0
-    ran = [done(line) for line in (tmp_path / "ran").read_text().splitlines()]
-    assert len(ran) == 5
-    asking = [phases for phases in ran if "wait-control-plane" not in phases]
-    assert "upload-config" in asking[0], "the part of kubeadm that asks again where it is refused"
-
-
-@pytest.mark.parametrize("phase", ["upload-config", "addon/coredns", "wait-control-plane", "bootstrap-token"])
+@pytest.mark.parametrize("phase", ["upload-config", "addon/coredns", "kubelet-finalize", "bootstrap-token", ""])
 def test_a_part_that_fails_is_told(tmp_path: Path, phase: str) -> None:
-    result = run_last(tmp_path, fails=phase)
-    assert result.status == 5
-    assert "broken" in result.stdout
-    ran = [done(line) for line in (tmp_path / "ran").read_text().splitlines()]
-    assert len(ran) == (2 if phase == "upload-config" else 5)
+    """With a kubeadm that only says what it would do."""
+    scripts = paths.repository() / "images/files/usr/local/sbin"
+    command = init_phases.meanwhile(upload_certificates=False)
+    [broken] = [part for part in parts(command) if phase in done(part)] if phase else ["kubeadm init nothing"]
+    words = broken.removeprefix("kubeadm ")
+    (tmp_path / "kubeadm").write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/ran\ncase "$*" in *"{words}"*) echo broken; exit 5;; esac\n'
+    )
+    (tmp_path / "kubeadm").chmod(0o755)
+    result = shell.run(command, env={"PATH": f"{tmp_path}:{scripts}:{os.environ['PATH']}"}, check=False, timeout=20)
+    assert (result.status, "broken" in result.stdout) == ((5, True) if phase else (0, False))
+    assert len((tmp_path / "ran").read_text().splitlines()) == (4 if phase == "upload-config" else 5)
 
 
 class TestAtOnce:
