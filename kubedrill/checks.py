@@ -30,6 +30,15 @@ def nodes_ready(nodes: Sequence[NodeSnapshot], wanted: Collection[str]) -> Verdi
     return True, f"{len(wanted)} nodes Ready"
 
 
+def nodes_routed(nodes: Sequence[NodeSnapshot], wanted: Collection[str]) -> Verdict:
+    """flannel has set up the pod network of all wanted nodes.
+
+    A node is Ready as soon as flannel's pod has come to it; its own pods wait until flannel holds its lease.
+    """
+    without = sorted(node.name for node in nodes if node.name in wanted and not node.routed)
+    return not without, f"no pod network yet: {', '.join(without)}" if without else "pods reach each other"
+
+
 def _still_tainted(node: NodeSnapshot) -> bool:
     kept = [taint for taint in node.taints if taint.startswith("node.kubernetes.io/")]
     if _CONTROL_PLANE in node.taints:
@@ -46,12 +55,15 @@ def available(workload: WorkloadSnapshot | None, name: str, at_least: int) -> Ve
 
 
 def cluster_ready(wanted: Collection[str]) -> Callable[[ClusterSnapshot], Verdict]:
-    """All wanted nodes Ready, flannel on each of them, CoreDNS available."""
+    """All wanted nodes Ready, flannel with a lease and kube-proxy on each of them, CoreDNS available."""
 
     def check(cluster: ClusterSnapshot) -> Verdict:
         verdicts = [
             nodes_ready(cluster.nodes, wanted),
             available(cluster.flannel, "flannel", len(wanted)),
+            nodes_routed(cluster.nodes, wanted),
+            # A cluster may do without.
+            *([available(cluster.kube_proxy, "kube-proxy", len(wanted))] if cluster.kube_proxy else []),
             available(cluster.coredns, "CoreDNS", 1),
         ]
         failing = [why for ok, why in verdicts if not ok]

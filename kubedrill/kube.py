@@ -37,7 +37,7 @@ class ApiUnavailable(KubedrillError):
 
 @dataclass(frozen=True)
 class NodeSnapshot:
-    """A Node object as it was at one moment."""
+    """A Node object as it was at one moment; routed: whether its pod network has been set up."""
 
     name: str
     ready: bool
@@ -47,6 +47,7 @@ class NodeSnapshot:
     taints: tuple[str, ...]
     address: str
     version: str
+    routed: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class ClusterSnapshot:
     nodes: tuple[NodeSnapshot, ...]
     coredns: WorkloadSnapshot | None
     flannel: WorkloadSnapshot | None
+    kube_proxy: WorkloadSnapshot | None = None
 
 
 class Kube:
@@ -111,7 +113,7 @@ class Kube:
         self._client, self._timeout = connection(kubeconfig), timeout
 
     def cluster(self) -> ClusterSnapshot:
-        """Nodes, CoreDNS and flannel.
+        """Nodes, CoreDNS, flannel and kube-proxy.
 
         Raises:
             ApiUnavailable: the API does not answer.
@@ -120,10 +122,14 @@ class Kube:
 
         deployments = self._list("/apis/apps/v1/namespaces/kube-system/deployments")
         daemon_sets = self._list(f"/apis/apps/v1/namespaces/{FLANNEL_NAMESPACE}/daemonsets")
+        proxies = self._list(
+            "/apis/apps/v1/namespaces/kube-system/daemonsets", fieldSelector="metadata.name=kube-proxy"
+        )
         return ClusterSnapshot(
             nodes=self.nodes(),
             coredns=next((_deployment(item) for item in deployments if item["metadata"]["name"] == "coredns"), None),
             flannel=next((_daemon_set(item) for item in daemon_sets), None),
+            kube_proxy=next((_daemon_set(item) for item in proxies), None),
         )
 
     def readyz(self, *without: str) -> str:
@@ -292,6 +298,7 @@ def _node(item: Object) -> NodeSnapshot:
         taints=objects.taints(item),
         address=next((found["address"] for found in addresses if found["type"] == "InternalIP"), ""),
         version=objects.kubelet_version(item),
+        routed=objects.is_routed(item),
     )
 
 

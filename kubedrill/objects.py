@@ -29,6 +29,12 @@ def is_ready(item: Object) -> bool:
     return ready(item).get("status") == "True"
 
 
+def is_routed(node: Object) -> bool:
+    """Whether whoever makes the pod network says of a Node that it has one; flannel does once it holds its lease."""
+    conditions = node.get("status", {}).get("conditions") or []
+    return any(found["type"] == "NetworkUnavailable" and found["status"] == "False" for found in conditions)
+
+
 def why_unready(node: Object) -> str:
     """What the kubelet says of its readiness."""
     found = ready(node)

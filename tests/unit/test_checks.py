@@ -82,6 +82,16 @@ CLUSTERS = {
     "without flannel": (ClusterSnapshot((A, B), workload(2, 2), None), False, ["flannel is not there"]),
     "flannel on one node": (ClusterSnapshot((A, B), workload(2, 2), workload(1, 1)), False, ["flannel: 1 of 2"]),
     "without CoreDNS": (ClusterSnapshot((A, B), None, workload(2, 2)), False, ["CoreDNS is not there"]),
+    "flannel without a lease": (
+        ClusterSnapshot((A, replace(B, routed=False)), workload(2, 2), workload(2, 2)),
+        False,
+        ["no pod network yet: b"],
+    ),
+    "kube-proxy on one node": (
+        ClusterSnapshot((A, B), workload(2, 2), workload(2, 2), workload(1, 1)),
+        False,
+        ["kube-proxy: 1 of 2"],
+    ),
     "a node short": (ClusterSnapshot((A,), workload(2, 2), workload(2, 2)), False, ["not registered yet: b"]),
     "nothing yet": (ClusterSnapshot((), None, None), False, ["a, b", "flannel", "CoreDNS"]),
 }

@@ -121,13 +121,22 @@ class TestSnapshots:
     def test_nodes_in_the_order_of_their_names(self, api: Api, kube: Kube) -> None:
         api.lists("/api/v1/nodes", NODE, NEW_NODE)
         assert kube.nodes() == (
-            NodeSnapshot("lab-a", False, "the kubelet has not reported yet", False, False, (), "", ""),
+            NodeSnapshot("lab-a", False, "the kubelet has not reported yet", False, False, (), "", "", False),
             NodeSnapshot(
                 "lab-control-plane-1", False, "cni plugin not initialized", True, True,
                 ("node-role.kubernetes.io/control-plane:NoSchedule", "drill=on:NoExecute"), "172.28.0.11", "v1.37.2",
+                False,
             ),
         )  # fmt: skip
         assert api.asked == ["/api/v1/nodes?labelSelector=%21kubedrill.io%2Fhollow"]
+
+    @pytest.mark.parametrize(("status", "routed"), [("False", True), ("True", False), ("Unknown", False)])
+    def test_a_node_has_a_pod_network_once_flannel_says_so(
+        self, api: Api, kube: Kube, status: str, routed: bool
+    ) -> None:
+        said = {"type": "NetworkUnavailable", "status": status, "reason": "FlannelIsUp"}
+        api.lists("/api/v1/nodes", {**NEW_NODE, "status": {"conditions": [said]}})
+        assert [node.routed for node in kube.nodes()] == [routed]
 
     def test_those_without_a_computer(self, api: Api, kube: Kube) -> None:
         there = {
@@ -166,15 +175,19 @@ class TestSnapshots:
         api.lists("/api/v1/nodes")
         api.lists("/apis/apps/v1/namespaces/kube-system/deployments", other, dns)
         api.lists("/apis/apps/v1/namespaces/kube-flannel/daemonsets", flannel)
+        api.lists("/apis/apps/v1/namespaces/kube-system/daemonsets", {**flannel, "metadata": {"name": "kube-proxy"}})
         assert kube.cluster() == ClusterSnapshot(
-            (), WorkloadSnapshot("coredns", 2, 1), WorkloadSnapshot("kube-flannel-ds", 3, 2)
-        )
+            (), WorkloadSnapshot("coredns", 2, 1), WorkloadSnapshot("kube-flannel-ds", 3, 2),
+            WorkloadSnapshot("kube-proxy", 3, 2),
+        )  # fmt: skip
+        assert any(asked.endswith("/daemonsets?fieldSelector=metadata.name%3Dkube-proxy") for asked in api.asked)
 
     def test_what_is_not_there_yet_is_not_available(self, api: Api, kube: Kube) -> None:
         dns: dict[str, Any] = {"metadata": {"name": "coredns"}, "spec": {"replicas": 2}, "status": {}}
         api.answers["/api/v1/nodes"] = (200, b'{"items": null}')
         api.lists("/apis/apps/v1/namespaces/kube-system/deployments", dns)
         api.lists("/apis/apps/v1/namespaces/kube-flannel/daemonsets")
+        api.lists("/apis/apps/v1/namespaces/kube-system/daemonsets")
         assert kube.cluster() == ClusterSnapshot((), WorkloadSnapshot("coredns", 2, 0), None)
 
     def test_heartbeats(self, api: Api, kube: Kube) -> None:
