@@ -214,8 +214,9 @@ def test_logs_of_every_node_also_of_a_dead_one(lab: Cluster, api: Kube, tmp_path
         for node in lab.nodes:
             assert "kubelet" in (tmp_path / node.name / "journal.txt").read_text()
             assert list((tmp_path / node.name / "pods").rglob("*.log"))
-        kubeadm_log = tmp_path / lab.nodes[0].name / "kubedrill" / "kubeadm-init.log"
-        assert "initialized successfully" in kubeadm_log.read_text()
+        printed = {"-begin": "[certs] ", "-meanwhile": "[addons] ", "": "[mark-control-plane] "}
+        for part, words in printed.items():
+            assert words in (tmp_path / lab.nodes[0].name / f"kubedrill/kubeadm-init{part}.log").read_text()
         assert (tmp_path / lab.nodes[0].name / "manifests" / "etcd.yaml").exists()
         assert not list(tmp_path.rglob("*.key"))
     finally:
