@@ -24,15 +24,6 @@ from kubedrill.undertaking import API, KUBEADM, PATIENCE, Undertaking
 _CA = "/etc/kubernetes/pki/ca.crt"
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
-# Waits for the start of a service that the boot has in hand: `start` does, but fails where systemd does not listen yet.
-# Each look from outside would cost the engine a process or two.
-_STARTED = """\
-until said=$(systemctl start "$1" 2>&1); do
-    looks=$((${looks:-0} + 1))
-    [ "$looks" -lt 40 ] || { echo "$said"; exit 1; }
-    sleep 0.05
-done
-"""
 _READY = 300
 
 
@@ -229,8 +220,10 @@ class BringUp:
             elif node.state() == "paused":
                 node.resume()
             made, boot = node, _BOOT * min(self._up.slow(), PATIENCE)
+            # `start` waits for the start that the boot has in hand, without looks that cost a process each; it fails as
+            # long as systemd does not listen.
             self._up.wait(
-                lambda: made.run(["sh", "-c", _STARTED, "started", service], check=False, show=False, timeout=boot),
+                lambda: made.run(["systemctl", "start", service], check=False, show=False, timeout=boot),
                 lambda found: (found.status == 0, f"systemctl start {service}: {found.output.strip()}"),
                 within=_BOOT, every=0.1, what=f"{service} on {name}",
             )  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kubedrill import init_phases, kube, kubeadm, kubeconfig, network, slowness
-from kubedrill.errors import KubedrillError
+from kubedrill.errors import KubedrillError, TimedOut
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import File, Node
@@ -98,10 +98,14 @@ class FirstPlane:
         return api, kubeconfig.authority(name, text)
 
     def _is_ready(self, leader: Node, api: Kube, *without: str) -> None:
-        self.up.wait(
-            lambda: api.readyz(*without), lambda answer: (answer == "ok", answer), within=API, every=0.1,
-            what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
-        )  # fmt: skip
+        try:
+            self.up.wait(
+                lambda: api.readyz(*without), lambda answer: (answer == "ok", answer), within=API, every=0.1,
+                what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
+            )  # fmt: skip
+        except TimedOut as error:
+            where = f"read why in the logs that are kept: {leader.name}/pods/kube-system_kube-apiserver-* and ..._etcd-*"
+            raise TimedOut(error.what, evidence=error.evidence, todo=[where]) from error
 
     def _init(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
         slow = self.up.slow()
@@ -109,23 +113,24 @@ class FirstPlane:
         patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(slow).items()]
         node.write([File(kubeadm.INIT_CONFIG, config, 0o600), *patches])
         self.up.console.wrote(node.name, kubeadm.INIT_CONFIG, config)
-        run: Callable[[Node, Callable[[tuple[Kube, str]], None]], None]
-        run = self._one_after_another if slow > 1 else self._at_once
-        run(node, answers.set_result)
+        if slow > 1:
+            self._one_after_another(node, answers)
+        else:
+            self._at_once(node, answers)
 
-    def _one_after_another(self, node: Node, answers: Callable[[tuple[Kube, str]], None]) -> None:
+    def _one_after_another(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
         with self.up.step(f"{node.name}: kubeadm init, etcd and the API server alone"):
             self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
-            answers(self.api_answers(node, init_phases.RIGHTS))
+            answers.set_result(self.api_answers(node, init_phases.RIGHTS))
         with self.up.step(f"{node.name}: kubeadm init"):
             upload = ["--upload-certs"] if self.up.spec.control_planes > 1 else []
             self.up.run_kubeadm(node, [*init_phases.AFTERWARDS, *upload], done=[File(JOINED, "")])
 
-    def _at_once(self, node: Node, answers: Callable[[tuple[Kube, str]], None]) -> None:
+    def _at_once(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
         with self.up.step(f"{node.name}: kubeadm init"):
             self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
             api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
-            answers((api, ca))
+            answers.set_result((api, ca))
             others = self.up.spec.control_planes > 1
             early = init_phases.meanwhile(upload_certificates=others)
             self.up.run_kubeadm(node, early, name="kubeadm-init", part="-meanwhile")

@@ -1,4 +1,4 @@
-"""Run kubeadm in a node, one at a time, and keep what it printed there."""
+"""Run kubeadm in a node, and keep what it printed there."""
 
 from __future__ import annotations
 

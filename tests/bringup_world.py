@@ -126,11 +126,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return made
 
 
-def started(service: str) -> str:
-    """The command that waits for a service of a node that boots."""
-    return " ".join(["sh", "-c", bringup._STARTED, "started", service])
-
-
 def spec_of(control_planes: int = 1, workers: int = 2, **others: Any) -> ClusterSpec:
     return ClusterSpec(control_planes=control_planes, workers=workers, **others)
 

@@ -55,7 +55,7 @@ class FakeKubernetes:
         if answer is not None:
             return answer
         match call.argv:
-            case ("sh", "-c", _, "started", service):
+            case ("systemctl", "start", service):
                 assert service == ("haproxy" if node.role == "load-balancer" else "containerd")
                 return OK
             case ("kubeadm", "init", "phase", *_) | ("systemctl", "restart", "kubelet"):

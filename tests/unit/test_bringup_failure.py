@@ -11,7 +11,7 @@ from bringup_world import SECRETS, SOON, Run, fail, spec_of
 from fake_kubernetes import KEYS
 from fake_node import Call, FakeNode
 
-from kubedrill import bringup, init_phases, join_phases, kube, kubeadm
+from kubedrill import bringup, first_plane, init_phases, join_phases, kube, kubeadm
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import NodeSpec
@@ -105,6 +105,20 @@ class TestFailure:
         assert not [name for name in run.provider.names() if "worker" in name]
         ended()
 
+    def test_an_api_that_never_answers_is_told_with_where_to_look(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(first_plane, "API", 0.05)
+
+        def readyz(*_without: str) -> str:
+            raise kube.ApiUnavailable("connection refused")
+
+        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
+        told = run.fails(spec_of())
+        assert "connection refused" in told
+        assert "lab-control-plane-1/pods/kube-system_kube-apiserver-*" in told
+        ended()
+
     def test_a_first_part_that_fails_is_told_though_the_api_is_waited_for(self, run: Run) -> None:
         run.kubernetes.answers = fail("lab-control-plane-1", shlex.join(init_phases.BEGIN), "init broke")
         assert "init broke" in run.fails(spec_of())
@@ -114,7 +128,7 @@ class TestFailure:
         booting = threading.Event()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if node.name == "lab-worker-1" and "started" in call.argv:
+            if node.name == "lab-worker-1" and call.argv[0] == "systemctl":
                 booting.set()
                 return Result(3, "activating\n", "")
             if call.argv[:2] == ("kubeadm", "init"):

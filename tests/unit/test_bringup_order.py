@@ -8,7 +8,7 @@ import threading
 import bringup_world
 import pytest
 import yaml
-from bringup_world import SOON, Run, joins, spec_of, started
+from bringup_world import SOON, Run, joins, spec_of
 from fake_kubernetes import ADMIN, PROMOTED
 from fake_node import Call, FakeNode
 
@@ -46,7 +46,7 @@ class TestOrder:
         balancer = run.node("lab-load-balancer")
         assert balancer.text("/etc/haproxy/haproxy.cfg").count(":6443 check ") == 3
         written = run.at("write", "lab-load-balancer", "/etc/haproxy/haproxy.cfg")
-        checked = run.at("ran", "lab-load-balancer", started("haproxy"))
+        checked = run.at("ran", "lab-load-balancer", "systemctl start haproxy")
         assert written < checked < run.at("run", "lab-control-plane-1", "kubeadm init")
 
     def test_a_balancer_that_is_late_is_waited_for(self, run: Run) -> None:
@@ -57,7 +57,7 @@ class TestOrder:
 
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
-        assert run.ran(started("haproxy")) == ["lab-load-balancer"] * 6
+        assert run.ran("systemctl start haproxy") == ["lab-load-balancer"] * 6
         last = max(n for n, event in enumerate(run.provider.events) if event[:2] == ("ran", "lab-load-balancer"))
         assert last < run.at("run", "lab-control-plane-1", "kubeadm init")
 
