@@ -104,7 +104,8 @@ class FirstPlane:
                 what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
         except TimedOut as error:
-            where = f"read why in the logs that are kept: {leader.name}/pods/kube-system_kube-apiserver-* and ..._etcd-*"
+            pods = f"{leader.name}/pods/kube-system_"
+            where = f"read why in the logs that are kept: {pods}kube-apiserver-* and {pods}etcd-*"
             raise TimedOut(error.what, evidence=error.evidence, todo=[where]) from error
 
     def _init(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
