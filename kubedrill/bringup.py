@@ -130,11 +130,18 @@ class BringUp:
                 if planes.done():
                     planes.result()  # where they failed, no worker need be made
         nodes |= self._boot(pool, [key for key in workers if key not in nodes])
-        if start is not None:
+        turn = threading.Event()
+        if start is None:
+            turn.set()
+        elif others or slow > 1:  # they work already, or whatever runs beside them delays them
             self._controllers_work(start)
-        workers_join = [pool.submit(self._joins.worker, nodes[key], key, discovery) for key in workers]
+            turn.set()
+        workers_join = [pool.submit(self._joins.worker, nodes[key], key, discovery, turn) for key in workers]
         joining += workers_join
         if start is not None:
+            if not turn.is_set():
+                self._controllers_work(start)
+                turn.set()
             start.init.result()
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
         if others and workers:

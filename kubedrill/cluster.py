@@ -253,7 +253,7 @@ def what_of(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str = "
     built = build.ensure(place.engine, spec.kubernetes, place.missing, console.say, source=source)
     if spec.provider == VMS:
         return ingredients.of_vms(place.engine, built, console, spec.vm.driver)
-    return ingredients.of_containers(built)
+    return ingredients.of_containers(built, place.missing)
 
 
 def bring_up(place: Lab, cluster: Cluster, made: Made, console: Reporter, existing: dict[str, Node]) -> BringUp:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kubedrill import init_phases, kube, kubeadm, kubeconfig, network, slowness
@@ -59,11 +59,11 @@ class FirstPlane:
         """
         answers: Future[tuple[Kube, str]] = Future()
         # Not in the pool of `up`: many nodes that boot would come before it there.
-        own = ThreadPoolExecutor(max_workers=1, thread_name_prefix="init")
-        init = own.submit(self._init, leader, answers)
-        own.shutdown(wait=False)
+        own = ThreadPoolExecutor(max_workers=2, thread_name_prefix="init")
+        init = own.submit(self._init, leader, answers, own)
 
         def ended(done: Future[None]) -> None:
+            own.shutdown(wait=False)
             # What waits for the API need not wait any longer then.
             if error := done.exception():
                 self.up.failed.set()
@@ -108,7 +108,7 @@ class FirstPlane:
             where = f"read why in the logs that are kept: {pods}kube-apiserver-* and {pods}etcd-*"
             raise TimedOut(error.what, evidence=error.evidence, todo=[where]) from error
 
-    def _init(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
+    def _init(self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor) -> None:
         slow = self.up.slow()
         config = kubeadm.init_config(self.up.spec, self.up.addresses, self.up.machine(), self.up.keys)
         patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(slow).items()]
@@ -117,7 +117,7 @@ class FirstPlane:
         if slow > 1:
             self._one_after_another(node, answers)
         else:
-            self._at_once(node, answers)
+            self._at_once(node, answers, pool)
 
     def _one_after_another(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
         with self.up.step(f"{node.name}: kubeadm init, etcd and the API server alone"):
@@ -127,15 +127,18 @@ class FirstPlane:
             upload = ["--upload-certs"] if self.up.spec.control_planes > 1 else []
             self.up.run_kubeadm(node, [*init_phases.AFTERWARDS, *upload], done=[File(JOINED, "")])
 
-    def _at_once(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
+    def _at_once(self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor) -> None:
         with self.up.step(f"{node.name}: kubeadm init"):
             self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
+            self.up.run_kubeadm(node, init_phases.HOLD, name="kubeadm-init", part="-controllers")
             api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
             answers.set_result((api, ca))
             others = self.up.spec.control_planes > 1
             early = init_phases.meanwhile(upload_certificates=others)
-            self.up.run_kubeadm(node, early, name="kubeadm-init", part="-meanwhile")
+            meanwhile = pool.submit(self.up.run_kubeadm, node, early, name="kubeadm-init", part="-meanwhile")
             self._is_ready(node, api)
+            node.run(init_phases.LET_GO)
+            meanwhile.result()
             self.up.run_kubeadm(node, init_phases.AT_LAST, name="kubeadm-init", done=[File(JOINED, "")])
 
     def _flannel(self, leader: Node) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from kubedrill import host, kubeadm
 from kubedrill.console import Reporter
 from kubedrill.images import box as boxes
@@ -12,14 +14,20 @@ from kubedrill.providers.docker_engine import Engine
 from kubedrill.providers.virsh import Virsh
 
 
-def of_containers(built: Built) -> Made:
-    """The node image, and the image store as a volume."""
+def of_containers(built: Built, missing: Collection[str]) -> Made:
+    """The node image, and the image store as a volume.
+
+    Args:
+        built: both.
+        missing: capabilities that the engine lacks, without CAP_.
+    """
     store = built.store
+    shields = "SYS_RESOURCE" not in missing
     return Made(
         image=built.node_image,
         stores={store.kubernetes: store.volume},
         flannel_image=store.flannel_image,
-        machine=kubeadm.Machine(host.cgroup_version(), store.etcd_tag, store.dns_tag),
+        machine=kubeadm.Machine(host.cgroup_version(), store.etcd_tag, store.dns_tag, shields=shields),
         nameservers=tuple(host.upstream_nameservers()),
         source=built.source,
     )

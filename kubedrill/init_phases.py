@@ -53,13 +53,20 @@ BEGIN = part(*_FIRST)
 # controller manager that ends and is started again until then, and a scheduler that asks for what is not there yet,
 # take the processor from it.
 AFTERWARDS = part(*(phase for phase in PHASES if phase not in _FIRST))
-# What is left once the API server has made its own roles. A scheduler that was started before is refused, and asks
-# again after up to 3 s; a controller manager may lead while the server does not call itself healthy yet, and then looks
-# again after 1 s (cmd/kube-controller-manager/app/helper.go).
-AT_LAST = at_once([
-    part("control-plane/controller-manager", "control-plane/scheduler", "wait-control-plane"),
-    part("mark-control-plane"),
-])  # fmt: skip
+_CONTROLLERS = ("control-plane/controller-manager", "control-plane/scheduler")
+_MANIFESTS = "/etc/kubernetes/manifests"
+_HELD = "/etc/kubernetes/held-manifests"
+# The manifests of the controllers, in a folder that the kubelet does not watch; kubeadm, which knows only one folder,
+# finds it in that one's place. Written while the API server starts, they are there when it is time.
+HOLD = [
+    "unshare", "--mount", "sh", "-c",
+    f"mkdir {_HELD} && mount --bind {_HELD} {_MANIFESTS} && exec {shlex.join(part(*_CONTROLLERS))}",
+]  # fmt: skip
+# When the API server has made its own roles. A scheduler that was started before is refused, and asks again after up to
+# 3 s; a controller manager may lead while the server does not call itself healthy yet, and then looks again after 1 s
+# (cmd/kube-controller-manager/app/helper.go).
+LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
+AT_LAST = at_once([part("wait-control-plane"), part("mark-control-plane")])
 
 
 def meanwhile(*, upload_certificates: bool) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import Future
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from kubedrill import etcd_members, join_phases, kubeadm, network
 from kubedrill.errors import TimedOut
@@ -11,7 +12,7 @@ from kubedrill.marks import JOINED
 from kubedrill.providers.base import File, Node
 from kubedrill.shell import Result
 from kubedrill.undertaking import API, KUBEADM, Undertaking
-from kubedrill.wait import Verdict
+from kubedrill.wait import Verdict, until
 
 # The status by which a node says that its kubelet has its certificate.
 _BOOTSTRAPPED = 77
@@ -27,21 +28,43 @@ class Joins:
     def __init__(self, up: Undertaking) -> None:
         self._up = up
 
-    def worker(self, made: Future[Node], key: str, discovery: str) -> None:
+    def worker(self, made: Future[Node], key: str, discovery: str, turn: threading.Event) -> None:
         """Join a worker.
 
         Args:
             made: it.
             key: worker-N.
             discovery: a kubeconfig that says where the cluster is and by which CA it is known.
+            turn: set once the controllers work. A kubelet that starts before is refused until it has its certificate,
+                asks less and less often meanwhile, and is Ready 3 to 20 s later; all that comes before its start may be
+                done.
 
         Raises:
             StepFailed: kubeadm failed; with its output.
         """
         node = made.result()
-        if not self._up.joined(node):
-            self._describe(node, key, discovery)
+        if self._up.joined(node):
+            return
+        self._describe(node, key, discovery)
+        if turn.is_set():
             self._finish(node, join_phases.WHOLE)
+        else:
+            self._held(node, turn)
+
+    def _held(self, node: Node, turn: threading.Event) -> None:
+        own = ThreadPoolExecutor(max_workers=1, thread_name_prefix="up_held")
+        join = own.submit(self._finish, node, join_phases.HELD)
+        own.shutdown(wait=False)
+        try:
+            self._up.wait(lambda: turn.is_set() or join.done(), lambda yes: (yes, "not yet"), within=KUBEADM,
+                          every=0.05, what="the controller manager of the first control plane")  # fmt: skip
+        finally:
+            # Also where something has failed: nothing else would end its waiting.
+            until(
+                lambda: join.done() or node.run(join_phases.TURN, check=False, show=False).status == 0,
+                lambda yes: (yes, "kubeadm has not begun yet"), within=API, every=0.1, what=f"kubeadm on {node.name}",
+            )  # fmt: skip
+        join.result()
 
     def prepare(self, made: Future[Node], key: str, discovery: str) -> None:
         """What a control plane may do beside the others: its checks and certificates, and the kubelet's start.
@@ -82,7 +105,7 @@ class Joins:
 
     def _finish(self, node: Node, argv: list[str]) -> None:
         with self._up.step(f"{node.name}: kubeadm join"):
-            self._up.run_kubeadm(node, argv, done=[File(JOINED, "")])
+            self._up.run_kubeadm(node, argv, name="kubeadm-join", done=[File(JOINED, "")])
 
     def _describe(self, node: Node, key: str, discovery: str) -> None:
         config = kubeadm.join_config(self._up.spec, key, self._up.addresses, self._up.machine(), self._up.keys)

@@ -72,6 +72,7 @@ class Machine:
         dns_tag: tag of CoreDNS's image; None for kubeadm's own.
         pull: whether images may be pulled.
         slow: how many times slower than real hardware nodes are.
+        shields: whether a process may be kept from the kernel's OOM killer; that takes CAP_SYS_RESOURCE.
     """
 
     cgroup: int
@@ -79,6 +80,7 @@ class Machine:
     dns_tag: str | None
     pull: bool = False
     slow: float = 1.0
+    shields: bool = True
 
 
 def new_secrets() -> Secrets:
@@ -106,7 +108,7 @@ def init_config(spec: ClusterSpec, addresses: Addresses, machine: Machine, keys:
         "patches": {"directory": PATCHES},
         **_timeouts(machine),
     }
-    return to_yaml([init, _cluster(spec, addresses, machine), kubelet_config(spec, machine), _kube_proxy(spec)])
+    return to_yaml([init, _cluster(spec, addresses, machine), kubelet_config(spec, machine), _kube_proxy(spec, machine)])
 
 
 def join_config(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine, keys: Secrets) -> str:
@@ -298,11 +300,20 @@ def kubelet_config(spec: ClusterSpec, machine: Machine) -> dict[str, Any]:
         "evictionHard": {"imagefs.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%"},
         "imageGCHighThresholdPercent": 100,
         "featureGates": dict(spec.feature_gates),
+        **_oom(machine),
         **slowness.kubelet(machine.slow),
     }
 
 
-def _kube_proxy(spec: ClusterSpec) -> dict[str, Any]:
+def _oom(machine: Machine) -> dict[str, Any]:
+    """Where the kernel refuses a better score than 0, the kubelet and kube-proxy would try for 0.2 s at each start.
+
+    pkg/util/oom/oom_linux.go: two tries, 100 ms apart.
+    """
+    return {} if machine.shields else {"oomScoreAdj": 0}
+
+
+def _kube_proxy(spec: ClusterSpec, machine: Machine) -> dict[str, Any]:
     # kube-proxy reads a file, not flags: its extra arguments are fields of that file.
     extra = {key: yaml.safe_load(value) for key, value in spec.extra_args.get("kubeProxy", {}).items()}
     return {
@@ -313,6 +324,7 @@ def _kube_proxy(spec: ClusterSpec) -> dict[str, Any]:
         # 0 leaves the host's limit alone, which a container may not write.
         "conntrack": {"maxPerCore": 0},
         "featureGates": dict(spec.feature_gates),
+        **_oom(machine),
         **extra,
     }
 
