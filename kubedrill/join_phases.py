@@ -20,12 +20,8 @@ PHASES = (
 )  # fmt: skip
 # All of them, for a worker: those of control planes do nothing there.
 WHOLE = ["kubeadm", "join", "--config", JOIN_CONFIG]
-# The kubelet's unit waits at this pipe, where it is there.
-_TURN = "/run/kubedrill-turn"
-# The same, but for the start of the kubelet, which waits until it is told to.
-HELD = ["sh", "-c", f"mkfifo -m 600 {_TURN} && exec {shlex.join(WHOLE)}"]
-# Fails where nobody is held, or not yet. Opened for both directions, a pipe waits for nobody; who reads sees its end.
-TURN = ["sh", "-c", f"test -p {_TURN} && exec 3<>{_TURN} && rm {_TURN}"]
+# The same, where the cluster cannot give certificates yet: the kubelet is started again when it has its own.
+EARLY = ["sh", "-c", f"touch /run/kubedrill-certificate && exec {shlex.join(WHOLE)}"]
 
 
 def part(*phases: str) -> list[str]:

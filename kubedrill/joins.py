@@ -46,25 +46,7 @@ class Joins:
         if self._up.joined(node):
             return
         self._describe(node, key, discovery)
-        if turn.is_set():
-            self._finish(node, join_phases.WHOLE)
-        else:
-            self._held(node, turn)
-
-    def _held(self, node: Node, turn: threading.Event) -> None:
-        own = ThreadPoolExecutor(max_workers=1, thread_name_prefix="up_held")
-        join = own.submit(self._finish, node, join_phases.HELD)
-        own.shutdown(wait=False)
-        try:
-            self._up.wait(lambda: turn.is_set() or join.done(), lambda yes: (yes, "not yet"), within=KUBEADM,
-                          every=0.05, what="the controller manager of the first control plane")  # fmt: skip
-        finally:
-            # Also where something has failed: nothing else would end its waiting.
-            until(
-                lambda: join.done() or node.run(join_phases.TURN, check=False, show=False).status == 0,
-                lambda yes: (yes, "kubeadm has not begun yet"), within=API, every=0.1, what=f"kubeadm on {node.name}",
-            )  # fmt: skip
-        join.result()
+        self._finish(node, join_phases.WHOLE if turn.is_set() else join_phases.EARLY)
 
     def prepare(self, made: Future[Node], key: str, discovery: str) -> None:
         """What a control plane may do beside the others: its checks and certificates, and the kubelet's start.
