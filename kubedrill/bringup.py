@@ -96,8 +96,11 @@ class BringUp:
         # that: it needs all of the processors, and so does what starts after it. Where further control planes join, one
         # after another, workers have time.
         meanwhile = others if others and self._up.slow() == 1 else [*others, *workers]
-        nodes |= self._boot(pool, [key for key in meanwhile if key not in nodes])
+        begun = threading.Event()
+        nodes |= self._boot(pool, [key for key in meanwhile if key not in nodes], begun)
         slow = self._up.slow()
+        if slow > 1 or self._up.joined(nodes[first].result()):
+            begun.set()
         if slow > 1:
             self.console.say(
                 f"nodes are {slow:g} times slower than real hardware: settings and limits follow from that"
@@ -111,7 +114,7 @@ class BringUp:
         if self._up.joined(leader):
             self._readmit(leader)
         else:
-            start = self._first.begin(leader)
+            start = self._first.begin(leader, begun)
         if start is not None:
             self._others_may_join(start)
         ca = start.ca if start is not None else leader.run(["cat", _CA], show=False).stdout
@@ -140,7 +143,7 @@ class BringUp:
         joining += workers_join
         if start is not None:
             if not turn.is_set():
-                self._controllers_work(start)
+                self._is_well(start)
                 turn.set()
             start.init.result()
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
@@ -194,14 +197,23 @@ class BringUp:
             return
 
         def ready() -> bool:
-            return start.init.done() or start.api.has_config_map("kube-public", "cluster-info")
+            if start.init.done():
+                return True
+            return start.api.has_config_map("kube-public", "cluster-info")
 
         with why(start.init):
             self._up.wait(ready, lambda yes: (yes, "kubeadm has not come so far"), within=KUBEADM, every=0.1,
                           what="kubeadm's bootstrap tokens", transient=(kube.ApiUnavailable,))  # fmt: skip
 
-    def _boot(self, pool: ThreadPoolExecutor, keys: Iterable[str]) -> dict[str, Future[Node]]:
-        nodes = {key: pool.submit(self._node, key) for key in keys}
+    def _boot(
+        self, pool: ThreadPoolExecutor, keys: Iterable[str], after: threading.Event | None = None
+    ) -> dict[str, Future[Node]]:
+        def node(key: str) -> Node:
+            if after is not None:
+                self._up.wait(after.is_set, lambda yes: (yes, "not yet"), within=KUBEADM, every=0.05, what="its turn")
+            return self._node(key)
+
+        nodes = {key: pool.submit(node, key) for key in keys}
         self._making += nodes.values()
         return nodes
 
@@ -284,6 +296,11 @@ class BringUp:
                 config = kubeadm.init_config(self.spec, self.addresses, self._up.machine(), self._keys)
                 leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--config", "/dev/stdin"],
                            stdin=config, timeout=60)  # fmt: skip
+
+    def _is_well(self, start: Start) -> None:
+        with why(start.init):
+            self._up.wait(start.api.readyz, lambda answer: (answer == "ok", answer), within=API, every=0.1,
+                          what="an API that calls itself well", transient=(kube.ApiUnavailable,))  # fmt: skip
 
     def _controllers_work(self, start: Start) -> None:
         """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.

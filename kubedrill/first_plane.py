@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class FirstPlane:
     api_host: str
     api_port: int
 
-    def begin(self, leader: Node) -> Start:
+    def begin(self, leader: Node, begun: threading.Event) -> Start:
         """Run `kubeadm init`, and wait until its API server answers and flannel is applied.
 
         Raises:
@@ -60,7 +61,7 @@ class FirstPlane:
         answers: Future[tuple[Kube, str]] = Future()
         # Not in the pool of `up`: many nodes that boot would come before it there.
         own = ThreadPoolExecutor(max_workers=2, thread_name_prefix="init")
-        init = own.submit(self._init, leader, answers, own)
+        init = own.submit(self._init, leader, answers, own, begun)
 
         def ended(done: Future[None]) -> None:
             own.shutdown(wait=False)
@@ -108,7 +109,7 @@ class FirstPlane:
             where = f"read why in the logs that are kept: {pods}kube-apiserver-* and {pods}etcd-*"
             raise TimedOut(error.what, evidence=error.evidence, todo=[where]) from error
 
-    def _init(self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor) -> None:
+    def _init(self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event) -> None:
         slow = self.up.slow()
         config = kubeadm.init_config(self.up.spec, self.up.addresses, self.up.machine(), self.up.keys)
         patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(slow).items()]
@@ -117,7 +118,7 @@ class FirstPlane:
         if slow > 1:
             self._one_after_another(node, answers)
         else:
-            self._at_once(node, answers, pool)
+            self._at_once(node, answers, pool, begun)
 
     def _one_after_another(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
         with self.up.step(f"{node.name}: kubeadm init, etcd and the API server alone"):
@@ -127,17 +128,31 @@ class FirstPlane:
             upload = ["--upload-certs"] if self.up.spec.control_planes > 1 else []
             self.up.run_kubeadm(node, [*init_phases.AFTERWARDS, *upload], done=[File(JOINED, "")])
 
-    def _at_once(self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor) -> None:
+    def _at_once(self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event) -> None:
         with self.up.step(f"{node.name}: kubeadm init"):
             self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
+            begun.set()
             self.up.run_kubeadm(node, init_phases.HOLD, name="kubeadm-init", part="-controllers")
+            parts = 1 if self.up.spec.etcd == "external" else 2
+            self.up.wait(
+                lambda: node.run(["crictl", "ps", "--quiet"], show=False, check=False),
+                lambda found: (len(found.stdout.split()) >= parts, found.output), within=API, every=0.15, what="x",
+            )
+            self.up.run_kubeadm(node, init_phases.FINALIZE, name="kubeadm-init", part="-kubelet")
             api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
             answers.set_result((api, ca))
             others = self.up.spec.control_planes > 1
             early = init_phases.meanwhile(upload_certificates=others)
             meanwhile = pool.submit(self.up.run_kubeadm, node, early, name="kubeadm-init", part="-meanwhile")
-            self._is_ready(node, api)
+            self.up.wait(
+                lambda: api.has_cluster_role("cluster-admin"), lambda yes: (yes, "it has made none"), within=API,
+                every=0.05, what="the API server's first role", transient=(kube.ApiUnavailable,),
+            )  # fmt: skip
             node.run(init_phases.LET_GO)
+            self.up.wait(
+                lambda: api.has_lease("kube-system", "kube-controller-manager"), lambda yes: (yes, "it has no lease"),
+                within=API, every=0.1, what="the controller manager", transient=(kube.ApiUnavailable,),
+            )  # fmt: skip
             meanwhile.result()
             self.up.run_kubeadm(node, init_phases.AT_LAST, name="kubeadm-init", done=[File(JOINED, "")])
 

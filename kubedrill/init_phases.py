@@ -65,6 +65,7 @@ HOLD = [
 # When the API server has made its own roles. A scheduler that was started before is refused, and asks again after up to
 # 3 s; a controller manager may lead while the server does not call itself healthy yet, and then looks again after 1 s
 # (cmd/kube-controller-manager/app/helper.go).
+FINALIZE = part("kubelet-finalize")
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
 AT_LAST = at_once([part("wait-control-plane"), part("mark-control-plane")])
 
@@ -83,8 +84,6 @@ def meanwhile(*, upload_certificates: bool) -> list[str]:
     if upload_certificates:
         tokens.insert(0, [*_alone("upload-certs"), "--upload-certs"])
     return at_once([
-        part("kubelet-finalize"),
         ["sh", "-c", " && ".join(map(shlex.join, [_alone("upload-config", "all"), *tokens]))],
-        _alone("addon", "kube-proxy"),
-        _alone("addon", "coredns"),
+        _alone("addon", "all"),
     ])  # fmt: skip

@@ -20,8 +20,14 @@ PHASES = (
 )  # fmt: skip
 # All of them, for a worker: those of control planes do nothing there.
 WHOLE = ["kubeadm", "join", "--config", JOIN_CONFIG]
-# The same, where the cluster cannot give certificates yet: the kubelet is started again when it has its own.
-EARLY = ["sh", "-c", f"touch /run/kubedrill-certificate && exec {shlex.join(WHOLE)}"]
+# The kubelet's unit looks for these: see kubedrill-certificate.
+_CERTIFICATE, _TURN = "/run/kubedrill-certificate", "/run/kubedrill-turn"
+# A worker's, whose kubelet has its certificate before it starts.
+WORKER = ["sh", "-c", f"touch {_CERTIFICATE} && exec {shlex.join(WHOLE)}"]
+# The same, where the API is not well yet: its kubelet waits for TURN.
+HELD = ["sh", "-c", f"touch {_CERTIFICATE} && mkfifo -m 600 {_TURN} && exec {shlex.join(WHOLE)}"]
+# Fails where nobody is held, or not yet. Opened for both directions, a pipe waits for nobody; who reads sees its end.
+TURN = ["sh", "-c", f"test -p {_TURN} && exec 3<>{_TURN} && rm {_TURN}"]
 
 
 def part(*phases: str) -> list[str]:

@@ -46,7 +46,25 @@ class Joins:
         if self._up.joined(node):
             return
         self._describe(node, key, discovery)
-        self._finish(node, join_phases.WHOLE if turn.is_set() else join_phases.EARLY)
+        if turn.is_set():
+            self._finish(node, join_phases.WORKER)
+        else:
+            self._held(node, turn)
+
+    def _held(self, node: Node, turn: threading.Event) -> None:
+        own = ThreadPoolExecutor(max_workers=1, thread_name_prefix="up_held")
+        join = own.submit(self._finish, node, join_phases.HELD)
+        own.shutdown(wait=False)
+        try:
+            self._up.wait(lambda: turn.is_set() or join.done(), lambda yes: (yes, "not yet"), within=KUBEADM,
+                          every=0.05, what="an API that calls itself well")  # fmt: skip
+        finally:
+            # Also where something has failed: nothing else would end its waiting.
+            until(
+                lambda: join.done() or node.run(join_phases.TURN, check=False, show=False).status == 0,
+                lambda yes: (yes, "kubeadm has not begun yet"), within=API, every=0.1, what=f"kubeadm on {node.name}",
+            )  # fmt: skip
+        join.result()
 
     def prepare(self, made: Future[Node], key: str, discovery: str) -> None:
         """What a control plane may do beside the others: its checks and certificates, and the kubelet's start.
