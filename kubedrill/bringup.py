@@ -92,9 +92,9 @@ class BringUp:
         nodes = self._boot(pool, (*self.spec.etcd_keys(), *early))
         for made in list(nodes.values()):
             made.result()
-        # Others boot while the first one, which everything waits for, is initialised; where nodes are slow, before
-        # that: it needs all of the processors, and so does what starts after it. Where further control planes join, one
-        # after another, workers have time.
+        # Others boot while the first one, which everything waits for, waits for itself: once its kubelet runs. Where
+        # nodes are slow, before that: it needs all of the processors then. Where further control planes join, one after
+        # another, workers have time.
         meanwhile = others if others and self._up.slow() == 1 else [*others, *workers]
         begun = threading.Event()
         nodes |= self._boot(pool, [key for key in meanwhile if key not in nodes], begun)
@@ -136,7 +136,7 @@ class BringUp:
         turn = threading.Event()
         if start is None:
             turn.set()
-        elif others or slow > 1:  # they work already, or whatever runs beside them delays them
+        elif others or slow > 1:  # the controllers work already, or what runs beside them delays them
             self._controllers_work(start)
             turn.set()
         workers_join = [pool.submit(self._joins.worker, nodes[key], key, discovery, turn) for key in workers]
@@ -298,6 +298,7 @@ class BringUp:
                            stdin=config, timeout=60)  # fmt: skip
 
     def _is_well(self, start: Start) -> None:
+        """Wait until the API calls itself well; a kubelet that asks before for a certificate asks again 2 s later."""
         with why(start.init):
             self._up.wait(start.api.readyz, lambda answer: (answer == "ok", answer), within=API, every=0.1,
                           what="an API that calls itself well", transient=(kube.ApiUnavailable,))  # fmt: skip

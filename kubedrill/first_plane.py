@@ -129,32 +129,33 @@ class FirstPlane:
             self.up.run_kubeadm(node, [*init_phases.AFTERWARDS, *upload], done=[File(JOINED, "")])
 
     def _at_once(self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event) -> None:
+        run = self.up.run_kubeadm
         with self.up.step(f"{node.name}: kubeadm init"):
-            self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
+            run(node, init_phases.BEGIN, part="-begin")
             begun.set()
-            self.up.run_kubeadm(node, init_phases.HOLD, name="kubeadm-init", part="-controllers")
-            parts = 1 if self.up.spec.etcd == "external" else 2
-            self.up.wait(
-                lambda: node.run(["crictl", "ps", "--quiet"], show=False, check=False),
-                lambda found: (len(found.stdout.split()) >= parts, found.output), within=API, every=0.15, what="x",
-            )
-            self.up.run_kubeadm(node, init_phases.FINALIZE, name="kubeadm-init", part="-kubelet")
+            run(node, init_phases.HOLD, name="kubeadm-init", part="-controllers")
+            self._has_started(node)
+            run(node, init_phases.FINALIZE, part="-kubelet")
             api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
             answers.set_result((api, ca))
-            others = self.up.spec.control_planes > 1
-            early = init_phases.meanwhile(upload_certificates=others)
-            meanwhile = pool.submit(self.up.run_kubeadm, node, early, name="kubeadm-init", part="-meanwhile")
+            early = init_phases.meanwhile(upload_certificates=self.up.spec.control_planes > 1)
+            meanwhile = pool.submit(run, node, early, name="kubeadm-init", part="-meanwhile")
             self.up.wait(
-                lambda: api.has_cluster_role("cluster-admin"), lambda yes: (yes, "it has made none"), within=API,
-                every=0.05, what="the API server's first role", transient=(kube.ApiUnavailable,),
+                lambda: api.has_cluster_role(init_phases.FIRST_ROLE), lambda yes: (yes, "it has made none"), within=API,
+                every=0.1, what=f"the first role of the API server on {node.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
             node.run(init_phases.LET_GO)
-            self.up.wait(
-                lambda: api.has_lease("kube-system", "kube-controller-manager"), lambda yes: (yes, "it has no lease"),
-                within=API, every=0.1, what="the controller manager", transient=(kube.ApiUnavailable,),
-            )  # fmt: skip
             meanwhile.result()
-            self.up.run_kubeadm(node, init_phases.AT_LAST, name="kubeadm-init", done=[File(JOINED, "")])
+            run(node, init_phases.AT_LAST, name="kubeadm-init", done=[File(JOINED, "")])
+
+    def _has_started(self, node: Node) -> None:
+        """Wait until the first static pods run."""
+        pods = 1 if self.up.spec.etcd == "external" else 2
+        self.up.wait(
+            lambda: node.run(init_phases.STARTED, show=False, check=False),
+            lambda found: (len(found.stdout.split()) == pods, f"of {pods} there run: {found.output or 'none'}"),
+            within=API, every=0.2, what=f"etcd and the API server on {node.name}",
+        )  # fmt: skip
 
     def _flannel(self, leader: Node) -> None:
         """Apply flannel; nothing forces it to wait for the end of init."""

@@ -56,25 +56,27 @@ AFTERWARDS = part(*(phase for phase in PHASES if phase not in _FIRST))
 _CONTROLLERS = ("control-plane/controller-manager", "control-plane/scheduler")
 _MANIFESTS = "/etc/kubernetes/manifests"
 _HELD = "/etc/kubernetes/held-manifests"
-# The manifests of the controllers, in a folder that the kubelet does not watch; kubeadm, which knows only one folder,
-# finds it in that one's place. Written while the API server starts, they are there when it is time.
+# The manifests of the controllers, while etcd and the API server start: kubeadm, which knows one folder for them, finds
+# another in its place, which the kubelet does not watch.
 HOLD = [
     "unshare", "--mount", "sh", "-c",
-    f"mkdir {_HELD} && mount --bind {_HELD} {_MANIFESTS} && exec {shlex.join(part(*_CONTROLLERS))}",
+    f"mkdir -p {_HELD} && mount --bind {_HELD} {_MANIFESTS} && exec {shlex.join(part(*_CONTROLLERS))}",
 ]  # fmt: skip
-# When the API server has made its own roles. A scheduler that was started before is refused, and asks again after up to
-# 3 s; a controller manager may lead while the server does not call itself healthy yet, and then looks again after 1 s
-# (cmd/kube-controller-manager/app/helper.go).
+# kubeadm lets the first kubelet read its certificate from the file that it renews only near its end, and starts it
+# again for it, while the node's first pods wait. What it needs, the kubelet has written at its first start; and once
+# STARTED gives an identity for each part, it has nothing to do until there is an API.
+STARTED = ["crictl", "ps", "--quiet", "--state", "running", "--name", "^(etcd|kube-apiserver)$"]
 FINALIZE = part("kubelet-finalize")
+# When the API server begins to make its own roles: it has made them by the time that a pod takes to start. Before, a
+# scheduler is refused, and asks again after up to 3 s; and a controller manager that leads while the server does not
+# call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
+FIRST_ROLE = "cluster-admin"
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
 AT_LAST = at_once([part("wait-control-plane"), part("mark-control-plane")])
 
 
 def meanwhile(*, upload_certificates: bool) -> list[str]:
     """The command for what needs an API server, but not its roles: those take it a second and a half.
-
-    kubeadm lets the first kubelet read its certificate from the file that it renews only near its end, and starts it
-    again for it, while the node's first pods wait. What it needs, the kubelet has written at its first start.
 
     Args:
         upload_certificates: whether other control planes will need the certificates.

@@ -35,9 +35,8 @@ class Joins:
             made: it.
             key: worker-N.
             discovery: a kubeconfig that says where the cluster is and by which CA it is known.
-            turn: set once the controllers work. A kubelet that starts before is refused until it has its certificate,
-                asks less and less often meanwhile, and is Ready 3 to 20 s later; all that comes before its start may be
-                done.
+            turn: set once the API calls itself well, before which its kubelet need not ask for a certificate. All that
+                comes before may be done.
 
         Raises:
             StepFailed: kubeadm failed; with its output.
@@ -46,7 +45,9 @@ class Joins:
         if self._up.joined(node):
             return
         self._describe(node, key, discovery)
-        if turn.is_set():
+        if self._up.slow() > 1:  # one more start of a kubelet would take more time than it saves
+            self._finish(node, join_phases.WHOLE)
+        elif turn.is_set():
             self._finish(node, join_phases.WORKER)
         else:
             self._held(node, turn)

@@ -159,16 +159,9 @@ class Kube:
         Raises:
             ApiUnavailable: the API does not answer.
         """
-        return bool(self._list("/apis/rbac.authorization.k8s.io/v1/clusterroles", fieldSelector=f"metadata.name={name}"))
-
-    def has_lease(self, namespace: str, name: str) -> bool:
-        """Whether there is a Lease of that name.
-
-        Raises:
-            ApiUnavailable: the API does not answer.
-        """
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-        return bool(self._list(path, fieldSelector=f"metadata.name={name}"))
+        return bool(
+            self._list("/apis/rbac.authorization.k8s.io/v1/clusterroles", fieldSelector=f"metadata.name={name}")
+        )
 
     def nodes(self) -> tuple[NodeSnapshot, ...]:
         """All nodes that are computers, in the order of their names.

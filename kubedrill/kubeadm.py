@@ -108,7 +108,9 @@ def init_config(spec: ClusterSpec, addresses: Addresses, machine: Machine, keys:
         "patches": {"directory": PATCHES},
         **_timeouts(machine),
     }
-    return to_yaml([init, _cluster(spec, addresses, machine), kubelet_config(spec, machine), _kube_proxy(spec, machine)])
+    return to_yaml(
+        [init, _cluster(spec, addresses, machine), kubelet_config(spec, machine), _kube_proxy(spec, machine)]
+    )
 
 
 def join_config(spec: ClusterSpec, key: str, addresses: Addresses, machine: Machine, keys: Secrets) -> str:
