@@ -304,17 +304,12 @@ class BringUp:
                           what="an API that calls itself well", transient=(kube.ApiUnavailable,))  # fmt: skip
 
     def _controllers_work(self, start: Start) -> None:
-        """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
+        """Wait for what gives joining kubelets their certificates.
 
-        A kubelet that joins before waits for its certificate, backs off meanwhile, and is Ready 10 to 20 s later.
+        One that joins before waits for it, backs off meanwhile, and is Ready 10 to 20 s later.
         """
         with why(start.init), self._up.step("controllers work"):
-            self._up.wait(
-                lambda: start.api.has_config_map("default", "kube-root-ca.crt"),
-                lambda found: (found, "the CA for pods is not published yet"),
-                within=API, every=0.1, what="the controller manager of the first control plane",
-                transient=(kube.ApiUnavailable,),
-            )  # fmt: skip
+            self._first.controllers_work(start.api)
 
     def _ready(self, api: Kube) -> None:
         wanted = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()]

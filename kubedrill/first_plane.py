@@ -146,7 +146,20 @@ class FirstPlane:
             )  # fmt: skip
             node.run(init_phases.LET_GO)
             meanwhile.result()
-            run(node, init_phases.AT_LAST, name="kubeadm-init", done=[File(JOINED, "")])
+            self.controllers_work(api)
+            run(node, init_phases.AT_LAST, done=[File(JOINED, "")])
+
+    def controllers_work(self, api: Kube) -> None:
+        """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
+
+        Args:
+            api: the API.
+        """
+        self.up.wait(
+            lambda: api.has_config_map("default", "kube-root-ca.crt"),
+            lambda found: (found, "the CA for pods is not published yet"), within=API, every=0.1,
+            what="the controller manager of the first control plane", transient=(kube.ApiUnavailable,),
+        )  # fmt: skip
 
     def _has_started(self, node: Node) -> None:
         """Wait until the first static pods run."""

@@ -72,7 +72,8 @@ FINALIZE = part("kubelet-finalize")
 # call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
 FIRST_ROLE = "cluster-admin"
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
-AT_LAST = at_once([part("wait-control-plane"), part("mark-control-plane")])
+# Nobody waits for these; where they run before the controllers work, they only take the processor from them.
+AT_LAST = part("wait-control-plane", "mark-control-plane")
 
 
 def meanwhile(*, upload_certificates: bool) -> list[str]:
