@@ -7,8 +7,6 @@ https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/#join-work
 
 from __future__ import annotations
 
-import shlex
-
 from kubedrill.kubeadm import JOIN_CONFIG
 
 # `kubeadm join --help` lists them, in this order.
@@ -20,14 +18,11 @@ PHASES = (
 )  # fmt: skip
 # All of them, for a worker: those of control planes do nothing there.
 WHOLE = ["kubeadm", "join", "--config", JOIN_CONFIG]
-# The kubelet's unit looks for these: see kubedrill-certificate.
-_CERTIFICATE, _TURN = "/run/kubedrill-certificate", "/run/kubedrill-turn"
-# A worker's, whose kubelet has its certificate before it starts.
-WORKER = ["sh", "-c", f"touch {_CERTIFICATE} && exec {shlex.join(WHOLE)}"]
-# The same, where the API is not well yet: its kubelet waits for TURN.
-HELD = ["sh", "-c", f"touch {_CERTIFICATE} && mkfifo -m 600 {_TURN} && exec {shlex.join(WHOLE)}"]
-# Fails where nobody is held, or not yet. Opened for both directions, a pipe waits for nobody; who reads sees its end.
-TURN = ["sh", "-c", f"test -p {_TURN} && exec 3<>{_TURN} && rm {_TURN}"]
+# Files by which a worker's kubelet has its certificate before it starts, and waits with that for TURN: what its unit
+# does before (kubedrill-certificate) looks for them.
+CERTIFICATE_FIRST, HELD = "/var/lib/kubedrill/certificate-first", "/var/lib/kubedrill/held"
+# Opened for both directions, a pipe waits for nobody; who reads it sees its end.
+TURN = ["sh", "-c", f"exec 3<>/run/kubedrill-turn && rm /run/kubedrill-turn {HELD}"]
 
 
 def part(*phases: str) -> list[str]:

@@ -12,7 +12,7 @@ from kubedrill.marks import JOINED
 from kubedrill.providers.base import File, Node
 from kubedrill.shell import Result
 from kubedrill.undertaking import API, KUBEADM, Undertaking
-from kubedrill.wait import Verdict, until
+from kubedrill.wait import Verdict
 
 # The status by which a node says that its kubelet has its certificate.
 _BOOTSTRAPPED = 77
@@ -44,27 +44,25 @@ class Joins:
         node = made.result()
         if self._up.joined(node):
             return
-        self._describe(node, key, discovery)
-        if self._up.slow() > 1:  # one more start of a kubelet would take more time than it saves
-            self._finish(node, join_phases.WHOLE)
-        elif turn.is_set():
-            self._finish(node, join_phases.WORKER)
-        else:
+        # Where nodes are slow, one more start of a kubelet takes more time than it saves.
+        first = [join_phases.CERTIFICATE_FIRST] if self._up.slow() == 1 else []
+        held = [join_phases.HELD] if first and not turn.is_set() else []
+        self._describe(node, key, discovery, *first, *held)
+        if held:
             self._held(node, turn)
+        else:
+            self._finish(node, join_phases.WHOLE)
 
     def _held(self, node: Node, turn: threading.Event) -> None:
         own = ThreadPoolExecutor(max_workers=1, thread_name_prefix="up_held")
-        join = own.submit(self._finish, node, join_phases.HELD)
+        join = own.submit(self._finish, node, join_phases.WHOLE)
         own.shutdown(wait=False)
         try:
-            self._up.wait(lambda: turn.is_set() or join.done(), lambda yes: (yes, "not yet"), within=KUBEADM,
-                          every=0.05, what="an API that calls itself well")  # fmt: skip
+            self._up.wait(lambda: turn.is_set() or join.done(), lambda yes: (yes, "not yet"), within=API, every=0.05,
+                          what="an API that calls itself well")  # fmt: skip
         finally:
             # Also where something has failed: nothing else would end its waiting.
-            until(
-                lambda: join.done() or node.run(join_phases.TURN, check=False, show=False).status == 0,
-                lambda yes: (yes, "kubeadm has not begun yet"), within=API, every=0.1, what=f"kubeadm on {node.name}",
-            )  # fmt: skip
+            node.run(join_phases.TURN, check=False)
         join.result()
 
     def prepare(self, made: Future[Node], key: str, discovery: str) -> None:
@@ -106,11 +104,12 @@ class Joins:
 
     def _finish(self, node: Node, argv: list[str]) -> None:
         with self._up.step(f"{node.name}: kubeadm join"):
-            self._up.run_kubeadm(node, argv, name="kubeadm-join", done=[File(JOINED, "")])
+            self._up.run_kubeadm(node, argv, done=[File(JOINED, "")])
 
-    def _describe(self, node: Node, key: str, discovery: str) -> None:
+    def _describe(self, node: Node, key: str, discovery: str, *marks: str) -> None:
         config = kubeadm.join_config(self._up.spec, key, self._up.addresses, self._up.machine(), self._up.keys)
         files = [File(kubeadm.JOIN_CONFIG, config, 0o600), File(kubeadm.DISCOVERY_FILE, discovery, 0o600)]
+        files += [File(mark, "") for mark in marks]
         if key.startswith("control-plane"):
             files += [
                 File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(self._up.slow()).items()
