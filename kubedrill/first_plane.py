@@ -141,8 +141,8 @@ class FirstPlane:
             early = init_phases.meanwhile(upload_certificates=self.up.spec.control_planes > 1)
             meanwhile = pool.submit(run, node, early, name="kubeadm-init", part="-meanwhile")
             self.up.wait(
-                lambda: api.has_cluster_role(init_phases.FIRST_ROLE), lambda yes: (yes, "it has made none"), within=API,
-                every=0.1, what=f"the first role of the API server on {node.name}", transient=(kube.ApiUnavailable,),
+                lambda: api.has_cluster_role(init_phases.HALFWAY), lambda yes: (yes, "not yet"), within=API, every=0.1,
+                what=f"the roles of the API server on {node.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
             node.run(init_phases.LET_GO)
             meanwhile.result()

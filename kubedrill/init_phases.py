@@ -67,10 +67,10 @@ HOLD = [
 # STARTED gives an identity for each part, it has nothing to do until there is an API.
 STARTED = ["crictl", "ps", "--quiet", "--state", "running", "--name", "^(etcd|kube-apiserver)$"]
 FINALIZE = part("kubelet-finalize")
-# When the API server begins to make its own roles: it has made them by the time that a pod takes to start. Before, a
-# scheduler is refused, and asks again after up to 3 s; and a controller manager that leads while the server does not
-# call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
-FIRST_ROLE = "cluster-admin"
+# When the API server has made half of its own roles, this one among them: it has made all by the time that a pod takes
+# to start. Before, a scheduler is refused, and asks again after up to 3 s; and a controller manager that leads while
+# the server does not call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
+HALFWAY = "system:controller:attachdetach-controller"
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
 # Nobody waits for these; where they run before the controllers work, they only take the processor from them.
 AT_LAST = part("wait-control-plane", "mark-control-plane")

@@ -42,8 +42,10 @@ class Run:
     published: list[str] = field(default_factory=list)
     controllers: threading.Event = field(default_factory=threading.Event)
     tokens: threading.Event = field(default_factory=threading.Event)
+    roles: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self.roles.set()
         self.controllers.set()
         self.tokens.set()
         self.console = Console(show_commands=True)
@@ -109,6 +111,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             """Whether the controller manager has come so far."""
             made.provider.note("asked", namespace, name)
             return (made.tokens if name == "cluster-info" else made.controllers).is_set()
+
+        def has_cluster_role(self, name: str) -> bool:
+            """Whether the API server has made its roles so far."""
+            made.provider.note("asked", name)
+            return made.roles.is_set()
 
         def cluster(self) -> kube.ClusterSnapshot:
             """What is there."""

@@ -10,7 +10,7 @@ from fake_node import Call, FakeNode, Stored
 from fake_provider import FakeProvider
 
 from kubedrill.etcd_members import LIST, LOG
-from kubedrill.init_phases import AT_LAST, BEGIN
+from kubedrill.init_phases import AFTERWARDS, AT_LAST, BEGIN, STARTED
 from kubedrill.join_phases import AT_ONCE, ETCD
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import Secrets
@@ -40,9 +40,11 @@ class FakeKubernetes:
 
     Args:
         answers: asked first, and its Result taken where it gives one: what a test makes go wrong.
+        static_pods: how many run once init has begun.
     """
 
     answers: Callable[[FakeNode, Call], Result | None] = lambda _node, _call: None
+    static_pods: int = 2
     registered: set[str] = field(default_factory=set)
     members: set[str] = field(default_factory=set)
     applied: list[str] = field(default_factory=list)
@@ -62,10 +64,14 @@ class FakeKubernetes:
                 return OK
             case ("kubeadm", "init", *_) if list(call.argv) == BEGIN:
                 return self._begin(node)
-            case ("kubedrill-at-once", *_) if list(call.argv) != AT_LAST:
-                return OK
-            case ("kubeadm", "init", *_) | ("kubedrill-at-once", *_):
+            case ("kubeadm", "init", *_) if call.argv == tuple(AT_LAST) or call.argv[: len(AFTERWARDS)] == tuple(
+                AFTERWARDS
+            ):
                 return self._init()
+            case ("kubeadm", "init", *_) | ("kubedrill-at-once", *_) | ("unshare", *_):
+                return OK
+            case ("crictl", *_) if list(call.argv) == STARTED:
+                return Result(0, "9d1\n" * self.static_pods, "")
             case ("kubeadm", "join", *_) if list(call.argv) == AT_ONCE:
                 return OK
             case ("kubeadm", "join", *_) if list(call.argv) == ETCD:
@@ -155,6 +161,10 @@ class FakeApi:
         return self.kubernetes.readyz(*without)
 
     def has_config_map(self, namespace: str, name: str) -> bool:
+        """It has."""
+        return True
+
+    def has_cluster_role(self, name: str) -> bool:
         """It has."""
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import cluster_world
@@ -88,6 +89,12 @@ class TestUp:
         assert network is not None
         assert (network.metadata["provider"], network.metadata["vm-driver"]) == ("vagrant", "auto")
         assert found.server in (world.folder / "kubeconfig").read_text()
+
+    @pytest.mark.parametrize("missing", [frozenset(), frozenset({"SYS_RESOURCE"}), frozenset({"SYS_TIME"})])
+    def test_what_the_engine_lacks_is_in_the_configuration(self, world: World, missing: frozenset[str]) -> None:
+        lab = replace(world.lab, missing=missing)
+        made = cluster.what_of(lab, ClusterSpec(), world.console)
+        assert made.machine.shields is ("SYS_RESOURCE" not in missing)
 
     def test_its_subnet_overlaps_nothing(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(host, "host_networks", lambda: [IPv4Network("172.28.0.0/24")])

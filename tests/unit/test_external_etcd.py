@@ -55,7 +55,7 @@ class World:
     """Fakes: kubeadm's phases leave files, and etcd has the members that were added and have a manifest."""
 
     def __init__(self) -> None:
-        self.kubernetes = FakeKubernetes(answers=self.answer)
+        self.kubernetes = FakeKubernetes(answers=self.answer, static_pods=1)
         self.provider = FakeProvider(script=self.kubernetes.script)
         self.provider.create_network("lab", NetworkSpec("172.28.0.0/24", {}))
         self.healthy: list[str] = []
@@ -127,6 +127,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             self.readyz = made.kubernetes.readyz
 
         def has_config_map(self, *_: str) -> bool:
+            """It has."""
+            return True
+
+        def has_cluster_role(self, *_: str) -> bool:
             """It has."""
             return True
 

@@ -235,6 +235,14 @@ class TestSnapshots:
         api.lists("/api/v1/namespaces/kube-public/configmaps")
         assert not kube.has_config_map("kube-public", "cluster-info")
 
+    def test_a_cluster_role(self, api: Api, kube: Kube) -> None:
+        path = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+        api.lists(path, {"metadata": {"name": "system:node"}})
+        assert kube.has_cluster_role("system:node")
+        assert api.asked == [f"{path}?fieldSelector=metadata.name%3Dsystem%3Anode"]
+        api.lists(path)
+        assert not kube.has_cluster_role("system:node")
+
 
 class TestNoAnswer:
     def test_ready_is_its_own_word(self, api: Api, kube: Kube) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -170,6 +171,13 @@ class TestInit:
     @pytest.mark.parametrize(("case", "driver"), [("one", "cgroupfs"), ("lone", "systemd")])
     def test_the_cgroup_driver_follows_the_machine(self, case: str, driver: str) -> None:
         assert init(case)["KubeletConfiguration"]["cgroupDriver"] == driver
+
+    @pytest.mark.parametrize("shields", [True, False])
+    def test_nobody_tries_for_an_oom_score_that_the_kernel_refuses(self, shields: bool) -> None:
+        text = kubeadm.init_config(ClusterSpec(), ADDRESSES, replace(V1, shields=shields), KEYS)
+        documents = {document["kind"]: document for document in yaml.safe_load_all(text)}
+        for kind in ("KubeletConfiguration", "KubeProxyConfiguration"):
+            assert documents[kind].get("oomScoreAdj") == (None if shields else 0)
 
     @pytest.mark.parametrize(("case", "policy"), [("one", "Never"), ("lone", "IfNotPresent")])
     def test_images_are_pulled_only_where_they_may_be(self, case: str, policy: str) -> None:
