@@ -114,7 +114,7 @@ class BringUp:
         if self._up.joined(leader):
             self._readmit(leader)
         else:
-            start = self._first.begin(leader, begun)
+            start = self._first.begin(leader, begun, nodes[BALANCER].result() if others else None)
         if start is not None:
             self._others_may_join(start)
         ca = start.ca if start is not None else leader.run(["cat", _CA], show=False).stdout

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kubedrill import init_phases, kube, kubeadm, kubeconfig, network, slowness
+from kubedrill import init_phases, kube, kubeadm, kubeconfig, loadbalancer, network, slowness
 from kubedrill.errors import KubedrillError, TimedOut
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED
@@ -52,8 +52,13 @@ class FirstPlane:
     api_host: str
     api_port: int
 
-    def begin(self, leader: Node, begun: threading.Event) -> Start:
+    def begin(self, leader: Node, begun: threading.Event, balancer: Node | None) -> Start:
         """Run `kubeadm init`, and wait until its API server answers and flannel is applied.
+
+        Args:
+            leader: the node.
+            begun: set once its kubelet runs, where it is not slow.
+            balancer: through which the API is reached; None where it is not.
 
         Raises:
             KubedrillError: why it failed, or why flannel could not be applied meanwhile.
@@ -61,7 +66,7 @@ class FirstPlane:
         answers: Future[tuple[Kube, str]] = Future()
         # Not in the pool of `up`: many nodes that boot would come before it there.
         own = ThreadPoolExecutor(max_workers=2, thread_name_prefix="init")
-        init = own.submit(self._init, leader, answers, own, begun)
+        init = own.submit(self._init, leader, answers, own, begun, balancer)
 
         def ended(done: Future[None]) -> None:
             own.shutdown(wait=False)
@@ -109,7 +114,10 @@ class FirstPlane:
             where = f"read why in the logs that are kept: {pods}kube-apiserver-* and {pods}etcd-*"
             raise TimedOut(error.what, evidence=error.evidence, todo=[where]) from error
 
-    def _init(self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event) -> None:
+    def _init(
+        self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event,
+        balancer: Node | None,
+    ) -> None:  # fmt: skip
         slow = self.up.slow()
         config = kubeadm.init_config(self.up.spec, self.up.addresses, self.up.machine(), self.up.keys)
         patches = [File(f"{kubeadm.PATCHES}/{name}", text) for name, text in kubeadm.patches(slow).items()]
@@ -118,7 +126,7 @@ class FirstPlane:
         if slow > 1:
             self._one_after_another(node, answers)
         else:
-            self._at_once(node, answers, pool, begun)
+            self._at_once(node, answers, pool, begun, balancer)
 
     def _one_after_another(self, node: Node, answers: Future[tuple[Kube, str]]) -> None:
         with self.up.step(f"{node.name}: kubeadm init, etcd and the API server alone"):
@@ -128,11 +136,16 @@ class FirstPlane:
             upload = ["--upload-certs"] if self.up.spec.control_planes > 1 else []
             self.up.run_kubeadm(node, [*init_phases.AFTERWARDS, *upload], done=[File(JOINED, "")])
 
-    def _at_once(self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event) -> None:
+    def _at_once(
+        self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event,
+        balancer: Node | None,
+    ) -> None:  # fmt: skip
         run = self.up.run_kubeadm
         with self.up.step(f"{node.name}: kubeadm init"):
             run(node, init_phases.BEGIN, part="-begin")
             begun.set()
+            if balancer is not None:
+                balancer.run(loadbalancer.trust(node.name))
             run(node, init_phases.HOLD, name="kubeadm-init", part="-controllers")
             self._has_started(node)
             run(node, init_phases.FINALIZE, part="-kubelet")
@@ -147,6 +160,8 @@ class FirstPlane:
             node.run(init_phases.LET_GO)
             meanwhile.result()
             self.controllers_work(api)
+            if balancer is not None:
+                balancer.run(loadbalancer.check(node.name))
             run(node, init_phases.AT_LAST, done=[File(JOINED, "")])
 
     def controllers_work(self, api: Kube) -> None:

@@ -72,8 +72,8 @@ FINALIZE = part("kubelet-finalize")
 # the server does not call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
 HALFWAY = "system:controller:attachdetach-controller"
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
-# Nobody waits for these; where they run before the controllers work, they only take the processor from them.
-AT_LAST = part("wait-control-plane", "mark-control-plane")
+# Before the controllers work it would only take the processor from them.
+AT_LAST = part("wait-control-plane")
 
 
 def meanwhile(*, upload_certificates: bool) -> list[str]:
@@ -89,4 +89,7 @@ def meanwhile(*, upload_certificates: bool) -> list[str]:
     return at_once([
         ["sh", "-c", " && ".join(map(shlex.join, [_alone("upload-config", "all"), *tokens]))],
         _alone("addon", "all"),
+        # It binds admin.conf to its role, as the first to use that: other control planes that join need it. Until there
+        # is the role, it asks again.
+        part("mark-control-plane"),
     ])  # fmt: skip

@@ -92,6 +92,27 @@ def set_state(name: str, state: State) -> tuple[str, ...]:
     return _order(f"set server control-planes/{name} state {state}")
 
 
+def trust(name: str) -> tuple[str, ...]:
+    """The command, on the balancer, that has it send to a control plane whatever that says of itself.
+
+    The API serves those with rights of their own two seconds before it calls itself ready; that is when the first
+    control plane of a cluster needs it most, and there is no other one. https://docs.haproxy.org/2.6/management.html#9.3
+
+    Args:
+        name: the control plane's node name.
+    """
+    return _order(f"disable health control-planes/{name}; set server control-planes/{name} health up")
+
+
+def check(name: str) -> tuple[str, ...]:
+    """The command, on the balancer, by which it goes by its checks of a control plane again.
+
+    Args:
+        name: the control plane's node name.
+    """
+    return _order(f"enable health control-planes/{name}")
+
+
 def take_in(name: str) -> tuple[str, ...]:
     """The command, on the balancer, that lets a control plane in again that no longer tells its weight.
 

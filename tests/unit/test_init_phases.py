@@ -76,6 +76,7 @@ def test_who_waits_for_the_control_plane_has_started_it() -> None:
 
 def test_nothing_that_needs_roles_is_asked_for_before_they_are_made() -> None:
     early = parts(init_phases.meanwhile(upload_certificates=True))
+    assert done(early.pop()) == {"mark-control-plane"}, "which asks until it may, and lets admin.conf have its rights"
     assert all("--kubeconfig /etc/kubernetes/super-admin.conf" in part for part in early)
     assert done(shlex.join(init_phases.FINALIZE)) == {"kubelet-finalize"}, "which asks nobody"
 
@@ -111,7 +112,7 @@ def test_certificates_are_uploaded_where_they_are_asked_for(asked: bool) -> None
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("phase", ["upload-config", "addon/coredns", "bootstrap-token", ""])
+@pytest.mark.parametrize("phase", ["upload-config", "addon/coredns", "bootstrap-token", "mark-control-plane", ""])
 def test_a_part_that_fails_is_told(tmp_path: Path, phase: str) -> None:
     """With a kubeadm that only says what it would do."""
     scripts = paths.repository() / "images/files/usr/local/sbin"
@@ -124,7 +125,7 @@ def test_a_part_that_fails_is_told(tmp_path: Path, phase: str) -> None:
     (tmp_path / "kubeadm").chmod(0o755)
     result = shell.run(command, env={"PATH": f"{tmp_path}:{scripts}:{os.environ['PATH']}"}, check=False, timeout=20)
     assert (result.status, "broken" in result.stdout) == ((5, True) if phase else (0, False))
-    assert len((tmp_path / "ran").read_text().splitlines()) == (2 if phase == "upload-config" else 3)
+    assert len((tmp_path / "ran").read_text().splitlines()) == (3 if phase == "upload-config" else 4)
 
 
 class TestAtOnce:
