@@ -197,9 +197,7 @@ class BringUp:
             return
 
         def ready() -> bool:
-            if start.init.done():
-                return True
-            return start.api.has_config_map("kube-public", "cluster-info")
+            return start.init.done() or start.api.has_config_map("kube-public", "cluster-info")
 
         with why(start.init):
             self._up.wait(ready, lambda yes: (yes, "kubeadm has not come so far"), within=KUBEADM, every=0.1,

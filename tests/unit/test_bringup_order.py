@@ -12,7 +12,7 @@ from bringup_world import SOON, Run, joins, spec_of
 from fake_kubernetes import ADMIN, PROMOTED
 from fake_node import Call, FakeNode
 
-from kubedrill import etcd_members, init_phases, join_phases, kube, kubeadm
+from kubedrill import etcd_members, init_phases, join_phases, kubeadm
 from kubedrill.init_phases import BEGIN
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import NodeSpec
@@ -59,7 +59,8 @@ class TestOrder:
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
         assert run.ran("systemctl start haproxy") == ["lab-load-balancer"] * 6
-        last = max(n for n, event in enumerate(run.provider.events) if event[:2] == ("ran", "lab-load-balancer"))
+        started = ("ran", "lab-load-balancer", "systemctl start haproxy")
+        last = max(number for number, event in enumerate(run.provider.events) if event == started)
         assert last < run.at("run", "lab-control-plane-1", "kubeadm init")
 
     def test_no_balancer_for_one_control_plane(self, run: Run) -> None:
@@ -130,85 +131,6 @@ class TestOrder:
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
         assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
-
-    def test_controllers_start_when_the_api_server_makes_its_roles(self, run: Run) -> None:
-        run.roles.clear()
-        let_go = " ".join(init_phases.LET_GO)
-
-        def asked_often() -> bool:
-            return len([event for event in run.provider.events if event == ("asked", init_phases.HALFWAY)]) >= 5
-
-        def make_roles() -> None:
-            until(asked_often, lambda yes: (yes, ""), within=SOON, every=0.005, what="questions")
-            assert run.ran(let_go) == []
-            run.roles.set()
-
-        helper = threading.Thread(target=make_roles)
-        helper.start()
-        run.up(spec_of())
-        helper.join()
-        first = "lab-control-plane-1"
-        held, asked = " ".join(init_phases.HOLD), ("asked", "default", "kube-root-ca.crt")
-        assert run.at("ran", first, held) < run.at("ran", first, let_go) < run.at(*asked)
-        assert run.at(*asked) < run.at("run", first, shlex.join(init_phases.AT_LAST))
-
-    def test_the_kubelet_is_not_started_again_before_its_static_pods_run(self, run: Run) -> None:
-        looks = iter([Result(1, "", "no such socket"), Result(0, "", ""), Result(0, "9d1\n", "")])
-
-        def answer(_node: FakeNode, call: Call) -> Result | None:
-            return next(looks, None) if list(call.argv) == init_phases.STARTED else None
-
-        run.kubernetes.answers = answer
-        run.up(spec_of(1, 0))
-        assert len(run.ran(" ".join(init_phases.STARTED))) == 4
-        ran = [event[2] for event in run.provider.events if event[0] == "run"]
-        last = max(number for number, line in enumerate(ran) if line == " ".join(init_phases.STARTED))
-        assert last < ran.index(" ".join(init_phases.FINALIZE))
-
-    def test_others_boot_once_the_first_kubelet_runs(self, run: Run) -> None:
-        run.up(spec_of(1, 2))
-        for name in ("lab-worker-1", "lab-worker-2"):
-            assert run.at("ran", "lab-control-plane-1", shlex.join(BEGIN)) < run.at("create", name)
-
-    def test_workers_join_early_and_are_held_until_the_api_is_well(self, run: Run) -> None:
-        """Their kubelets would ask in vain before; what kubeadm does before their start is done by then."""
-        well = threading.Event()
-
-        def answer(_node: FakeNode, call: Call) -> Result | None:
-            if call.argv == tuple(join_phases.WHOLE):
-                assert not well.is_set()
-                until(
-                    lambda: len(run.joins()), lambda joined: (joined == 2, ""), within=SOON, every=0.005, what="joins"
-                )
-                well.set()
-                until(lambda: run.ran(" ".join(join_phases.TURN)), lambda told: (len(told) == 2, str(told)),
-                      within=SOON, every=0.005, what="words")  # fmt: skip
-            return None
-
-        def readyz(*without: str) -> str:
-            if not run.kubernetes.api.is_set():
-                raise kube.ApiUnavailable("connection refused")
-            return "ok" if without or well.is_set() else "[-]poststarthook/rbac/bootstrap-roles failed"
-
-        run.kubernetes.answers = answer
-        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
-        run.up(spec_of(1, 2))
-        for name in ("lab-worker-1", "lab-worker-2"):
-            assert {join_phases.HELD, join_phases.CERTIFICATE_FIRST} < set(run.node(name).disk)
-
-    def test_nobody_is_held_where_all_is_well(self, run: Run) -> None:
-        run.up(spec_of(3, 1))
-        assert run.ran(" ".join(join_phases.TURN)) == []
-        disk = run.node("lab-worker-1").disk
-        assert (join_phases.CERTIFICATE_FIRST in disk, join_phases.HELD in disk) == (True, False)
-        planes = [run.node(f"lab-control-plane-{number}").disk for number in (1, 2, 3)]
-        assert not [disk for disk in planes if join_phases.CERTIFICATE_FIRST in disk], "static pods cannot wait for it"
-
-    def test_slow_nodes_start_no_kubelet_twice(self, run: Run) -> None:
-        run.provider.slow = 20.0
-        run.up(spec_of(1, 1))
-        assert not {join_phases.CERTIFICATE_FIRST, join_phases.HELD} & set(run.node("lab-worker-1").disk)
-        assert run.at("asked", "default", "kube-root-ca.crt") < run.at("run", "lab-worker-1", "kubeadm join")
 
     def test_nobody_waits_for_the_last_phases_of_init(self, run: Run) -> None:
         def answer(node: FakeNode, call: Call) -> Result | None:

@@ -149,6 +149,14 @@ def test_who_is_taken_in_again_has_its_weight() -> None:
     assert "set server control-planes/lab-control-plane-1 weight 100%" in order
 
 
+def test_who_is_trusted_is_sent_to_whatever_its_checks_said_before() -> None:
+    """Without checks a server keeps the state that they gave it last."""
+    server = "control-planes/lab-control-plane-1"
+    order = loadbalancer.trust("lab-control-plane-1")[-1]
+    assert f"'disable health {server}; set server {server} health up'" in order
+    assert f"'enable health {server}'" in loadbalancer.check("lab-control-plane-1")[-1]
+
+
 class TestInit:
     @pytest.mark.parametrize("case", CASES)
     def test_what_every_cluster_needs(self, case: str) -> None:
