@@ -109,7 +109,7 @@ def test_secrets_are_not_left_for_everybody_to_read(lab: Cluster) -> None:
     token = yaml.safe_load(node.run(["head", "-n", "6", "/etc/kubernetes/kubeadm-init.yaml"]).stdout)
     secret = token["bootstrapTokens"][0]["token"]
     assert mode == "600"
-    assert secret not in node.run(["cat", "/var/log/kubedrill/kubeadm-init.log"]).stdout
+    assert secret not in node.run(["sh", "-c", "cat /var/log/kubedrill/kubeadm-init*.log"]).stdout
     assert lab.node("worker-1").run(["test", "-e", "/var/run/docker.sock"], check=False).status == 1
 
 
@@ -214,7 +214,10 @@ def test_logs_of_every_node_also_of_a_dead_one(lab: Cluster, api: Kube, tmp_path
         for node in lab.nodes:
             assert "kubelet" in (tmp_path / node.name / "journal.txt").read_text()
             assert list((tmp_path / node.name / "pods").rglob("*.log"))
-        printed = {"-begin": "[certs] ", "-meanwhile": "[addons] ", "": "[mark-control-plane] "}
+        printed = {
+            "-begin": "[certs] ", "-controllers": "[control-plane] ", "-kubelet": "[kubelet-finalize] ",
+            "-meanwhile": "[mark-control-plane] ", "": "[control-plane-check] ",
+        }  # fmt: skip
         for part, words in printed.items():
             assert words in (tmp_path / lab.nodes[0].name / f"kubedrill/kubeadm-init{part}.log").read_text()
         assert (tmp_path / lab.nodes[0].name / "manifests" / "etcd.yaml").exists()
