@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kubedrill import init_phases, kube, kubeadm, kubeconfig, loadbalancer, network, slowness
+from kubedrill import init_phases, kube, kubeadm, kubeconfig, loadbalancer, network
 from kubedrill.errors import KubedrillError, TimedOut
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED
@@ -140,29 +140,43 @@ class FirstPlane:
         self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event,
         balancer: Node | None,
     ) -> None:  # fmt: skip
-        run = self.up.run_kubeadm
+        printed: list[File] = []
         with self.up.step(f"{node.name}: kubeadm init"):
-            run(node, init_phases.BEGIN, part="-begin")
-            begun.set()
-            if balancer is not None:
-                balancer.run(loadbalancer.trust(node.name))
-            run(node, init_phases.HOLD, name="kubeadm-init", part="-controllers")
-            self._has_started(node)
-            run(node, init_phases.FINALIZE, part="-kubelet")
-            api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
-            answers.set_result((api, ca))
-            early = init_phases.meanwhile(upload_certificates=self.up.spec.control_planes > 1)
-            meanwhile = pool.submit(run, node, early, name="kubeadm-init", part="-meanwhile")
-            self.up.wait(
-                lambda: api.has_cluster_role(init_phases.HALFWAY), lambda yes: (yes, "not yet"), within=API, every=0.1,
-                what=f"the roles of the API server on {node.name}", transient=(kube.ApiUnavailable,),
-            )  # fmt: skip
-            node.run(init_phases.LET_GO)
-            meanwhile.result()
-            self.controllers_work(api)
-            if balancer is not None:
-                balancer.run(loadbalancer.check(node.name))
-            run(node, init_phases.AT_LAST, done=[File(JOINED, "")])
+            try:
+                self._parts(node, answers, pool, begun, balancer, printed)
+            except KubedrillError:
+                with contextlib.suppress(KubedrillError):
+                    node.write(printed)
+                raise
+
+    def _parts(
+        self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event,
+        balancer: Node | None, printed: list[File],
+    ) -> None:  # fmt: skip
+        def run(argv: list[str], part: str) -> None:
+            self.up.run_kubeadm(node, argv, name="kubeadm-init", part=part, kept=printed)
+
+        run(init_phases.BEGIN, "-begin")
+        begun.set()
+        if balancer is not None:
+            balancer.run(loadbalancer.trust(node.name))
+        run(init_phases.HOLD, "-controllers")
+        self._has_started(node)
+        run(init_phases.FINALIZE, "-kubelet")
+        api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
+        answers.set_result((api, ca))
+        early = init_phases.meanwhile(upload_certificates=self.up.spec.control_planes > 1)
+        meanwhile = pool.submit(run, early, "-meanwhile")
+        self.up.wait(
+            lambda: api.has_cluster_role(init_phases.HALFWAY), lambda yes: (yes, "not yet"), within=API, every=0.1,
+            what=f"the roles of the API server on {node.name}", transient=(kube.ApiUnavailable,),
+        )  # fmt: skip
+        node.run(init_phases.LET_GO)
+        meanwhile.result()
+        self.controllers_work(api)
+        if balancer is not None:
+            balancer.run(loadbalancer.check(node.name))
+        self.up.run_kubeadm(node, init_phases.AT_LAST, done=[*printed, File(JOINED, "")])
 
     def controllers_work(self, api: Kube) -> None:
         """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
@@ -188,8 +202,9 @@ class FirstPlane:
     def _flannel(self, leader: Node) -> None:
         """Apply flannel; nothing forces it to wait for the end of init."""
         manifest = network.flannel_manifest(self.up.spec, self.flannel_image, self.up.addresses.endpoint(self.up.spec))
+        # The manifest is our own. To check its fields, kubectl would have the API server describe all that it knows,
+        # which takes that a third of a second of a core when cores are scarcest.
         with self.up.step("flannel applied"):
             leader.run(
-                ["kubectl", "--kubeconfig", init_phases.RIGHTS, *slowness.apply(self.up.slow()), "-f", "-"],
-                stdin=manifest,
+                ["kubectl", "--kubeconfig", init_phases.RIGHTS, "apply", "--validate=false", "-f", "-"], stdin=manifest
             )

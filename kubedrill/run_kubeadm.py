@@ -16,7 +16,7 @@ _RUNNING = ["sh", "-c", "pgrep -a -x kubeadm || test $? -eq 1"]
 
 def run_kubeadm(
     node: Node, argv: Sequence[str], console: Reporter, *, timeout: float, name: str = "", part: str = "",
-    then: str = "", done: Sequence[File] = (),
+    then: str = "", done: Sequence[File] = (), kept: list[File] | None = None,
 ) -> Result:  # fmt: skip
     """Run kubeadm in a node; what it printed is in /var/log/kubedrill of the node, without secrets.
 
@@ -29,6 +29,7 @@ def run_kubeadm(
         part: goes into the name of the file, where one run is one of several.
         then: what to do next, where it fails.
         done: written where it succeeded, at once with what it printed: each write costs the engine a process.
+        kept: where it succeeded, what it printed is added to these instead, for whoever calls to write later.
 
     Raises:
         CommandFailed: with all that it printed.
@@ -36,7 +37,10 @@ def run_kubeadm(
     result = node.run(argv, check=False, timeout=timeout)
     log = f"/var/log/kubedrill/{name or '-'.join(argv[:2])}{part}.log"
     printed = console.redacted(result.output)
-    node.write([File(log, printed), *(done if result.status == 0 else ())])
+    if result.status == 0 and kept is not None:
+        kept.append(File(log, printed))
+    else:
+        node.write([File(log, printed), *(done if result.status == 0 else ())])
     if result.status != 0:
         raise CommandFailed(
             pasteable(node.shell_argv(argv)), result.status, printed, node.name,

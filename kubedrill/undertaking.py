@@ -50,8 +50,9 @@ class Undertaking:
     failed: threading.Event = field(default_factory=threading.Event)
 
     def run_kubeadm(
-        self, node: Node, argv: list[str], name: str = "", part: str = "", done: Sequence[File] = ()
-    ) -> None:
+        self, node: Node, argv: list[str], name: str = "", part: str = "", done: Sequence[File] = (),
+        kept: list[File] | None = None,
+    ) -> None:  # fmt: skip
         """Run kubeadm in a node; its output is kept there.
 
         Args:
@@ -60,12 +61,13 @@ class Undertaking:
             name: of that file, where it is not the command's first two words.
             part: goes into the name of that file, where one run is one of several.
             done: written where it succeeded.
+            kept: where it succeeded, what it printed is added to these instead of being written.
 
         Raises:
             CommandFailed: with all that it printed.
         """
         limit = KUBEADM * min(self.slow(), PATIENCE)
-        run_kubeadm(node, argv, self.console, timeout=limit, name=name, part=part, done=done)
+        run_kubeadm(node, argv, self.console, timeout=limit, name=name, part=part, done=done, kept=kept)
 
     def machine(self) -> kubeadm.Machine:
         """What kubeadm's configuration must know of the nodes, once it is known how slow they are."""

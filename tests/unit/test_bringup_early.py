@@ -6,10 +6,11 @@ import shlex
 import threading
 
 import bringup_world
+import pytest
 from bringup_world import SOON, Run, spec_of
 from fake_node import Call, FakeNode
 
-from kubedrill import init_phases, join_phases, kube, loadbalancer
+from kubedrill import first_plane, init_phases, join_phases, kube, loadbalancer
 from kubedrill.init_phases import BEGIN
 from kubedrill.marks import JOINED
 from kubedrill.shell import Result
@@ -107,3 +108,25 @@ class TestEarly:
         trusted, checked = run.at("ran", "lab-load-balancer", trusts), run.at("run", "lab-load-balancer", checks)
         assert trusted < run.at("run", "lab-control-plane-1", "cat /etc/kubernetes/super-admin.conf") < checked
         assert run.at("asked", "default", "kube-root-ca.crt") < checked < run.at("write", "lab-control-plane-1", JOINED)
+
+    def test_what_the_parts_of_init_printed_is_written_at_once(self, run: Run) -> None:
+        """Each write costs the engine a process, while the node has no processor to spare."""
+        run.up(spec_of(1, 0))
+        written = [event[2] for event in run.provider.events if event[0] == "write"]
+        logs = [path for path in written if "kubeadm-init" in path and path.endswith(".log")]
+        parts = ("-begin", "-controllers", "-kubelet", "-meanwhile", "")
+        assert sorted(logs) == sorted(f"/var/log/kubedrill/kubeadm-init{part}.log" for part in parts)
+        done = run.at("ran", "lab-control-plane-1", " ".join(init_phases.AT_LAST))
+        assert all(done < run.at("write", "lab-control-plane-1", log) for log in logs)
+
+    def test_what_they_printed_is_kept_where_the_api_never_answers(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(first_plane, "API", 0.05)
+
+        def readyz(*_without: str) -> str:
+            raise kube.ApiUnavailable("connection refused")
+
+        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
+        run.fails(spec_of(1, 0))
+        assert "/var/log/kubedrill/kubeadm-init-begin.log" in run.node("lab-control-plane-1").disk
