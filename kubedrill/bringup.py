@@ -137,13 +137,15 @@ class BringUp:
         if start is None:
             turn.set()
         elif others or slow > 1:  # the controllers work already, or what runs beside them delays them
-            self._controllers_work(start)
+            self._controllers_work(leader, start)
             turn.set()
         workers_join = [pool.submit(self._joins.worker, nodes[key], key, discovery, turn) for key in workers]
         joining += workers_join
         if start is not None:
             if not turn.is_set():
-                self._is_well(start)
+                # A kubelet that asks before for its certificate asks again 2 s later.
+                with why(start.init):
+                    self._first.is_ready(leader, start.api)
                 turn.set()
             start.init.result()
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
@@ -295,19 +297,13 @@ class BringUp:
                 leader.run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--config", "/dev/stdin"],
                            stdin=config, timeout=60)  # fmt: skip
 
-    def _is_well(self, start: Start) -> None:
-        """Wait until the API calls itself well; a kubelet that asks before for a certificate asks again 2 s later."""
-        with why(start.init):
-            self._up.wait(start.api.readyz, lambda answer: (answer == "ok", answer), within=API, every=0.1,
-                          what="an API that calls itself well", transient=(kube.ApiUnavailable,))  # fmt: skip
-
-    def _controllers_work(self, start: Start) -> None:
+    def _controllers_work(self, leader: Node, start: Start) -> None:
         """Wait for what gives joining kubelets their certificates.
 
         One that joins before waits for it, backs off meanwhile, and is Ready 10 to 20 s later.
         """
         with why(start.init), self._up.step("controllers work"):
-            self._first.controllers_work(start.api)
+            self._first.controllers_work(leader, start.api)
 
     def _ready(self, api: Kube) -> None:
         wanted = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()]

@@ -36,6 +36,30 @@ def why(init: Future[None]) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def _logs_tell(node: Node, *parts: str) -> Iterator[None]:
+    """Where something does not come in time, say in which logs of static pods the reason is."""
+    try:
+        yield
+    except TimedOut as error:
+        logs = " and ".join(f"{node.name}/pods/kube-system_{part}-*" for part in parts)
+        raise TimedOut(
+            error.what, evidence=error.evidence, todo=[f"read why in the logs that are kept: {logs}"]
+        ) from error
+
+
+@contextlib.contextmanager
+def _kept(node: Node) -> Iterator[list[File]]:
+    """Files that are written in the node where something fails, and else by whoever fills the list."""
+    files: list[File] = []
+    try:
+        yield files
+    except KubedrillError:
+        with contextlib.suppress(KubedrillError):
+            node.write(files)
+        raise
+
+
 @dataclass(frozen=True)
 class FirstPlane:
     """What makes a node the first control plane of a cluster.
@@ -100,19 +124,25 @@ class FirstPlane:
         ).stdout  # fmt: skip
         name = self.up.spec.name
         api = Kube(kubeconfig.standalone(name, text, f"https://{self.api_host}:{self.api_port}"))
-        self._is_ready(leader, api, *without)
+        self.is_ready(leader, api, *without)
         return api, kubeconfig.authority(name, text)
 
-    def _is_ready(self, leader: Node, api: Kube, *without: str) -> None:
-        try:
+    def is_ready(self, leader: Node, api: Kube, *without: str) -> None:
+        """Wait until the API calls itself ready.
+
+        Args:
+            leader: the node.
+            api: its API.
+            without: checks of its readiness that are not waited for.
+
+        Raises:
+            KubedrillError: it does not in time, or another step has failed.
+        """
+        with _logs_tell(leader, "kube-apiserver", "etcd"):
             self.up.wait(
                 lambda: api.readyz(*without), lambda answer: (answer == "ok", answer), within=API, every=0.1,
                 what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
-        except TimedOut as error:
-            pods = f"{leader.name}/pods/kube-system_"
-            where = f"read why in the logs that are kept: {pods}kube-apiserver-* and {pods}etcd-*"
-            raise TimedOut(error.what, evidence=error.evidence, todo=[where]) from error
 
     def _init(
         self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event,
@@ -140,64 +170,62 @@ class FirstPlane:
         self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event,
         balancer: Node | None,
     ) -> None:  # fmt: skip
-        printed: list[File] = []
-        with self.up.step(f"{node.name}: kubeadm init"):
-            try:
-                self._parts(node, answers, pool, begun, balancer, printed)
-            except KubedrillError:
-                with contextlib.suppress(KubedrillError):
-                    node.write(printed)
-                raise
-
-    def _parts(
-        self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event,
-        balancer: Node | None, printed: list[File],
-    ) -> None:  # fmt: skip
         def run(argv: list[str], part: str) -> None:
             self.up.run_kubeadm(node, argv, name="kubeadm-init", part=part, kept=printed)
 
-        run(init_phases.BEGIN, "-begin")
-        begun.set()
-        if balancer is not None:
-            balancer.run(loadbalancer.trust(node.name))
-        run(init_phases.HOLD, "-controllers")
-        self._has_started(node)
-        run(init_phases.FINALIZE, "-kubelet")
-        api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
-        answers.set_result((api, ca))
-        early = init_phases.meanwhile(upload_certificates=self.up.spec.control_planes > 1)
-        meanwhile = pool.submit(run, early, "-meanwhile")
-        self.up.wait(
-            lambda: api.has_cluster_role(init_phases.HALFWAY), lambda yes: (yes, "not yet"), within=API, every=0.1,
-            what=f"the roles of the API server on {node.name}", transient=(kube.ApiUnavailable,),
-        )  # fmt: skip
-        node.run(init_phases.LET_GO)
-        meanwhile.result()
-        self.controllers_work(api)
-        if balancer is not None:
-            balancer.run(loadbalancer.check(node.name))
-        self.up.run_kubeadm(node, init_phases.AT_LAST, done=[*printed, File(JOINED, "")])
+        with self.up.step(f"{node.name}: kubeadm init"), _kept(node) as printed:
+            run(init_phases.BEGIN, "-begin")
+            begun.set()
+            if balancer is not None:
+                balancer.run(loadbalancer.trust(node.name))
+            run(init_phases.HOLD, "-controllers")
+            self._has_started(node)
+            run(init_phases.FINALIZE, "-kubelet")
+            api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
+            answers.set_result((api, ca))
+            early = init_phases.meanwhile(upload_certificates=self.up.spec.control_planes > 1)
+            meanwhile = pool.submit(run, early, "-meanwhile")
+            self._makes_roles(node, api)
+            node.run(init_phases.LET_GO)
+            meanwhile.result()
+            self.controllers_work(node, api)
+            if balancer is not None:
+                balancer.run(loadbalancer.check(node.name))
+            self.up.run_kubeadm(node, init_phases.AT_LAST, done=[*printed, File(JOINED, "")])
 
-    def controllers_work(self, api: Kube) -> None:
+    def controllers_work(self, leader: Node, api: Kube) -> None:
         """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
 
         Args:
-            api: the API.
+            leader: the node.
+            api: its API.
+
+        Raises:
+            KubedrillError: it does not in time, or another step has failed.
         """
-        self.up.wait(
-            lambda: api.has_config_map("default", "kube-root-ca.crt"),
-            lambda found: (found, "the CA for pods is not published yet"), within=API, every=0.1,
-            what="the controller manager of the first control plane", transient=(kube.ApiUnavailable,),
-        )  # fmt: skip
+        with _logs_tell(leader, "kube-controller-manager"):
+            self.up.wait(
+                lambda: api.has_config_map("default", "kube-root-ca.crt"),
+                lambda found: (found, "the CA for pods is not published yet"), within=API, every=0.1,
+                what=f"the controller manager on {leader.name}", transient=(kube.ApiUnavailable,),
+            )  # fmt: skip
 
     def _has_started(self, node: Node) -> None:
         """Wait until the first static pods run."""
         pods = 1 if self.up.spec.etcd == "external" else 2
-        self.up.wait(
-            lambda: node.run(init_phases.STARTED, show=False, check=False),
-            lambda found: (len(found.stdout.split()) == pods, f"of {pods} there run: {found.output or 'none'}"),
-            within=API, every=0.2, what=f"etcd and the API server on {node.name}",
-        )  # fmt: skip
+        with _logs_tell(node, "kube-apiserver", "etcd"):
+            self.up.wait(
+                lambda: node.run(init_phases.STARTED, show=False, check=False),
+                lambda found: (len(found.stdout.split()) == pods, f"of {pods} there run: {found.output or 'none'}"),
+                within=API, every=0.2, what=f"etcd and the API server on {node.name}",
+            )  # fmt: skip
+
+    def _makes_roles(self, node: Node, api: Kube) -> None:
+        with _logs_tell(node, "kube-apiserver", "etcd"):
+            self.up.wait(
+                lambda: api.has_cluster_role(init_phases.HALFWAY), lambda yes: (yes, "not yet"), within=API, every=0.1,
+                what=f"the roles of the API server on {node.name}", transient=(kube.ApiUnavailable,),
+            )  # fmt: skip
 
     def _flannel(self, leader: Node) -> None:
         """Apply flannel; nothing forces it to wait for the end of init."""

@@ -6,11 +6,10 @@ import shlex
 import threading
 
 import bringup_world
-import pytest
 from bringup_world import SOON, Run, spec_of
 from fake_node import Call, FakeNode
 
-from kubedrill import first_plane, init_phases, join_phases, kube, loadbalancer
+from kubedrill import init_phases, join_phases, kube, loadbalancer
 from kubedrill.init_phases import BEGIN
 from kubedrill.marks import JOINED
 from kubedrill.shell import Result
@@ -118,15 +117,3 @@ class TestEarly:
         assert sorted(logs) == sorted(f"/var/log/kubedrill/kubeadm-init{part}.log" for part in parts)
         done = run.at("ran", "lab-control-plane-1", " ".join(init_phases.AT_LAST))
         assert all(done < run.at("write", "lab-control-plane-1", log) for log in logs)
-
-    def test_what_they_printed_is_kept_where_the_api_never_answers(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(first_plane, "API", 0.05)
-
-        def readyz(*_without: str) -> str:
-            raise kube.ApiUnavailable("connection refused")
-
-        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
-        run.fails(spec_of(1, 0))
-        assert "/var/log/kubedrill/kubeadm-init-begin.log" in run.node("lab-control-plane-1").disk

@@ -120,6 +120,21 @@ class TestFailure:
         told = run.fails(spec_of())
         assert "connection refused" in told
         assert "lab-control-plane-1/pods/kube-system_kube-apiserver-*" in told
+        assert "/var/log/kubedrill/kubeadm-init-begin.log" in run.node("lab-control-plane-1").disk
+        ended()
+
+    @pytest.mark.parametrize(
+        ("missing", "where"),
+        [("static pods", "kube-apiserver"), ("roles", "kube-apiserver"), ("controllers", "kube-controller-manager")],
+    )
+    def test_what_never_comes_is_told_with_where_to_look(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, missing: str, where: str
+    ) -> None:
+        monkeypatch.setattr(first_plane, "API", 0.05)
+        run.kubernetes.static_pods = 0 if missing == "static pods" else 2
+        if missing != "static pods":
+            (run.roles if missing == "roles" else run.controllers).clear()
+        assert f"lab-control-plane-1/pods/kube-system_{where}-*" in run.fails(spec_of(1, 0))
         ended()
 
     def test_a_first_part_that_fails_is_told_though_the_api_is_waited_for(self, run: Run) -> None:
