@@ -32,4 +32,5 @@ rm -rf "$root"
 mkdir -p /store/bin
 cp /build/bin/* /store/bin/
 cp /build/sandbox-image /store/sandbox-image
+[ ! -e /build/bootstrap-objects ] || cp /build/bootstrap-objects /store/bootstrap-objects
 sync

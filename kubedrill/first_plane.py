@@ -89,7 +89,7 @@ class FirstPlane:
         """
         answers: Future[tuple[Kube, str]] = Future()
         # Not in the pool of `up`: many nodes that boot would come before it there.
-        own = ThreadPoolExecutor(max_workers=2, thread_name_prefix="init")
+        own = ThreadPoolExecutor(max_workers=3, thread_name_prefix="init")
         init = own.submit(self._init, leader, answers, own, begun, balancer)
 
         def ended(done: Future[None]) -> None:
@@ -117,6 +117,11 @@ class FirstPlane:
         Raises:
             KubedrillError: it does not answer in time, or another step has failed.
         """
+        api, ca = self._api(leader, path)
+        self.is_ready(leader, api, *without)
+        return api, ca
+
+    def _api(self, leader: Node, path: str) -> tuple[Kube, str]:
         text = self.up.wait(
             lambda: leader.run(["cat", path], check=False, show=False),
             lambda result: (result.status == 0, f"{path} is not there yet"),
@@ -124,7 +129,6 @@ class FirstPlane:
         ).stdout  # fmt: skip
         name = self.up.spec.name
         api = Kube(kubeconfig.standalone(name, text, f"https://{self.api_host}:{self.api_port}"))
-        self.is_ready(leader, api, *without)
         return api, kubeconfig.authority(name, text)
 
     def is_ready(self, leader: Node, api: Kube, *without: str) -> None:
@@ -181,12 +185,14 @@ class FirstPlane:
             run(init_phases.HOLD, "-controllers")
             self._has_started(node)
             run(init_phases.FINALIZE, "-kubelet")
-            api, ca = self.api_answers(node, init_phases.RIGHTS, kube.ROLES, kube.PRIORITIES)
+            api, ca = self._api(node, init_phases.RIGHTS)
+            self._has_namespace(node, api)
+            controllers = pool.submit(self._let_controllers_go, node, api)
+            self.is_ready(node, api, kube.ROLES, kube.PRIORITIES)
             answers.set_result((api, ca))
             early = init_phases.meanwhile(upload_certificates=self.up.spec.control_planes > 1)
             meanwhile = pool.submit(run, early, "-meanwhile")
-            self._makes_roles(node, api)
-            node.run(init_phases.LET_GO)
+            controllers.result()
             meanwhile.result()
             self.controllers_work(node, api)
             if balancer is not None:
@@ -217,15 +223,28 @@ class FirstPlane:
             self.up.wait(
                 lambda: node.run(init_phases.STARTED, show=False, check=False),
                 lambda found: (len(found.stdout.split()) == pods, f"of {pods} there run: {found.output or 'none'}"),
-                within=API, every=0.2, what=f"etcd and the API server on {node.name}",
+                within=API, every=0.4, what=f"etcd and the API server on {node.name}",
             )  # fmt: skip
 
-    def _makes_roles(self, node: Node, api: Kube) -> None:
+    def _has_namespace(self, node: Node, api: Kube) -> None:
+        """Wait until the API server has the namespace of its own roles, which it makes as soon as it serves."""
+        with _logs_tell(node, "kube-apiserver", "etcd"):
+            self.up.wait(
+                lambda: api.has_namespace("kube-system"), lambda yes: (yes, "no namespace kube-system yet"),
+                within=API, every=0.05, what=f"the API of {node.name}", transient=(kube.ApiUnavailable,),
+            )  # fmt: skip
+
+    def _let_controllers_go(self, node: Node, api: Kube) -> None:
+        """Start the controllers, once they have their rights."""
+        if init_phases.makes_usual_roles(self.up.spec):
+            # Where it fails, the API server makes them all the same.
+            node.run(init_phases.BOOTSTRAP, check=False)
         with _logs_tell(node, "kube-apiserver", "etcd"):
             self.up.wait(
                 lambda: api.has_cluster_role(init_phases.HALFWAY), lambda yes: (yes, "not yet"), within=API, every=0.1,
                 what=f"the roles of the API server on {node.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
+        node.run(init_phases.LET_GO)
 
     def _flannel(self, leader: Node) -> None:
         """Apply flannel; nothing forces it to wait for the end of init."""

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Sequence
 
 from kubedrill.kubeadm import INIT_CONFIG
+from kubedrill.spec import ClusterSpec
 
 # `kubeadm init --help` lists them, in this order.
 PHASES = (
@@ -32,6 +33,11 @@ def part(*phases: str) -> list[str]:
     """The command that does these phases of `kubeadm init`, and no others."""
     left_out = [phase for phase in PHASES if phase not in phases]
     return ["kubeadm", "init", "--config", INIT_CONFIG, f"--skip-phases={','.join(left_out)}"]
+
+
+def makes_usual_roles(spec: ClusterSpec) -> bool:
+    """Whether the API server of a cluster makes for itself what is made for it by BOOTSTRAP."""
+    return not spec.feature_gates and not _OTHER_ROLES & set(spec.extra_args.get("apiserver", {}))
 
 
 def _alone(*phase: str) -> list[str]:
@@ -67,9 +73,13 @@ HOLD = [
 # STARTED gives an identity for each part, it has nothing to do until there is an API.
 STARTED = ["crictl", "ps", "--quiet", "--state", "running", "--name", "^(etcd|kube-apiserver)$"]
 FINALIZE = part("kubelet-finalize")
-# When the API server has made half of its own roles, this one among them: it has made all by the time that a pod takes
-# to start. Before, a scheduler is refused, and asks again after up to 3 s; and a controller manager that leads while
-# the server does not call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
+# What the API server makes for itself begins a second after it serves and takes another; this makes the same at once.
+BOOTSTRAP = ["kubedrill-bootstrap-objects"]
+# Settings of the API server by which it makes other roles than the list of BOOTSTRAP has, or none.
+_OTHER_ROLES = {"feature-gates", "authorization-mode", "authorization-config", "runtime-config"}
+# When the API server has half of its own roles, this one among them: it has all by the time that a pod takes to start.
+# Before, a scheduler is refused, and asks again after up to 3 s; and a controller manager that leads while the server
+# does not call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
 HALFWAY = "system:controller:attachdetach-controller"
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
 # Before the controllers work it would only take the processor from them.

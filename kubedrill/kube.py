@@ -153,6 +153,14 @@ class Kube:
         """
         return bool(self._list(f"/api/v1/namespaces/{namespace}/configmaps", fieldSelector=f"metadata.name={name}"))
 
+    def has_namespace(self, name: str) -> bool:
+        """Whether there is a namespace of that name.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        return bool(self._list("/api/v1/namespaces", fieldSelector=f"metadata.name={name}"))
+
     def has_cluster_role(self, name: str) -> bool:
         """Whether there is a ClusterRole of that name.
 

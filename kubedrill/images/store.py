@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from kubedrill import install, paths, shell, versions
 from kubedrill.errors import BuildFailed
-from kubedrill.images import address, components, node, oci, rootfs
+from kubedrill.images import address, bootstrap_objects, components, node, oci, rootfs
 from kubedrill.providers import docker_flags
 from kubedrill.providers.archive import tar_of
 from kubedrill.providers.docker_engine import Engine
@@ -64,7 +64,9 @@ def name(kubernetes: str, suite: rootfs.Suite, compiler: str) -> str:
     folder = paths.repository() / "images"
     keys = [components.key(components.load(part), compiler) for part in (*_parts(kubernetes), *node.RUNTIME)]
     scripts = [(folder / script).read_text() for script in ("store.sh", "collect.sh")]
-    lists = json.dumps([FIREWALL, DIAGNOSIS, HELLO, FLANNEL, ADDON_MANAGER, metrics_server()])
+    lists = json.dumps(
+        [FIREWALL, DIAGNOSIS, HELLO, FLANNEL, ADDON_MANAGER, metrics_server(), bootstrap_objects.REQUEST]
+    )
     inputs = address.of(rootfs.key(suite), *keys, *scripts, lists)
     return f"kubedrill-store-{versions.kubernetes_version(kubernetes)}-{inputs}"
 
@@ -108,7 +110,8 @@ def ensure(
             return found
         node_image = node.ensure(engine, suite, compiler, say)
         store, images, binaries = contents(engine, kubernetes, suite, compiler, say)
-        return fill(engine, store, images, binaries, node_image, missing, say)
+        objects = bootstrap_objects.of(components.build(_kubernetes_part(kubernetes), compiler, say))
+        return fill(engine, store, images, binaries, node_image, missing, say, objects=objects)
 
 
 def contents(
@@ -137,7 +140,7 @@ def contents(
 
 def fill(
     engine: Engine, store: Store, images: Sequence[oci.Image | Path], binaries: Mapping[str, Path], node_image: str,
-    missing: frozenset[str], say: Callable[[str], None], pull: Sequence[str] = (),
+    missing: frozenset[str], say: Callable[[str], None], pull: Sequence[str] = (), objects: str = "",
 ) -> Store:  # fmt: skip
     """Make the volume of a store and unpack images into it.
 
@@ -150,6 +153,7 @@ def fill(
         missing: capabilities that the engine lacks.
         say: told of it.
         pull: names of further images, to be pulled from their registries.
+        objects: what bootstrap_objects.py knows of this version, where that was asked.
 
     Raises:
         BuildFailed: with the end of the output.
@@ -161,7 +165,12 @@ def fill(
     engine.create_volume(store.volume, {LABEL: build})
     with tempfile.TemporaryDirectory(dir=paths.cache(), prefix=".store-") as folder:
         load = Path(folder) / "load.tar"
-        _pack(load, images, binaries, store.sandbox_image, pull, Path(folder))
+        texts = {
+            "sandbox-image": store.sandbox_image,
+            "pull": "".join(f"{image}\n" for image in pull),
+            "bootstrap-objects": objects,
+        }
+        _pack(load, images, binaries, texts, Path(folder))
         host = {**docker_flags.isolation(missing), "binds": [f"{store.volume}:/store"]}
         with load.open("rb") as opened:
             result, _ = engine.run_once(
@@ -286,20 +295,22 @@ def collect(engine: Engine, image: str, wanted: Sequence[str]) -> bytes:
 
 
 def _pack(
-    target: Path, images: Sequence[oci.Image | Path], binaries: Mapping[str, Path], sandbox: str, pull: Sequence[str],
+    target: Path,
+    images: Sequence[oci.Image | Path],
+    binaries: Mapping[str, Path],
+    texts: Mapping[str, str],
     folder: Path,
-) -> None:  # fmt: skip
-    """One tar with all that store.sh and pull.sh work on."""
+) -> None:
+    """One tar with all that store.sh and pull.sh work on; texts that are empty are no files."""
     with tarfile.open(target, "w") as tar:
         tar.add(paths.repository() / "images" / "store.sh", "store.sh")
-        if pull:
-            tar.add(paths.repository() / "images" / "pull.sh", "pull.sh")
-            (folder / "pull").write_text("".join(f"{image}\n" for image in pull))
-            tar.add(folder / "pull", "build/pull")
+        tar.add(paths.repository() / "images" / "pull.sh", "pull.sh")
         for name, path in binaries.items():
             tar.add(path, f"build/bin/{name}")
-        (folder / "sandbox-image").write_text(sandbox)
-        tar.add(folder / "sandbox-image", "build/sandbox-image")
+        for name, text in texts.items():
+            if text:
+                (folder / name).write_text(text)
+                tar.add(folder / name, f"build/{name}")
         for number, image in enumerate(images):
             archive = image if isinstance(image, Path) else folder / "image.tar"
             if isinstance(image, oci.Image):
