@@ -190,14 +190,15 @@ class FirstPlane:
             controllers = pool.submit(self._let_controllers_go, node, api)
             self.is_ready(node, api, kube.ROLES, kube.PRIORITIES)
             answers.set_result((api, ca))
-            early = init_phases.meanwhile(upload_certificates=self.up.spec.control_planes > 1)
-            meanwhile = pool.submit(run, early, "-meanwhile")
+            other_planes = self.up.spec.control_planes > 1
+            meanwhile = pool.submit(run, init_phases.meanwhile(other_planes=other_planes), "-meanwhile")
             controllers.result()
             meanwhile.result()
             self.controllers_work(node, api)
             if balancer is not None:
                 balancer.run(loadbalancer.check(node.name))
-            self.up.run_kubeadm(node, init_phases.AT_LAST, done=[*printed, File(JOINED, "")])
+            last = init_phases.at_last(other_planes=other_planes)
+            self.up.run_kubeadm(node, last, done=[*printed, File(JOINED, "")])
 
     def controllers_work(self, leader: Node, api: Kube) -> None:
         """Wait until the controller manager does its work; the CA that it publishes for pods is the sign.
@@ -237,8 +238,9 @@ class FirstPlane:
     def _let_controllers_go(self, node: Node, api: Kube) -> None:
         """Start the controllers, once they have their rights."""
         if init_phases.makes_usual_roles(self.up.spec):
-            # Where it fails, the API server makes them all the same.
-            node.run(init_phases.BOOTSTRAP, check=False)
+            early = node.run([*init_phases.BOOTSTRAP, *init_phases.LET_GO], check=False)
+            if early.status == 0:
+                return
         with _logs_tell(node, "kube-apiserver", "etcd"):
             self.up.wait(
                 lambda: api.has_cluster_role(init_phases.HALFWAY), lambda yes: (yes, "not yet"), within=API, every=0.1,

@@ -82,24 +82,30 @@ _OTHER_ROLES = {"feature-gates", "authorization-mode", "authorization-config", "
 # does not call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
 HALFWAY = "system:controller:attachdetach-controller"
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
-# Before the controllers work it would only take the processor from them.
-AT_LAST = part("wait-control-plane")
+# It binds admin.conf to its role, as the first to use that.
+_MARK = "mark-control-plane"
 
 
-def meanwhile(*, upload_certificates: bool) -> list[str]:
-    """The command for what needs an API server, but not its roles: those take it a second and a half.
+def at_last(*, other_planes: bool) -> list[str]:
+    """The command for what would only take the processor from the controllers before they work.
 
     Args:
-        upload_certificates: whether other control planes will need the certificates.
+        other_planes: whether other control planes will join.
     """
-    # By the first of these others know that they may join.
-    tokens = [_alone("bootstrap-token")]
-    if upload_certificates:
-        tokens.insert(0, [*_alone("upload-certs"), "--upload-certs"])
+    return part("wait-control-plane", *([] if other_planes else [_MARK]))
+
+
+def meanwhile(*, other_planes: bool) -> list[str]:
+    """The command for what needs an API server, but not its controllers.
+
+    Args:
+        other_planes: whether other control planes will join, which need the certificates, and admin.conf with its role.
+    """
+    # By the tokens others know that they may join.
+    upload, tokens = _alone("upload-config", "all"), _alone("bootstrap-token")
+    certificates = [[*_alone("upload-certs"), "--upload-certs"]] if other_planes else []
     return at_once([
-        ["sh", "-c", " && ".join(map(shlex.join, [_alone("upload-config", "all"), *tokens]))],
+        ["sh", "-c", " && ".join(map(shlex.join, [upload, *certificates, tokens]))],
         _alone("addon", "all"),
-        # It binds admin.conf to its role, as the first to use that: other control planes that join need it. Until there
-        # is the role, it asks again.
-        part("mark-control-plane"),
+        *([part(_MARK)] if other_planes else []),
     ])  # fmt: skip
