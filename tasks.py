@@ -145,9 +145,9 @@ def logs(c: Context, name: str = "lab", out: str | None = None) -> None:
 @friendly
 def heal(c: Context, name: str = "") -> None:
     """Undo what a killed run left broken, in one cluster or in all."""
-    from kubedrill import commands
+    from kubedrill import drill_commands
 
-    commands.heal(console(), name)
+    drill_commands.heal(console(), name)
 
 
 @task(help={"name": NAME, "all": "every cluster there is, and whatever a killed run left"})
@@ -191,12 +191,12 @@ def scenario(
     from_checkpoint: str = "",
 ) -> int:  # fmt: skip
     """Run drills: invoke scenario ha-failover; exit status 0 passed, 1 failed, 3 inconclusive."""
-    from kubedrill import commands
+    from kubedrill import drill_commands
 
     if list:
-        return commands.list_drills(console())
+        return drill_commands.list_drills(console())
     flags = {"fresh": fresh, "keep": keep, "slow": slow, "show-commands": show_commands}
-    return commands.scenario(
+    return drill_commands.scenario(
         console(), drill, everything=all, name=name, flags=flags, settings=setting, checkpoint=from_checkpoint
     )
 
@@ -215,17 +215,17 @@ def report(
     c: Context, drill: str = "", list: bool = False, again: bool = False, trends: bool = False, publish: bool = False
 ) -> None:  # fmt: skip
     """Name the newest report, and open it where there is a browser."""
-    from kubedrill import commands
+    from kubedrill import drill_commands
     from kubedrill.trends import command
 
     if trends:
         command.show(console())
         return
     if publish:
-        commands.publish(console())
+        drill_commands.publish(console())
         return
 
-    commands.report(console(), drill, index=list, again=again)
+    drill_commands.report(console(), drill, index=list, again=again)
 
 
 @task(

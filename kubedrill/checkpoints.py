@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from kubedrill import cluster as clusters
-from kubedrill import journal, lifecycle, status
+from kubedrill import journal_folders, lifecycle, status
 from kubedrill.cluster import Cluster
 from kubedrill.console import Reporter
 from kubedrill.errors import OF_CONTAINERS, InvalidSpec, KubedrillError, NotFound
@@ -96,7 +96,7 @@ def restore(provider: Provider, whose: str, name: str, console: Reporter, *, for
         keeper.put_back(whose, name)
     # What a drill broke since is not broken in what was put back.
     if forget:
-        journal.forget(whose)
+        journal_folders.forget(whose)
     restored = clusters.attach(provider, whose)
     clusters.republish(restored)
     lifecycle.whole(restored, console)

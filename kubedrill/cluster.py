@@ -16,7 +16,7 @@ from kubedrill import (
     hollow,
     host,
     ingredients,
-    journal,
+    journal_folders,
     kubeconfig,
     libvirtd,
     lifecycle,
@@ -297,7 +297,7 @@ def down(provider: Provider, name: str, console: Reporter) -> bool:
             console.say(f"with {name} go its checkpoints: {', '.join(kept)}")
         removed = provider.remove_cluster(name)
         kubeconfig.remove_from(kubeconfig.path(), name)
-        journal.forget(name)
+        journal_folders.forget(name)
     for thing in removed:
         console.say(f"removed {thing}")
     return bool(removed)
@@ -305,7 +305,7 @@ def down(provider: Provider, name: str, console: Reporter) -> bool:
 
 def everything(provider: Provider) -> list[str]:
     """The names of all clusters that nodes, networks, disks, the kubeconfig or the journal of faults know of."""
-    return sorted({*provider.clusters(), *kubeconfig.entries(kubeconfig.path()), *journal.clusters()})
+    return sorted({*provider.clusters(), *kubeconfig.entries(kubeconfig.path()), *journal_folders.clusters()})
 
 
 def _make_network(provider: Provider, spec: ClusterSpec, source: str) -> None:

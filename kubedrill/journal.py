@@ -6,17 +6,15 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kubedrill import paths
+from kubedrill import journal_folders
 from kubedrill.errors import Busy
 from kubedrill.faults.actions import Action, Check, Whole, actions_of, checks_of, to_data, whole_of
-from kubedrill.spec import valid_name
 
 _SUFFIX = ".json"
 
@@ -118,7 +116,7 @@ class Journal:
     @classmethod
     def of(cls, cluster: str) -> Journal:
         """The journal of a cluster of this user, for this process."""
-        return cls(_folder(cluster), Owner.me())
+        return cls(journal_folders.of(cluster), Owner.me())
 
     def entry(
         self, mark: str, fault: str, means: str, undo: tuple[Action, ...], healed: tuple[Check, ...],
@@ -192,28 +190,6 @@ class Journal:
 
     def _files(self) -> Sequence[Path]:
         return sorted(path for path in self.folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
-
-
-def clusters() -> list[str]:
-    """The clusters of this user that anything was left of, gone ones included."""
-    return sorted(folder.name for folder in (paths.state() / "journal").glob("*") if any(folder.iterdir()))
-
-
-def forget(cluster: str) -> bool:
-    """Remove the journal of a cluster that is gone: nothing is left that could be undone.
-
-    Returns:
-        Whether there was anything in it.
-    """
-    folder = _folder(cluster)
-    if not folder.exists():
-        return False
-    shutil.rmtree(folder)
-    return True
-
-
-def _folder(cluster: str) -> Path:
-    return paths.state() / "journal" / valid_name(cluster)
 
 
 def _number(path: Path) -> int:

@@ -107,6 +107,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             """Whether it answers."""
             return made.kubernetes.readyz(*without)
 
+        def has_namespace(self, name: str) -> bool:
+            """Whether the API server serves."""
+            return made.kubernetes.readyz(name) == "ok"
+
         def has_config_map(self, namespace: str, name: str) -> bool:
             """Whether the controller manager has come so far."""
             made.provider.note("asked", namespace, name)

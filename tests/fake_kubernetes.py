@@ -10,7 +10,7 @@ from fake_node import Call, FakeNode, Stored
 from fake_provider import FakeProvider
 
 from kubedrill.etcd_members import LIST, LOG
-from kubedrill.init_phases import AFTERWARDS, AT_LAST, BEGIN, STARTED
+from kubedrill.init_phases import AFTERWARDS, BEGIN, STARTED, at_last
 from kubedrill.join_phases import AT_ONCE, ETCD
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import Secrets
@@ -32,6 +32,12 @@ CA = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
 OK = Result(0, "", "")
 # What etcd writes once it votes.
 PROMOTED = '{"msg":"promote member","local-member-id":"5304627255e49b0c","promoted-member-id":"5304627255e49b0c"}\n'
+
+
+def ends_init(call: Call) -> bool:
+    """Whether a command does the last phases of init."""
+    whole = [at_last(other_planes=more) for more in (True, False)]
+    return list(call.argv) in whole or call.argv[: len(AFTERWARDS)] == tuple(AFTERWARDS)
 
 
 @dataclass
@@ -64,10 +70,10 @@ class FakeKubernetes:
                 return OK
             case ("kubeadm", "init", *_) if list(call.argv) == BEGIN:
                 return self._begin(node)
-            case ("kubeadm", "init", *_) if call.argv == tuple(AT_LAST) or call.argv[: len(AFTERWARDS)] == tuple(
-                AFTERWARDS
-            ):
+            case ("kubeadm", "init", *_) if ends_init(call):
                 return self._init()
+            case ("kubedrill-bootstrap-objects", *_):
+                return Result(1, "there is no list", "")
             case ("kubeadm", "init", *_) | ("kubedrill-at-once", *_) | ("unshare", *_):
                 return OK
             case ("crictl", *_) if list(call.argv) == STARTED:
@@ -159,6 +165,14 @@ class FakeApi:
     def readyz(self, *without: str) -> str:
         """Whether it answers."""
         return self.kubernetes.readyz(*without)
+
+    def has_namespace(self, name: str) -> bool:
+        """Whether it answers.
+
+        Raises:
+            ApiUnavailable: it does not.
+        """
+        return self.kubernetes.readyz(name) == "ok"
 
     def has_config_map(self, namespace: str, name: str) -> bool:
         """It has."""

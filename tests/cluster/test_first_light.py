@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import platform
 import stat
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from workload import in_pod, kubectl, manifest, running
+from workload import bootstrap_list, bootstrapped, in_pod, kubectl, manifest, running
 
 from kubedrill import checks, cluster, kube, kubeconfig, load, logs, registries, shell, spec
 from kubedrill.cluster import Cluster, Lab
@@ -266,6 +268,29 @@ def test_a_node_is_no_copy_of_the_image_store(lab: Cluster, place: Lab) -> None:
     assert int(links) >= len(store.CONTROL_PLANE)
     refused = node.run(["touch", f"/opt/kubedrill/stores/{lab.spec.version()}/x"], check=False)
     assert "Read-only file system" in refused.stderr
+
+
+def test_an_api_server_makes_by_itself_what_is_made_for_others(lab: Cluster) -> None:
+    """This one has a feature gate, so nobody made its roles for it."""
+    text = bootstrap_list(lab)
+    if not text:
+        pytest.skip("a store of official packages has no list")
+    data = [line.removeprefix("data = ") for line in text.splitlines() if line.startswith("data = ")]
+    listed = {_address(one): _content(one) for one in (json.loads(json.loads(line)) for line in data)}
+    there = bootstrapped(lab)
+    assert {_address(one): _content(one) for one in there} == listed
+    assert {one["metadata"]["managedFields"][0]["manager"] for one in there} == {"kube-apiserver"}
+
+
+def _address(made: Mapping[str, Any]) -> tuple[str, str, str]:
+    return made["kind"], made["metadata"].get("namespace", ""), made["metadata"]["name"]
+
+
+def _content(made: Mapping[str, Any]) -> dict[str, Any]:
+    """What an object says, without what a server adds: it fills roles that gather others, and defaults."""
+    added = {"metadata", "preemptionPolicy", *(["rules"] if made.get("aggregationRule") else [])}
+    told = {key: made["metadata"].get(key) for key in ("labels", "annotations")}
+    return {"metadata": told, **{key: value for key, value in made.items() if key not in added}}
 
 
 def _all_ready(lab: Cluster, api: Kube) -> None:

@@ -7,7 +7,7 @@ from drilling import DRILLS, control, function
 from verdicts import demand
 
 from kubedrill import cluster as clusters
-from kubedrill import commands, scaling, status
+from kubedrill import drill_commands, scaling, status
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
 from kubedrill.faults.actions import ShrinkBack
@@ -47,7 +47,7 @@ def test_what_one_that_was_killed_added_is_removed_by_heal(lab: Cluster, place: 
     notes = Journal(Journal.of(name).folder, Owner(2**22 + 1, 1, "another boot"))
     notes.write(notes.entry("0badcafe", str(ShrinkBack(1, 1)), "", (), (), ShrinkBack(1, 1)))
     scaling.add(place, scaling.add(place, lab, console), console, control_plane=True)
-    commands.heal(console, name)
+    drill_commands.heal(console, name)
     there = clusters.attach(place.provider, name)
     assert [node.name for node in there.nodes] == before
     assert there.server == lab.server

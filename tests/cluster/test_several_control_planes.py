@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from workload import in_pod, kubectl, manifest, running
+from workload import bootstrap_list, bootstrapped, in_pod, kubectl, manifest, running
 
 from kubedrill import cluster
 from kubedrill.cluster import Cluster, Lab
@@ -47,6 +47,13 @@ def test_the_balancer_sees_all_control_planes_and_drops_a_dead_one(lab: Cluster,
         lambda: _backends(lab), lambda seen: (seen[dead.name] == "UP", str(seen)), within=120,
         what="the return of the control plane",
     )  # fmt: skip
+
+
+def test_roles_were_made_before_the_api_server_made_them(lab: Cluster) -> None:
+    """By curl in a node, whose name the API keeps."""
+    makers = {made["metadata"]["name"]: made["metadata"]["managedFields"][0]["manager"] for made in bootstrapped(lab)}
+    assert len(makers) > 100
+    assert set(makers.values()) == {"curl" if bootstrap_list(lab) else "kube-apiserver"}
 
 
 def test_nftables_and_host_gw_carry_traffic(lab: Cluster, api: Kube) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from verdicts import demand
 
-from kubedrill import checkpoints, commands, lifecycle, paths, scaling, status, upgrade, versions
+from kubedrill import checkpoints, drill_commands, lifecycle, paths, scaling, status, upgrade, versions
 from kubedrill import cluster as clusters
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Console
@@ -56,7 +56,7 @@ def test_one_that_was_killed_is_put_back_by_heal(lab: Cluster, place: Lab, conso
     checkpoints.take(place.provider, lab, "before-upgrade", console)
     later = ["kubectl", "get", "namespace", "later", "--ignore-not-found", "-o", "name"]
     lab.node("control-plane-1").run(["kubectl", "create", "namespace", "later"])
-    commands.heal(console, name)
+    drill_commands.heal(console, name)
     there = clusters.attach(place.provider, name)
     assert there.node("control-plane-1").run(later).stdout == ""
     assert version_of(there, place) == versions.kubernetes_version(OLD)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from kubedrill import checks, kube
 from kubedrill.cluster import Cluster
 from kubedrill.images.store import HELLO
 from kubedrill.kube import Kube, PodSnapshot
 from kubedrill.network import to_yaml
+from kubedrill.providers.docker import STORES
 from kubedrill.shell import Result
 from kubedrill.wait import until
 
@@ -51,6 +55,20 @@ def manifest(image: str = HELLO, name: str = "hello", command: tuple[str, ...] =
 def kubectl(cluster: Cluster, *arguments: str, stdin: str | None = None, check: bool = True) -> Result:
     """kubectl on the first control plane."""
     return cluster.node("control-plane-1").run(["kubectl", *arguments], stdin=stdin, check=check, timeout=60)
+
+
+def bootstrap_list(cluster: Cluster) -> str:
+    """What is made for an API server by the time that it would make it itself; nothing in official packages."""
+    path = f"{STORES}/{cluster.spec.version()}/bootstrap-objects"
+    return cluster.node("control-plane-1").run(["cat", path], check=False).stdout
+
+
+def bootstrapped(cluster: Cluster) -> list[dict[str, Any]]:
+    """The roles and priority classes of its API server, with who made them."""
+    kinds = "clusterroles,clusterrolebindings,roles,rolebindings"
+    asked = [[kinds, "--all-namespaces", "--selector=kubernetes.io/bootstrapping=rbac-defaults"], ["priorityclasses"]]
+    answers = [kubectl(cluster, "get", "--output=json", "--show-managed-fields", *words).stdout for words in asked]
+    return [made for answer in answers for made in json.loads(answer)["items"]]
 
 
 def in_pod(cluster: Cluster, pod: PodSnapshot, command: str, check: bool = True) -> Result:

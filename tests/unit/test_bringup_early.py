@@ -6,6 +6,7 @@ import shlex
 import threading
 
 import bringup_world
+import pytest
 from bringup_world import SOON, Run, spec_of
 from fake_node import Call, FakeNode
 
@@ -16,6 +17,8 @@ from kubedrill.shell import Result
 from kubedrill.wait import until
 
 run = bringup_world.run  # a fixture
+
+LAST = init_phases.at_last(other_planes=False)
 
 
 class TestEarly:
@@ -38,7 +41,35 @@ class TestEarly:
         first = "lab-control-plane-1"
         held, asked = " ".join(init_phases.HOLD), ("asked", "default", "kube-root-ca.crt")
         assert run.at("ran", first, held) < run.at("ran", first, let_go) < run.at(*asked)
-        assert run.at(*asked) < run.at("run", first, shlex.join(init_phases.AT_LAST))
+        assert run.at(*asked) < run.at("run", first, shlex.join(LAST))
+
+    def test_controllers_start_at_once_where_their_roles_could_be_made(self, run: Run) -> None:
+        run.roles.clear()
+        start = " ".join([*init_phases.BOOTSTRAP, *init_phases.LET_GO])
+        run.kubernetes.answers = lambda _node, call: Result(0, "143 201", "") if " ".join(call.argv) == start else None
+        run.up(spec_of())
+        assert run.ran(start) == ["lab-control-plane-1"]
+        assert run.ran(" ".join(init_phases.LET_GO)) == [], "it has been done"
+        assert ("asked", init_phases.HALFWAY) not in run.provider.events
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"feature_gates": {"UserNamespacesSupport": False}},
+            {"extra_args": {"apiserver": {"feature-gates": "UserNamespacesSupport=false"}}},
+            {"extra_args": {"apiserver": {"authorization-mode": "AlwaysAllow"}}},
+        ],
+    )
+    def test_roles_of_an_api_server_that_may_make_others_are_its_own(
+        self, run: Run, settings: dict[str, object]
+    ) -> None:
+        run.up(spec_of().model_copy(update=settings))
+        assert run.ran(init_phases.BOOTSTRAP[0]) == []
+        assert run.ran(" ".join(init_phases.LET_GO)) == ["lab-control-plane-1"]
+
+    def test_other_settings_change_no_roles(self, run: Run) -> None:
+        run.up(spec_of().model_copy(update={"extra_args": {"apiserver": {"v": "4"}}}))
+        assert run.ran(init_phases.BOOTSTRAP[0]) == ["lab-control-plane-1"]
 
     def test_the_kubelet_is_not_started_again_before_its_static_pods_run(self, run: Run) -> None:
         looks = iter([Result(1, "", "no such socket"), Result(0, "", ""), Result(0, "9d1\n", "")])
@@ -115,5 +146,5 @@ class TestEarly:
         logs = [path for path in written if "kubeadm-init" in path and path.endswith(".log")]
         parts = ("-begin", "-controllers", "-kubelet", "-meanwhile", "")
         assert sorted(logs) == sorted(f"/var/log/kubedrill/kubeadm-init{part}.log" for part in parts)
-        done = run.at("ran", "lab-control-plane-1", " ".join(init_phases.AT_LAST))
+        done = run.at("ran", "lab-control-plane-1", " ".join(LAST))
         assert all(done < run.at("write", "lab-control-plane-1", log) for log in logs)

@@ -8,7 +8,7 @@ import threading
 import bringup_world
 import pytest
 from bringup_world import SECRETS, SOON, Run, fail, spec_of
-from fake_kubernetes import KEYS
+from fake_kubernetes import KEYS, ends_init
 from fake_node import Call, FakeNode
 
 from kubedrill import bringup, first_plane, init_phases, join_phases, kube, kubeadm
@@ -23,7 +23,11 @@ run = bringup_world.run  # a fixture
 FAILURES = {
     "init, its controllers": ("lab-control-plane-1", "unshare --mount", "lab-control-plane-1: kubeadm init"),
     "init, its kubelet": ("lab-control-plane-1", shlex.join(init_phases.FINALIZE), "lab-control-plane-1: kubeadm init"),
-    "init, its end": ("lab-control-plane-1", shlex.join(init_phases.AT_LAST), "lab-control-plane-1: kubeadm init"),
+    "init, its end": (
+        "lab-control-plane-1",
+        shlex.join(init_phases.at_last(other_planes=True)),
+        "lab-control-plane-1: kubeadm init",
+    ),
     "init": ("lab-control-plane-1", shlex.join(init_phases.BEGIN), "lab-control-plane-1: kubeadm init"),
     "init, while the API starts": (
         "lab-control-plane-1",
@@ -86,7 +90,7 @@ class TestFailure:
         asked = threading.Event()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if list(call.argv) == init_phases.AT_LAST:
+            if ends_init(call):
                 assert asked.wait(SOON), "what joins need is asked for while init runs"
                 return Result(1, "", "init broke")
             return None

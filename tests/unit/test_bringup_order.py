@@ -9,7 +9,7 @@ import bringup_world
 import pytest
 import yaml
 from bringup_world import SOON, Run, joins, spec_of
-from fake_kubernetes import ADMIN, PROMOTED
+from fake_kubernetes import ADMIN, PROMOTED, ends_init
 from fake_node import Call, FakeNode
 
 from kubedrill import etcd_members, init_phases, join_phases, kubeadm
@@ -21,6 +21,7 @@ from kubedrill.wait import until
 
 run = bringup_world.run  # a fixture
 
+LAST = init_phases.at_last(other_planes=False)
 # What etcd writes once it has its first snapshot, and once it hears of itself.
 SNAPSHOT, WORD = '{"msg":"applied snapshot"}\n', '{"msg":"published local member to cluster through raft"}\n'
 
@@ -29,8 +30,8 @@ class TestOrder:
     def test_one_control_plane(self, run: Run) -> None:
         run.up(spec_of())
         assert run.provider.names() == ["lab-control-plane-1", "lab-worker-1", "lab-worker-2"]
-        early = init_phases.meanwhile(upload_certificates=False)
-        parts = [BEGIN, init_phases.HOLD, init_phases.FINALIZE, early, init_phases.AT_LAST]
+        early = init_phases.meanwhile(other_planes=False)
+        parts = [BEGIN, init_phases.HOLD, init_phases.FINALIZE, early, LAST]
         for part in parts:
             assert run.ran(" ".join(part)) == ["lab-control-plane-1"]
         ended = [run.at("ran", "lab-control-plane-1", " ".join(part)) for part in parts]
@@ -134,7 +135,7 @@ class TestOrder:
 
     def test_nobody_waits_for_the_last_phases_of_init(self, run: Run) -> None:
         def answer(node: FakeNode, call: Call) -> Result | None:
-            if list(call.argv) != init_phases.AT_LAST:
+            if not ends_init(call):
                 return None
             run.kubernetes.answers = lambda _node, _call: None
             done = run.kubernetes.script(node, call)
@@ -308,12 +309,13 @@ class TestOrder:
         host = "172.28.0.2" if control_planes > 1 else "172.28.0.11"
         assert f"value: {host}\n" in manifest
         applied = run.at("ran", "lab-control-plane-1", "kubectl --kubeconfig /etc/kubernetes/super-admin.conf apply")
-        assert applied < run.at("ran", "lab-control-plane-1", shlex.join(init_phases.AT_LAST))
+        last = init_phases.at_last(other_planes=control_planes > 1)
+        assert applied < run.at("ran", "lab-control-plane-1", shlex.join(last))
 
     @pytest.mark.parametrize(("control_planes", "uploads"), [(1, False), (3, True)])
     def test_certificates_are_uploaded_where_others_need_them(
         self, run: Run, control_planes: int, uploads: bool
     ) -> None:
         run.up(spec_of(control_planes))
-        early = " ".join(init_phases.meanwhile(upload_certificates=uploads))
+        early = " ".join(init_phases.meanwhile(other_planes=uploads))
         assert run.ran(early) == ["lab-control-plane-1"]

@@ -11,7 +11,7 @@ import whole_world
 from fake_node import Stored
 from whole_world import World, whole_as_of
 
-from kubedrill import checkpoints, cluster, commands, kept, operations
+from kubedrill import checkpoints, cluster, drill_commands, kept, operations
 from kubedrill.console import Console
 from kubedrill.errors import Busy, InvalidSpec, KubedrillError, NotFound
 from kubedrill.journal import Journal, Owner
@@ -185,11 +185,11 @@ class TestDrillsFromACheckpoint:
         self, monkeypatch: pytest.MonkeyPatch, name: str, checkpoint: str, why: str
     ) -> None:
         ran: list[Sequence[str]] = []
-        monkeypatch.setattr(commands.shell, "interactive", lambda argv: ran.append(argv) or 0)
+        monkeypatch.setattr(drill_commands.shell, "interactive", lambda argv: ran.append(argv) or 0)
         with pytest.raises(KubedrillError, match=why):
-            commands.scenario(Console(), ["hello"], everything=False, name=name, flags={}, checkpoint=checkpoint)
+            drill_commands.scenario(Console(), ["hello"], everything=False, name=name, flags={}, checkpoint=checkpoint)
         assert ran == []
-        commands.scenario(Console(), ["hello"], everything=False, name="lab", flags={}, checkpoint="clean")
+        drill_commands.scenario(Console(), ["hello"], everything=False, name="lab", flags={}, checkpoint="clean")
         assert {"--drill-cluster=lab", "--drill-from-checkpoint=clean"} <= set(ran[0])
-        commands.scenario(Console(), ["hello"], everything=False, name="lab", flags={})
+        drill_commands.scenario(Console(), ["hello"], everything=False, name="lab", flags={})
         assert "checkpoint" not in " ".join(ran[1])

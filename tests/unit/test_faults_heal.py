@@ -10,7 +10,7 @@ import pytest
 from fake_node import Call, FakeNode
 from faulty_world import BOTH, DEAD, NO, OK, World, broken_while
 
-from kubedrill import cluster, commands
+from kubedrill import cluster, commands, drill_commands
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import Busy, CommandFailed, EngineUnavailable, InvalidSpec, KubedrillError, NotFound
@@ -162,7 +162,7 @@ class TestCommand:
         return world
 
     def test_nothing_to_undo(self, place: World, capsys: pytest.CaptureFixture[str]) -> None:
-        commands.heal(Console(), "lab")
+        drill_commands.heal(Console(), "lab")
         assert "nothing to undo in lab" in capsys.readouterr().out
 
     def test_a_name_that_is_no_cluster_s_is_no_cluster_that_is_well(
@@ -173,13 +173,13 @@ class TestCommand:
 
         monkeypatch.setattr(cluster, "attach", none)
         with pytest.raises(NotFound, match="labb"):
-            commands.heal(Console(), "labb")
+            drill_commands.heal(Console(), "labb")
 
     def test_what_a_killed_run_left(self, place: World, no_heal: None, capsys: pytest.CaptureFixture[str]) -> None:
         with inject(KillNode("worker-1"), place.cluster, place.journal):
             pass
         place.later()
-        commands.heal(Console(), "lab")
+        drill_commands.heal(Console(), "lab")
         assert "healed: kill the node worker-1" in capsys.readouterr().out
         assert place.provider.node("lab-worker-1").state() == "running"
 
@@ -196,14 +196,14 @@ class TestCommand:
         with monkeypatch.context() as meanwhile:
             meanwhile.setattr(cluster, "lab", lambda _: cast(Any, off))
             for work in (
-                lambda: commands.heal(Console(), name),
+                lambda: drill_commands.heal(Console(), name),
                 lambda: commands.status(Console(), None, as_json=False),
             ):
                 with pytest.raises(EngineUnavailable) as caught:
                     work()
                 assert "run: invoke setup" in caught.value.todo
         assert not place.journal.is_empty()
-        commands.heal(Console(), name)
+        drill_commands.heal(Console(), name)
         assert place.provider.node("lab-worker-1").state() == "running"
         assert place.journal.is_empty()
 
@@ -211,7 +211,7 @@ class TestCommand:
         with inject(KillNode("worker-1"), place.cluster, place.journal):
             pass
         place.provider.remove_cluster("lab")
-        commands.heal(Console(), "lab")
+        drill_commands.heal(Console(), "lab")
         assert "lab is gone" in capsys.readouterr().out
         assert place.journal.is_empty()
 
@@ -223,7 +223,7 @@ class TestCommand:
 
     def test_no_name(self, place: World) -> None:
         with pytest.raises(InvalidSpec):
-            commands.heal(Console(), "../x")
+            drill_commands.heal(Console(), "../x")
 
 
 def test_the_errors_are_for_users() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedrill import journal, paths
+from kubedrill import journal_folders, paths
 from kubedrill.errors import Busy
 from kubedrill.faults.actions import Command, Power, StateIs
 from kubedrill.journal import Entry, Journal, Owner
@@ -178,11 +178,11 @@ class TestForget:
         assert lab.folder == paths.state() / "journal" / "lab"
         for notes in (lab, other):
             notes.write(entry_of(notes))
-        assert journal.forget("lab") is True
+        assert journal_folders.forget("lab") is True
         assert lab.is_empty()
         assert not other.is_empty()
-        assert journal.forget("lab") is False
+        assert journal_folders.forget("lab") is False
 
     def test_a_name_that_leads_elsewhere(self) -> None:
         with pytest.raises(ValueError, match="no name"):
-            journal.forget("../../x")
+            journal_folders.forget("../../x")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubedrill import commands, paths
+from kubedrill import drill_commands, paths
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, KubedrillError
 from kubedrill.scenario import Scenario, registry, scenario
@@ -49,14 +49,14 @@ class TestFolders:
             "@scenario(hollow=5, slow=True)\ndef our_own(lab):\n    'Break ours.'\n"
         )
         monkeypatch.chdir(tmp_path)
-        commands.list_drills(Console())
+        drill_commands.list_drills(Console())
         assert re.search(r"our-own +1\+2, hollow 5, slow +Break ours.", capsys.readouterr().out)
         ran: list[Sequence[str]] = []
-        monkeypatch.setattr(commands.shell, "interactive", lambda argv: ran.append(argv) or 0)
-        commands.scenario(Console(), ["our-own"], everything=False, name="", flags={})
+        monkeypatch.setattr(drill_commands.shell, "interactive", lambda argv: ran.append(argv) or 0)
+        drill_commands.scenario(Console(), ["our-own"], everything=False, name="", flags={})
         assert str(tmp_path / "scenarios") in ran[0]
         with pytest.raises(InvalidSpec, match="no such drill"):
-            commands.scenario(Console(), ["our-on"], everything=False, name="", flags={})
+            drill_commands.scenario(Console(), ["our-on"], everything=False, name="", flags={})
 
 
 class TestScenario:

@@ -13,7 +13,7 @@ import pytest
 from invoke.collection import Collection
 from invoke.program import Program
 
-from kubedrill import commands, paths, shell
+from kubedrill import drill_commands, paths, shell
 
 OFF = {"fresh": False, "keep": False, "slow": False, "show-commands": False}
 
@@ -89,7 +89,7 @@ class TestDrills:
 
         argv = ["invoke", "scenario", *typed]
         monkeypatch.setattr(sys, "argv", argv)
-        monkeypatch.setattr(commands, "scenario", scenario)
+        monkeypatch.setattr(drill_commands, "scenario", scenario)
         Program(namespace=Collection.from_module(tasks)).run(argv, exit=False)
         assert got == [{"names": names, "everything": everything, "name": name, "flags": {**OFF, **flags}}]
 

@@ -270,14 +270,14 @@ class TestSizes:
 
 def test_a_report_is_found_wherever_it_lies(state: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """CI gathers the runs of many computers, each in a folder of its own."""
-    from kubedrill import commands
+    from kubedrill import drill_commands
 
-    monkeypatch.setattr(commands.webbrowser, "open", lambda _: True)
+    monkeypatch.setattr(drill_commands.webbrowser, "open", lambda _: True)
     for folder in ("20261126-020000-hello", "job/20261127-020000-hello", "other/20261125-020000-hello"):
         (state / "runs" / folder).mkdir(parents=True)
         history.save(report_demo.failover()[0], state / "runs" / folder)
         (state / "runs" / folder / "index.html").write_text("the page")
     (state / "runs" / "a-job").mkdir()
     (state / "runs" / "a-job" / "index.html").write_text("an index")
-    commands.report(Console(), "", index=False, again=False)
+    drill_commands.report(Console(), "", index=False, again=False)
     assert capsys.readouterr().out.strip().endswith("job/20261127-020000-hello/index.html")

@@ -11,7 +11,7 @@ import pytest
 from fake_provider import FakeProvider
 from faulty_world import DEAD
 
-from kubedrill import checkpoints, commands, lifecycle, operations, scaling, ways_back
+from kubedrill import checkpoints, drill_commands, lifecycle, operations, scaling, ways_back
 from kubedrill import cluster as clusters
 from kubedrill.cluster import Cluster
 from kubedrill.console import Console
@@ -244,7 +244,7 @@ class TestHeal:
 
     def test_a_cluster_that_grew(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
         notes = self.grown(world)
-        commands.heal(Console(), "lab")
+        drill_commands.heal(Console(), "lab")
         assert "healed: grow the cluster beyond 1+1" in capsys.readouterr().out
         assert world.steps == ["-worker-2"]
         assert notes.is_empty()
@@ -255,7 +255,7 @@ class TestHeal:
         assert known is not None
         world.provider.change("lab", {**known.metadata, UPGRADING: "1.37"})
         notes = world.killed(PutBack("before"))
-        commands.heal(Console(), "lab")
+        drill_commands.heal(Console(), "lab")
         assert "healed: change the cluster as a whole" in capsys.readouterr().out
         assert world.there.upgrading == ""
         assert checkpoints.listed(world.provider, "lab") == []
@@ -265,10 +265,10 @@ class TestHeal:
         notes = self.grown(world)
         world.breaks_at = "worker-2"
         with pytest.raises(HealFailed, match="the engine is gone"):
-            commands.heal(Console(), "lab")
+            drill_commands.heal(Console(), "lab")
         assert not notes.is_empty()
         world.breaks_at = ""
-        commands.heal(Console(), "lab")
+        drill_commands.heal(Console(), "lab")
         assert notes.is_empty()
 
     def test_whoever_has_nodes_alone_says_who_can(self, world: World) -> None:
