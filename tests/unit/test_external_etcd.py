@@ -130,6 +130,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             """It has."""
             return True
 
+        def has_namespace(self, *_: str) -> bool:
+            """It has."""
+            return True
+
         def has_cluster_role(self, *_: str) -> bool:
             """It has."""
             return True
