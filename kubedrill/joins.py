@@ -14,9 +14,6 @@ from kubedrill.shell import Result
 from kubedrill.undertaking import API, KUBEADM, Undertaking
 from kubedrill.wait import Verdict
 
-# The status by which a node says that its kubelet has its certificate.
-_BOOTSTRAPPED = 77
-
 
 class Joins:
     """The joins of one run of `up`.
@@ -176,16 +173,18 @@ class Joins:
             return
         url = f"https://{node.address}:{network.API_PORT}/version"
         serves = f"curl --silent --insecure --fail --max-time 5 --output /dev/null {url}"
-        known = f"kubectl --kubeconfig {kubeadm.BOOTSTRAP_KUBECONFIG} --request-timeout 30s get --raw /version"
-        # Not by its kubeconfig, which the kubelet writes at its start, before it has asked for anything.
-        ask = f"[ -e {kubeadm.KUBELET_CERTIFICATE} ] && exit {_BOOTSTRAPPED}; {serves} && {known}"
+        # A kubelet that happened to look just then has its certificate already. It is started again all the same: of
+        # its watches that of Services, without which it starts no pod, would look again up to 25 s later.
+        key = f"[ -e {kubeadm.KUBELET_CERTIFICATE} ] && key={kubeadm.KUBELET_KUBECONFIG}"
+        known = "kubectl --kubeconfig $key --request-timeout 30s get --raw /version"
+        ask = f"key={kubeadm.BOOTSTRAP_KUBECONFIG}; {key}; {serves} && {known}"
 
         def check(result: Result) -> Verdict:
-            return join.done() or result.status in (0, _BOOTSTRAPPED), result.output[-200:] or "no answer"
+            return join.done() or result.status == 0, result.output[-200:] or "no answer"
 
         # It only saves time: whether the node joins is what kubeadm says.
         with contextlib.suppress(TimedOut):
-            found = self._up.wait(lambda: node.run(["sh", "-c", ask], check=False, show=False), check, within=API,
-                                  every=0.2, what=f"the API of {node.name}")  # fmt: skip
-            if found.status != _BOOTSTRAPPED and not join.done():
+            self._up.wait(lambda: node.run(["sh", "-c", ask], check=False, show=False), check, within=API,
+                          every=0.2, what=f"the API of {node.name}")  # fmt: skip
+            if not join.done():
                 node.run(["systemctl", "restart", "kubelet"])
