@@ -241,6 +241,9 @@ class FirstPlane:
             early = node.run([*init_phases.BOOTSTRAP, *init_phases.LET_GO], check=False)
             if early.status == 0:
                 return
+            if early.status != init_phases.NO_LIST:
+                said = " ".join(early.output.split())
+                self.up.console.say(f"{node.name}: roles are left to its API server, a second later ({said[-200:]})")
         with _logs_tell(node, "kube-apiserver", "etcd"):
             self.up.wait(
                 lambda: api.has_cluster_role(init_phases.HALFWAY), lambda yes: (yes, "not yet"), within=API, every=0.1,

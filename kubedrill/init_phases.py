@@ -35,11 +35,6 @@ def part(*phases: str) -> list[str]:
     return ["kubeadm", "init", "--config", INIT_CONFIG, f"--skip-phases={','.join(left_out)}"]
 
 
-def makes_usual_roles(spec: ClusterSpec) -> bool:
-    """Whether the API server of a cluster makes for itself what is made for it by BOOTSTRAP."""
-    return not spec.feature_gates and not _OTHER_ROLES & set(spec.extra_args.get("apiserver", {}))
-
-
 def _alone(*phase: str) -> list[str]:
     """The command that does a single phase, before roles are made."""
     return ["kubeadm", "init", "phase", *phase, "--config", INIT_CONFIG, "--kubeconfig", RIGHTS]
@@ -75,6 +70,8 @@ STARTED = ["crictl", "ps", "--quiet", "--state", "running", "--name", "^(etcd|ku
 FINALIZE = part("kubelet-finalize")
 # What the API server makes for itself begins a second after it serves and takes another; this makes the same at once.
 BOOTSTRAP = ["kubedrill-bootstrap-objects"]
+# Its status where official packages are what nodes are made of: nobody knows then what it would make.
+NO_LIST = 3
 # Settings of the API server by which it makes other roles than the list of BOOTSTRAP has, or none.
 _OTHER_ROLES = {"feature-gates", "authorization-mode", "authorization-config", "runtime-config"}
 # When the API server has half of its own roles, this one among them: it has all by the time that a pod takes to start.
@@ -84,6 +81,11 @@ HALFWAY = "system:controller:attachdetach-controller"
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
 # It binds admin.conf to its role, as the first to use that.
 _MARK = "mark-control-plane"
+
+
+def makes_usual_roles(spec: ClusterSpec) -> bool:
+    """Whether the API server of a cluster makes for itself what is made for it by BOOTSTRAP."""
+    return not spec.feature_gates and not _OTHER_ROLES & set(spec.extra_args.get("apiserver", {}))
 
 
 def at_last(*, other_planes: bool) -> list[str]:

@@ -175,9 +175,9 @@ class Joins:
         serves = f"curl --silent --insecure --fail --max-time 5 --output /dev/null {url}"
         # A kubelet that happened to look just then has its certificate already. It is started again all the same: of
         # its watches that of Services, without which it starts no pod, would look again up to 25 s later.
-        key = f"[ -e {kubeadm.KUBELET_CERTIFICATE} ] && key={kubeadm.KUBELET_KUBECONFIG}"
-        known = "kubectl --kubeconfig $key --request-timeout 30s get --raw /version"
-        ask = f"key={kubeadm.BOOTSTRAP_KUBECONFIG}; {key}; {serves} && {known}"
+        given = f"[ -e {kubeadm.KUBELET_CERTIFICATE} ] && config={kubeadm.KUBELET_KUBECONFIG}"
+        known = "kubectl --kubeconfig $config --request-timeout 30s get --raw /version"
+        ask = f"config={kubeadm.BOOTSTRAP_KUBECONFIG}; {given}; {serves} && {known}"
 
         def check(result: Result) -> Verdict:
             return join.done() or result.status == 0, result.output[-200:] or "no answer"

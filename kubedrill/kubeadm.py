@@ -26,6 +26,7 @@ DISCOVERY_FILE = "/etc/kubernetes/discovery.conf"
 KUBELET_CERTIFICATE = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 # With which a kubelet asks for its certificate; kubeadm removes it afterwards.
 BOOTSTRAP_KUBECONFIG = "/etc/kubernetes/bootstrap-kubelet.conf"
+# With which it is known once it has that.
 KUBELET_KUBECONFIG = "/etc/kubernetes/kubelet.conf"
 PATCHES = "/etc/kubernetes/patches"
 # By these a control plane knows an external etcd, and is known to it.

@@ -10,7 +10,7 @@ from fake_node import Call, FakeNode, Stored
 from fake_provider import FakeProvider
 
 from kubedrill.etcd_members import LIST, LOG
-from kubedrill.init_phases import AFTERWARDS, BEGIN, STARTED, at_last
+from kubedrill.init_phases import AFTERWARDS, BEGIN, NO_LIST, STARTED, at_last
 from kubedrill.join_phases import AT_ONCE, ETCD
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import Secrets
@@ -73,7 +73,7 @@ class FakeKubernetes:
             case ("kubeadm", "init", *_) if ends_init(call):
                 return self._init()
             case ("kubedrill-bootstrap-objects", *_):
-                return Result(1, "there is no list", "")
+                return Result(NO_LIST, "there is no list", "")
             case ("kubeadm", "init", *_) | ("kubedrill-at-once", *_) | ("unshare", *_):
                 return OK
             case ("crictl", *_) if list(call.argv) == STARTED:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kubedrill import paths, shell
-from kubedrill.images import bootstrap_objects
+from kubedrill import init_phases, paths, shell, versions
+from kubedrill.images import bootstrap_objects, components
 
 ROLE = {
     "kind": "ClusterRole",
@@ -42,6 +42,17 @@ class TestList:
         program.write_text(f"#!/bin/sh\ncat <<'EOF'\n{LINES}EOF\n")
         program.chmod(0o755)
         assert bootstrap_objects.of(tmp_path) == bootstrap_objects.requests(LINES)
+
+
+@pytest.mark.parametrize("minor", versions.kubernetes_minors())
+def test_every_kubernetes_version_has_the_same_program(minor: str) -> None:
+    """Of its own code: it is built in that version's module."""
+    sources = [
+        versions.components_dir() / f"kubernetes-{each}" / "cmd" / bootstrap_objects.PROGRAM / "main.go"
+        for each in (minor, versions.newest_minor())
+    ]
+    assert sources[0].read_text() == sources[1].read_text()
+    assert "./cmd/..." in components.load(f"kubernetes-{minor}").packages
 
 
 class TestScript:
@@ -80,6 +91,10 @@ class TestScript:
             env={"PATH": f"{node}/bin:{os.environ['PATH']}"}, check=False, timeout=20,
         )  # fmt: skip
 
+    def test_it_puts_its_rights_where_the_list_says(self) -> None:
+        text = (paths.repository() / "images/files/usr/local/sbin/kubedrill-bootstrap-objects").read_text()
+        assert f"\nrights={bootstrap_objects.RIGHTS}\n" in text
+
     def test_what_follows_runs_once_all_are_there(self, node: Path) -> None:
         result = self.run(node, "201\\n409\\n201\\n")
         assert (result.status, result.stdout.split()) == (0, ["2", "201", "1", "409"])
@@ -101,5 +116,5 @@ class TestScript:
     def test_a_store_without_a_list(self, node: Path) -> None:
         (node / "store/bootstrap-objects").unlink()
         result = self.run(node, "201\\n")
-        assert (result.status, (node / "went on").exists()) == (1, False)
+        assert (result.status, (node / "went on").exists()) == (init_phases.NO_LIST, False)
         assert "store/bootstrap-objects" in result.stdout

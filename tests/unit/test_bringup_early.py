@@ -52,6 +52,17 @@ class TestEarly:
         assert run.ran(" ".join(init_phases.LET_GO)) == [], "it has been done"
         assert ("asked", init_phases.HALFWAY) not in run.provider.events
 
+    @pytest.mark.parametrize(("status", "told"), [(init_phases.NO_LIST, False), (1, True)])
+    def test_roles_that_could_not_be_made_are_left_to_the_api_server(
+        self, run: Run, capsys: pytest.CaptureFixture[str], status: int, told: bool
+    ) -> None:
+        run.kubernetes.answers = lambda _node, call: (
+            Result(status, "2 403\n", "") if call.argv[0] == init_phases.BOOTSTRAP[0] else None
+        )
+        run.up(spec_of())
+        assert run.ran(" ".join(init_phases.LET_GO)) == ["lab-control-plane-1"]
+        assert ("a second later (2 403)" in capsys.readouterr().out) is told
+
     @pytest.mark.parametrize(
         "settings",
         [
