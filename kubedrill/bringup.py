@@ -72,7 +72,8 @@ class BringUp:
         self.console.redact(self._keys.token, self._keys.certificate_key)
         pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="up")
         try:
-            self._run(pool, publish)
+            with self.provider.kept_open():
+                self._run(pool, publish)
         except BaseException:
             # Whoever waits in another thread stops at its next look.
             self._up.failed.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 from collections.abc import Mapping
@@ -37,6 +38,37 @@ def ask(path: Path) -> Answer:
     except OSError:
         return "silent"
     return "answers" if b" 200 " in status_line else "silent"
+
+
+def take_over(path: Path, request: str, body: str, timeout: float) -> socket.socket | None:
+    """Post a request after whose answer the connection is a stream in both directions; None where it is refused.
+
+    https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Exec/operation/ExecStart
+
+    Args:
+        path: the engine's unix socket.
+        request: the path of the request.
+        body: its content, as JSON.
+        timeout: seconds to wait for the answer.
+    """
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.settimeout(timeout)
+        client.connect(str(path))
+        head = [f"POST {request} HTTP/1.1", "Host: docker", "Content-Type: application/json", "Connection: Upgrade",
+                "Upgrade: tcp", f"Content-Length: {len(body)}", "", ""]  # fmt: skip
+        client.sendall("\r\n".join(head).encode() + body.encode())
+        answer = b""
+        # No byte further than its end: what follows is the stream's.
+        while not answer.endswith(b"\r\n\r\n") and (byte := client.recv(1)):
+            answer += byte
+        if re.match(rb"HTTP/1.. (101|200) ", answer):
+            client.settimeout(None)
+            return client
+    except OSError:
+        pass
+    client.close()
+    return None
 
 
 def engine_answers() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import threading
@@ -118,6 +119,10 @@ class FakeProvider:
     def used_subnets(self) -> Sequence[str]:
         """The subnets of its networks."""
         return [network.subnet for network in self._networks.values()]
+
+    def kept_open(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing to keep."""
+        return contextlib.nullcontext()
 
     def create_node(self, cluster: str, spec: NodeSpec) -> Node:
         """Make a node, unless its name or address is taken or its network is missing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -204,6 +205,13 @@ class Provider(Protocol):
 
     def used_subnets(self) -> Sequence[str]:
         """Subnets that a new network must not overlap, besides this machine's routes."""
+        ...
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Keep the ways into nodes open meanwhile, where each new one takes time.
+
+        For whoever runs much in them: nobody may pause a node meanwhile.
+        """
         ...
 
     def create_node(self, cluster: str, spec: NodeSpec) -> Node:

@@ -18,6 +18,7 @@ from kubedrill.providers.base import ROLES, File, NetworkSpec, Node, NodeSpec, R
 from kubedrill.providers.docker_checkpoint import DockerCheckpoints
 from kubedrill.providers.docker_engine import BUILDER, Engine
 from kubedrill.providers.docker_names import ADDRESS, CLUSTER, META, ROLE
+from kubedrill.providers.docker_shells import SHELL, Shells
 from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
 
@@ -34,8 +35,10 @@ Observer = Callable[[str, Sequence[str], str | None], None]
 class DockerNode:
     """A node that is a container."""
 
-    def __init__(self, engine: Engine, name: str, role: Role, address: str, observer: Observer) -> None:
-        self._engine = engine
+    def __init__(
+        self, engine: Engine, shells: Shells, name: str, role: Role, address: str, observer: Observer
+    ) -> None:
+        self._engine, self._shells = engine, shells
         self._name, self._role, self._address = name, role, address
         self._observer = observer
 
@@ -75,6 +78,18 @@ class DockerNode:
         began = time.monotonic()
         if timeout is not None:
             command = ["timeout", "--kill-after=5", f"{timeout:g}", *command]
+        given = None if stdin is None else stdin.encode()
+        result = self._shells.run(self._name, command, self._environment(), given)
+        if result is None:
+            result = self._execute(command, stdin)
+        # A command may end with such a status by itself, before its time is out.
+        if timeout is not None and result.status in _TIMED_OUT and time.monotonic() - began >= timeout:
+            raise CommandFailed(self._pasteable(argv), None, result.output, self._name)
+        if check and result.status != 0:
+            raise CommandFailed(self._pasteable(argv), result.status, result.output, self._name)
+        return result
+
+    def _execute(self, command: list[str], stdin: str | None) -> Result:
         if stdin is not None:
             if self.state() == "stopped":  # its disk could be written to, and nobody would take the file away
                 raise NotFound(f"the node {self._name} does not run", todo=["see `invoke status`"])
@@ -91,19 +106,20 @@ class DockerNode:
             if any("is paused" in line for line in error.evidence):
                 raise KubedrillError(f"the node {self._name} is paused", todo=["see `invoke status`"]) from error
             raise
-        # A command may end with such a status by itself, before its time is out.
-        if timeout is not None and result.status in _TIMED_OUT and time.monotonic() - began >= timeout:
-            raise CommandFailed(self._pasteable(argv), None, result.output, self._name)
-        if check and result.status != 0:
-            raise CommandFailed(self._pasteable(argv), result.status, result.output, self._name)
+        if result.status == 0:
+            self._shells.has_booted(self._name)
         return result
 
     def write(self, files: Sequence[File]) -> None:
         """Write files, owned by root; folders are made."""
-        # Not through /run or /tmp: the engine unpacks under the tmpfs that covers them.
-        self._engine.put_archive(
-            self._name, "/", tar_of({file.path: (file.content.encode(), file.mode) for file in files})
-        )
+        archive = tar_of({file.path: (file.content.encode(), file.mode) for file in files})
+        unpack = ["tar", "--extract", "--file", "-", "--directory", "/"]
+        result = self._shells.run(self._name, unpack, self._environment(), archive)
+        if result is None:
+            # Not through /run or /tmp: the engine unpacks under the tmpfs that covers them.
+            self._engine.put_archive(self._name, "/", archive)
+        elif result.status != 0:
+            raise CommandFailed(self._pasteable(unpack), result.status, result.output, self._name)
 
     def send(self, source: Path, path: str) -> None:
         """Copy a file of this machine into the node, whatever its size."""
@@ -190,6 +206,7 @@ class DockerProvider:
         self._missing = missing
         self._observer = observer
         self._checkpoints = DockerCheckpoints(engine, missing)
+        self._shells = Shells(lambda name, environment: engine.open_stream(name, SHELL, environment))
 
     def check(self) -> None:
         """See that the engine answers."""
@@ -226,6 +243,10 @@ class DockerProvider:
         """The subnets of all the engine's networks."""
         return self._engine.all_subnets()
 
+    def kept_open(self) -> contextlib.AbstractContextManager[None]:
+        """Keep shells in nodes open meanwhile."""
+        return self._shells.kept()
+
     def create_node(self, cluster: str, spec: NodeSpec) -> Node:
         """Make a container and start it."""
         labels = {CLUSTER: cluster, ROLE: spec.role, ADDRESS: spec.address}
@@ -257,7 +278,7 @@ class DockerProvider:
             raise KubedrillError(
                 f"the node {spec.name} could not be made", evidence=[str(error)], todo=["run: invoke doctor"]
             ) from error
-        return DockerNode(self._engine, spec.name, spec.role, spec.address, self._observer)
+        return DockerNode(self._engine, self._shells, spec.name, spec.role, spec.address, self._observer)
 
     def nodes(self, cluster: str) -> Sequence[Node]:
         """The nodes there are, running or not: balancer, control planes, workers."""
@@ -266,7 +287,7 @@ class DockerProvider:
             labels = container["Labels"]
             name = container["Names"][0].lstrip("/")
             role = cast(Role, labels[ROLE])
-            found.append(DockerNode(self._engine, name, role, labels[ADDRESS], self._observer))
+            found.append(DockerNode(self._engine, self._shells, name, role, labels[ADDRESS], self._observer))
         return sorted(found, key=lambda node: (ROLES.index(node.role), _number(node.name)))
 
     def remove_cluster(self, cluster: str) -> Sequence[str]:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +17,7 @@ import docker.errors
 import docker.types
 import requests.exceptions
 
+from kubedrill import engine_socket
 from kubedrill.errors import BuildFailed, EngineUnavailable, KubedrillError, NotFound
 from kubedrill.providers import docker_stream
 from kubedrill.shell import Result
@@ -300,6 +302,23 @@ class Engine:
         # The engine has no status when the container died under the command.
         code = 137 if status is None else int(status)
         return Result(code, out.decode(errors="replace"), err.decode(errors="replace"))
+
+    def open_stream(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> socket.socket | None:
+        """Start a command in a running container; what is sent goes to its standard input, its output comes in frames.
+
+        Returns:
+            The connection; None where the engine is not reached by a socket of this machine, or refuses.
+        """
+        path = engine_socket.socket_path()
+        if path is None:
+            return None
+        try:
+            with _translated():
+                made = self._api.exec_create(name, list(argv), stdin=True, environment=dict(environment))["Id"]
+        except KubedrillError:
+            return None
+        body = json.dumps({"Detach": False, "Tty": False})
+        return engine_socket.take_over(path, f"/exec/{made}/start", body, _CALL_TIMEOUT)
 
     def put_archive(self, name: str, folder: str, data: bytes | Iterator[bytes]) -> None:
         """Unpack a tar in a container, running or not."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from kubedrill.errors import OF_CONTAINERS, KubedrillError
 from kubedrill.providers.base import Changeable, Keeper, NetworkSpec, Node, NodeSpec, Provider, Saved
@@ -47,6 +48,12 @@ class Places:
     def used_subnets(self) -> Sequence[str]:
         """The subnets of all networks."""
         return [*self._containers.used_subnets(), *self._machines.used_subnets()]
+
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep the ways into nodes open meanwhile."""
+        with self._containers.kept_open(), self._machines.kept_open():
+            yield
 
     def create_node(self, cluster: str, spec: NodeSpec) -> Node:
         """Make a node of the cluster's kind and start it."""

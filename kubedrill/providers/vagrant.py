@@ -109,6 +109,10 @@ class VagrantProvider:
         """The subnets of all clusters of VMs."""
         return [vagrant_state.load(self._home / name).subnet for name in self.clusters()]
 
+    def kept_open(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing to do: the connection to a VM is kept in any case."""
+        return contextlib.nullcontext()
+
     def create_node(self, cluster: str, spec: NodeSpec) -> Node:
         """Make a VM, start it, and make it the node."""
         folder = self._home / cluster
