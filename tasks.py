@@ -26,9 +26,9 @@ from kubedrill.tasking import NAME, DrillNames, MayNameLesson, MayNameNode, cons
 @friendly
 def setup(c: Context, provider: str = "docker") -> None:
     """Install and start what this machine lacks (Debian, Ubuntu as root; elsewhere it prints the commands)."""
-    from kubedrill import commands
+    from kubedrill import machine_commands
 
-    commands.setup(console(), provider)
+    machine_commands.setup(console(), provider)
 
 
 @task(
@@ -45,9 +45,9 @@ def doctor(
     json: bool = False,
 ) -> int:  # fmt: skip
     """Say what this machine can do, and what follows; exit status 0 when `up` can work."""
-    from kubedrill import commands
+    from kubedrill import machine_commands
 
-    return commands.doctor(console(), control_planes, workers, kubernetes, as_json=json)
+    return machine_commands.doctor(console(), control_planes, workers, kubernetes, as_json=json)
 
 
 @task(
@@ -60,9 +60,9 @@ def doctor(
 @friendly
 def build(c: Context, kubernetes: str | None = None, source: str = "auto", box: bool = False) -> None:
     """Build what nodes are made of: rootfs, components, image store, node image; nothing twice."""
-    from kubedrill import commands
+    from kubedrill import machine_commands
 
-    commands.build(console(), kubernetes, source, box=box)
+    machine_commands.build(console(), kubernetes, source, box=box)
 
 
 @task(
@@ -163,9 +163,9 @@ def down(c: Context, name: str = "lab", all: bool = False) -> None:
 @friendly
 def prune(c: Context, dry_run: bool = False) -> int:
     """Remove builds that neither this checkout nor any cluster asks for: of older revisions, or another toolchain."""
-    from kubedrill import commands
+    from kubedrill import machine_commands
 
-    return commands.prune(console(), dry=dry_run)
+    return machine_commands.prune(console(), dry=dry_run)
 
 
 @task(
@@ -239,9 +239,9 @@ def report(
 @friendly
 def test(c: Context, unit: bool = False, all: bool = False, vagrant: bool = False, keyword: str = "") -> int:
     """Run the tests; sets up and builds first what they need."""
-    from kubedrill import commands
+    from kubedrill import machine_commands
 
-    return commands.test(console(), unit=unit, everything=all, vagrant=vagrant, keyword=keyword)
+    return machine_commands.test(console(), unit=unit, everything=all, vagrant=vagrant, keyword=keyword)
 
 
 @task(

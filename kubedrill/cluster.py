@@ -12,7 +12,6 @@ from pathlib import Path
 
 from kubedrill import (
     cputime,
-    doctor,
     hollow,
     host,
     ingredients,
@@ -24,6 +23,7 @@ from kubedrill import (
     network,
     paths,
     registries,
+    room,
     there,
     versions,
 )
@@ -198,7 +198,7 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
     """What `up` does, for whoever holds the cluster's name already (`only_one`)."""
     fresh, existing = there.found(place.provider, spec, console)
     if not existing:
-        doctor.preflight(spec, built=build.is_built(place.engine, spec.kubernetes))
+        room.preflight(spec, built=build.is_built(place.engine, spec.kubernetes))
     if merge:
         # A broken file is an error now, not after the work.
         kubeconfig.entries(kubeconfig.path())

@@ -62,7 +62,7 @@ def take_over(path: Path, request: str, body: str, timeout: float) -> socket.soc
         # No byte further than its end: what follows is the stream's.
         while not answer.endswith(b"\r\n\r\n") and (byte := client.recv(1)):
             answer += byte
-        if re.match(rb"HTTP/1.. (101|200) ", answer):
+        if re.fullmatch(rb"HTTP/1\.. (101|200) .*\r\n\r\n", answer, flags=re.DOTALL):
             client.settimeout(None)
             return client
     except OSError:

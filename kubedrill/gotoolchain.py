@@ -79,10 +79,10 @@ def installed(places: Sequence[str] = USUAL_PLACES) -> tuple[Toolchain, ...]:
     for place in places:
         paths += sorted(str(path) for path in Path("/").glob(place.lstrip("/")) if os.access(path, os.X_OK))
     found: dict[str, Toolchain] = {}
-    for path in paths:
+    for path in dict.fromkeys(paths):
         version = _ask(path)
         if version is not None:
-            found.setdefault(path, Toolchain(path, version))
+            found[path] = Toolchain(path, version)
     return tuple(found.values())
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kubedrill import cluster as clusters
-from kubedrill import doctor, entrance, host, kept, kubeadm, kubeconfig, lifecycle, loadbalancer
+from kubedrill import entrance, host, kept, kubeadm, kubeconfig, lifecycle, loadbalancer, room
 from kubedrill.cluster import Cluster, Lab
 from kubedrill.console import Reporter
 from kubedrill.errors import CommandFailed, InvalidSpec
@@ -67,7 +67,7 @@ def add(place: Lab, cluster: Cluster, console: Reporter, *, control_plane: bool 
         raise InvalidSpec(f"{spec.name} has {there} {whose}, the most that there can be",
                           todo=[f"remove some first: invoke remove-node NODE --name {spec.name}"])  # fmt: skip
     grown = _grown(spec, "control-plane" if control_plane else "worker")
-    doctor.preflight(grown, built=True, beside=spec)
+    room.preflight(grown, built=True, beside=spec)
     if control_plane and spec.control_planes == 1:
         _with_balancer(place, cluster, grown, console)
     kept.record(place.provider, grown)

@@ -10,7 +10,7 @@ from fake_kubernetes import KEYS, FakeApi, FakeKubernetes
 from fake_node import Call, FakeNode
 from fake_provider import FakeProvider
 
-from kubedrill import bringup, cluster, doctor, first_plane, host, kube, kubeadm, kubeconfig, undertaking
+from kubedrill import bringup, cluster, first_plane, host, kube, kubeadm, kubeconfig, room, undertaking
 from kubedrill.cluster import Lab
 from kubedrill.console import Console
 from kubedrill.images import build
@@ -81,7 +81,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    monkeypatch.setattr(doctor, "preflight", preflight)
+    monkeypatch.setattr(room, "preflight", preflight)
     monkeypatch.setattr(build, "ensure", lambda *_, **__: Built("kubedrill/node:x", STORE))
     monkeypatch.setattr(build, "is_built", lambda *_, **__: True)
     monkeypatch.setattr(host, "host_networks", list)

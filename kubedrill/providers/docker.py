@@ -35,9 +35,7 @@ Observer = Callable[[str, Sequence[str], str | None], None]
 class DockerNode:
     """A node that is a container."""
 
-    def __init__(
-        self, engine: Engine, shells: Shells, name: str, role: Role, address: str, observer: Observer
-    ) -> None:
+    def __init__(self, engine: Engine, shells: Shells, name: str, role: Role, address: str, observer: Observer) -> None:
         self._engine, self._shells = engine, shells
         self._name, self._role, self._address = name, role, address
         self._observer = observer

@@ -59,14 +59,14 @@ class Shell:
         """
         # `exec` takes programs only: what the shell itself can do by that name is another thing.
         command, mark = f"exec {shlex.join(argv)}", secrets.token_hex(16)
-        if stdin is None:
-            script = f"({command}) </dev/null"
-        else:
-            # What `head` leaves would be taken for commands.
+        script = f"({command}) </dev/null; status=$?"
+        if stdin is not None:
+            # `tee` takes all of it also where there is no room: what was left would be taken for commands.
             script = (
-                f"(umask 077; exec head --bytes {len(stdin)} >{_STDIN}) || exit; (rm {_STDIN}; {command}) <{_STDIN}"
+                f"if (umask 077; head --bytes {len(stdin)} | tee {_STDIN} >/dev/null); "
+                f"then (rm {_STDIN}; {command}) <{_STDIN}; status=$?; else status=$?; rm -f {_STDIN}; fi"
             )
-        script += f"; status=$?; printf '%s%d;' {mark} $status; printf '%s;' {mark} >&2\n"
+        script += f"; printf '%s%d;' {mark} $status; printf '%s;' {mark} >&2\n"
         try:
             self._stream.sendall(script.encode() + (stdin or b""))
             return self._until(mark.encode())
@@ -129,11 +129,13 @@ class Shells:
                 shell.close()
 
     def has_booted(self, name: str) -> None:
-        """A command has succeeded in a container: it may have shells from now on.
+        """A command has succeeded in a container: it may have shells for as long as they are kept.
 
         A shell that is there when systemd makes its groups of processes could be in a group that may hold none.
         """
-        self._booted.add(name)
+        with self._lock:
+            if self._keepers:
+                self._booted.add(name)
 
     def run(
         self, name: str, argv: Sequence[str], environment: Mapping[str, str], stdin: bytes | None = None
@@ -152,12 +154,15 @@ class Shells:
         shell = self._take(name, environment)
         if shell is None:
             return None
-        result = shell.run(argv, stdin)
-        with self._lock:
-            if keep := self._keepers > 0 and shell.idle():
-                self._idle.setdefault(name, []).append(shell)
-        if not keep:
-            shell.close()
+        keep = False
+        try:
+            result = shell.run(argv, stdin)
+            with self._lock:
+                if keep := self._keepers > 0 and shell.idle():
+                    self._idle.setdefault(name, []).append(shell)
+        finally:
+            if not keep:
+                shell.close()
         return result
 
     def _take(self, name: str, environment: Mapping[str, str]) -> Shell | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubedrill import commands, paths
+from kubedrill import machine_commands, paths
 from kubedrill.console import Console
 from kubedrill.errors import CommandFailed, KubedrillError, MissingPrerequisite
 from kubedrill.images import build, components, node, packages, rootfs, store
@@ -175,7 +175,8 @@ class TestTask:
     @pytest.fixture
     def built(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         made: list[str] = []
-        monkeypatch.setattr(commands.cluster, "lab", lambda _: SimpleNamespace(engine="it", missing=frozenset()))
+        lab = SimpleNamespace(engine="it", missing=frozenset())
+        monkeypatch.setattr(machine_commands.cluster, "lab", lambda _: lab)
         monkeypatch.setattr(build, "ensure", lambda *_, **__: build.Built("node-image", record("store")))
         monkeypatch.setattr(components, "build", lambda name, compiler, say: made.append(name))
         return made
@@ -184,12 +185,12 @@ class TestTask:
         self, built: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(components, "go_version", lambda: GO)
-        commands.build(Console(), "1.36", "modules", box=False)
+        machine_commands.build(Console(), "1.36", "modules", box=False)
         assert built == ["porcupine", "registry", "kwok"]
         drills = registry.drills(paths.repository() / "scenarios")
         assert {name for drill in drills for name in drill.builds} <= {*built}
 
     def test_without_go_there_is_what_packages_give(self, built: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         without_go(monkeypatch)
-        commands.build(Console(), None, "packages", box=False)
+        machine_commands.build(Console(), None, "packages", box=False)
         assert built == []

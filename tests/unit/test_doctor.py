@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubedrill import commands, doctor, host, room
+from kubedrill import doctor, host, machine_commands, room
 from kubedrill.console import Console
 from kubedrill.errors import MissingPrerequisite
 from kubedrill.gotoolchain import Choice, Toolchain
@@ -153,7 +153,7 @@ def test_where_the_engine_is_silent_the_table_says_so(
 ) -> None:
     """The first thing that somebody runs whose machine has nothing yet."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
-    assert commands.doctor(Console(), None, None, None, as_json=False) == 1
+    assert machine_commands.doctor(Console(), None, None, None, as_json=False) == 1
     assert "run: invoke setup" in capsys.readouterr().out
 
 

@@ -257,6 +257,44 @@ def test_asking_a_socket(tmp_path: Path, line: bytes, expected: str) -> None:
         thread.join()
 
 
+@pytest.mark.parametrize(
+    ("head", "taken"),
+    [
+        (b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\n", True), (b"HTTP/1.1 200 OK\r\n\r\n", True),
+        (b"HTTP/1.1 409 Conflict\r\nContent-Length: 4\r\n\r\n", False), (b"", False), (b"HTTP/1.1 101 UPG", False),
+    ],
+)  # fmt: skip
+def test_taking_a_connection_over(tmp_path: Path, head: bytes, taken: bool) -> None:
+    path = tmp_path / "s"
+    assert engine_socket.take_over(path, "/exec/1/start", "{}", 5) is None, "nobody is there"
+    got: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                got.append(client.recv(1000))
+                client.sendall(head + (b"more" if taken else b""))  # in one packet with the head
+                if taken:
+                    got.append(client.recv(1000))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        stream = engine_socket.take_over(path, "/exec/1/start", "{}", 5)
+        assert (stream is not None) == taken
+        if stream is not None:
+            with stream:
+                assert stream.recv(1000) == b"more"
+                assert stream.gettimeout() is None
+                stream.sendall(b"sent")
+        thread.join()
+    assert got[0].startswith(b"POST /exec/1/start HTTP/1.1\r\n")
+    assert got[0].endswith(b"Content-Length: 2\r\n\r\n{}")
+    assert got[1:] == ([b"sent"] if taken else [])
+
+
 def state_of(name: str, tmp_path: Path, try_out: Callable[[Sequence[str]], Result] | None = None) -> kernel.Feature:
     found = kernel.kernel_features(
         proc=tmp_path / "proc", modules=tmp_path / "modules", boot=tmp_path / "boot", release="6.1",

@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 import kubedrill
-from kubedrill import commands, hints, paths, shell
+from kubedrill import hints, machine_commands, paths, shell
 from kubedrill.console import Console, fail
 from kubedrill.errors import KubedrillError, MissingPrerequisite
 
@@ -104,4 +104,4 @@ class TestHints:
 def test_the_tests_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "is_installed", lambda: True)
     with pytest.raises(MissingPrerequisite, match="tests are not part"):
-        commands.test(Console(), unit=True, everything=False, vagrant=False, keyword="")
+        machine_commands.test(Console(), unit=True, everything=False, vagrant=False, keyword="")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from kubedrill import commands, pruning
+from kubedrill import machine_commands, pruning
 from kubedrill.console import Console
 from kubedrill.errors import KubedrillError
 from kubedrill.images import build as building
@@ -196,15 +196,15 @@ class TestWanted:
     ) -> None:
         monkeypatch.setattr(building, "compiler_or_none", lambda: GO)
         monkeypatch.setattr(building.rootfs, "choose", lambda: SUITE)
-        monkeypatch.setattr(commands.rootfs, "choose", lambda: SUITE)
-        monkeypatch.setattr(commands.cluster, "lab", lambda _console: type("Lab", (), {"engine": engine}))
+        monkeypatch.setattr(machine_commands.rootfs, "choose", lambda: SUITE)
+        monkeypatch.setattr(machine_commands.cluster, "lab", lambda _console: type("Lab", (), {"engine": engine}))
         monkeypatch.setattr(pruning, "shelves", lambda *_: [Images(real(engine))])
         current = next(name for name in building.wanted(real(engine), GO) if name.startswith("kubedrill/node:"))
-        kind = commands.kind.name("1.37", SUITE, GO)
+        kind = machine_commands.kind.name("1.37", SUITE, GO)
         engine.tags = [[current], [f"kubedrill/node:{OLD}"], [kind]]
-        assert commands.prune(Console(), dry=False) == 0
+        assert machine_commands.prune(Console(), dry=False) == 0
         assert engine.removed == [f"kubedrill/node:{OLD}"]
         assert "3 MiB are free again" in capsys.readouterr().out
         engine.tags = [[current]]
-        assert commands.prune(Console(), dry=False) == 0
+        assert machine_commands.prune(Console(), dry=False) == 0
         assert "nothing is superseded" in capsys.readouterr().out

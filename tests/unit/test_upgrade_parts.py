@@ -64,17 +64,17 @@ class TestConfiguration:
 
 
 def test_what_was_installed_stays_at_the_next_boot(tmp_path: Path) -> None:
-    """kubedrill-store's loop, run for real in a folder that stands for the node."""
+    """kubedrill-store's links, made for real in a folder that stands for the node."""
     script = Path("images/files/usr/local/sbin/kubedrill-store")
     text = (versions.components_dir().parent.parent / script).read_text()
-    loop = text[text.index("for binary in") : text.index("done\n") + len("done\n")].replace("/usr/bin", f"{tmp_path}")
+    links = text[text.index("set --\n") : text.index("/usr/bin/\n") + len("/usr/bin/\n")]
     store = tmp_path / "store" / "bin"
     store.mkdir(parents=True)
     for program in ("kubeadm", "kubelet", "kubectl"):
         (store / program).write_text("old")
     (tmp_path / "kubeadm").write_text("new")
     (tmp_path / "kubelet").symlink_to("an-older-store")
-    shell.run(["sh", "-euc", f"store={store.parent}\n{loop}"])
+    shell.run(["sh", "-euc", f"store={store.parent}\n{links.replace('/usr/bin', str(tmp_path))}"])
     assert {name: (tmp_path / name).read_text() for name in ("kubeadm", "kubelet", "kubectl")} == {
         "kubeadm": "new", "kubelet": "old", "kubectl": "old",
     }  # fmt: skip
