@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -16,6 +17,9 @@ from kubedrill.errors import CommandFailed, MissingPrerequisite
 # Since Go 1.21 a go command can fetch another toolchain as a Go module (go.dev/doc/toolchain).
 FETCHES_OTHERS = (1, 21, 0)
 USUAL_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go-*/bin/go", "/usr/lib/go/bin/go")
+
+# The GOTOOLCHAIN of a command that is held to itself.
+_LOCAL = "local"
 
 Version = tuple[int, int, int]
 
@@ -136,7 +140,7 @@ def command_for(choice: Choice, required: Version) -> tuple[list[str], dict[str,
         MissingPrerequisite: the choice is not a toolchain that is here.
     """
     if choice.kind == "enough" and choice.found:
-        return [choice.found.path], {"GOTOOLCHAIN": "local"}
+        return [choice.found.path], {"GOTOOLCHAIN": _LOCAL}
     if choice.kind == "fetches" and choice.found:
         return [choice.found.path], {"GOTOOLCHAIN": f"{name(required)}+auto"}
     raise missing(choice, required)
@@ -168,8 +172,28 @@ def go_command() -> tuple[list[str], dict[str, str]]:
 
 def _ask(path: str) -> Version | None:
     try:
-        # Held to itself: else a go.mod nearby or a setting could make it name, or fetch, another release.
-        answer = shell.run([path, "version"], env={"GOTOOLCHAIN": "local"}, cwd=Path("/"), timeout=30).stdout
-    except (CommandFailed, MissingPrerequisite):
+        return parse(answer(path))
+    except (CommandFailed, MissingPrerequisite, OSError):
         return None
-    return parse(answer)
+
+
+def answer(path: str, toolchain: str = _LOCAL) -> str:
+    """What `go version` of a go command answers: 'go version go1.26.8 linux/amd64'. The same file is asked once.
+
+    Args:
+        path: the command.
+        toolchain: the value of GOTOOLCHAIN.
+
+    Raises:
+        CommandFailed: it has no answer.
+        OSError: there is no such file.
+    """
+    there = Path(path).stat()
+    return _answer(path, toolchain, there.st_ino, there.st_mtime_ns)
+
+
+@functools.cache
+def _answer(path: str, toolchain: str, *_of_file: int) -> str:
+    # Not from a folder of somebody's: a go.mod nearby could make it name, or fetch, another release.
+    limit = 30 if toolchain == _LOCAL else None
+    return shell.run([path, "version"], env={"GOTOOLCHAIN": toolchain}, cwd=Path("/"), timeout=limit).stdout.strip()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from kubedrill import install, paths, shell, versions
+from kubedrill import gotoolchain, install, paths, shell, versions
 from kubedrill.errors import BuildFailed, CommandFailed
 from kubedrill.images import address
 
@@ -70,7 +70,7 @@ def key(component: Component, go_version: str) -> str:
 def go_version() -> str:
     """What `go version` answers with the toolchain that builds: 'go version go1.26.8 linux/amd64'."""
     argv, env = install.go_command()
-    return shell.run([*argv, "version"], env=env).stdout.strip()
+    return gotoolchain.answer(argv[0], env["GOTOOLCHAIN"])
 
 
 def build(name: str, compiler: str, say: Say) -> Path:

@@ -195,6 +195,28 @@ def test_where_go_comes_from(
     assert (choice.kind, choice.package) == (kind, package)
 
 
+def test_a_go_command_is_asked_once_and_again_where_it_became_another(tmp_path: Path) -> None:
+    program, asked = tmp_path / "go", tmp_path / "asked"
+
+    def install_go(release: str) -> None:
+        program.unlink(missing_ok=True)
+        program.write_text(f"#!/bin/sh\necho $GOTOOLCHAIN $PWD >>{asked}\necho go version go{release} linux/amd64\n")
+        program.chmod(0o755)
+
+    install_go("1.25.1")
+    for _ in range(2):
+        assert gotoolchain.answer(str(program)) == "go version go1.25.1 linux/amd64"
+    found = gotoolchain.installed([str(program)])
+    assert Toolchain(str(program), (1, 25, 1)) in found
+    assert asked.read_text() == "local /\n"
+    assert gotoolchain.answer(str(program), "go1.26.6+auto") == "go version go1.25.1 linux/amd64"
+    assert asked.read_text() == "local /\ngo1.26.6+auto /\n"
+    install_go("1.26.8")
+    assert gotoolchain.answer(str(program)) == "go version go1.26.8 linux/amd64"
+    program.unlink()
+    assert all(toolchain.path != str(program) for toolchain in gotoolchain.installed([str(program)]))
+
+
 def test_the_go_command() -> None:
     assert gotoolchain.command_for(Choice("enough", go(27)), NEED) == (["/go"], {"GOTOOLCHAIN": "local"})
     assert gotoolchain.command_for(Choice("fetches", go(22)), NEED) == (["/go"], {"GOTOOLCHAIN": "go1.26.6+auto"})
