@@ -18,7 +18,7 @@ from kubedrill.providers.base import ROLES, File, NetworkSpec, Node, NodeSpec, R
 from kubedrill.providers.docker_checkpoint import DockerCheckpoints
 from kubedrill.providers.docker_engine import BUILDER, Engine
 from kubedrill.providers.docker_names import ADDRESS, CLUSTER, META, ROLE
-from kubedrill.providers.docker_shells import SHELL, Shells
+from kubedrill.providers.docker_shells import KILLED, SHELL, Shells
 from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
 
@@ -77,7 +77,7 @@ class DockerNode:
         if timeout is not None:
             command = ["timeout", "--kill-after=5", f"{timeout:g}", *command]
         given = None if stdin is None else stdin.encode()
-        result = self._shells.run(self._name, command, self._environment(), given)
+        result = self._through_shell(command, given)
         if result is None:
             result = self._execute(command, stdin)
         # A command may end with such a status by itself, before its time is out.
@@ -85,6 +85,12 @@ class DockerNode:
             raise CommandFailed(self._pasteable(argv), None, result.output, self._name)
         if check and result.status != 0:
             raise CommandFailed(self._pasteable(argv), result.status, result.output, self._name)
+        return result
+
+    def _through_shell(self, command: Sequence[str], stdin: bytes | None) -> Result | None:
+        result = self._shells.run(self._name, command, self._environment(), stdin)
+        if result is not None and result.status == KILLED:
+            self.state()  # where it is the engine that ended, that is the error
         return result
 
     def _execute(self, command: list[str], stdin: str | None) -> Result:
@@ -112,7 +118,7 @@ class DockerNode:
         """Write files, owned by root; folders are made."""
         archive = tar_of({file.path: (file.content.encode(), file.mode) for file in files})
         unpack = ["tar", "--extract", "--file", "-", "--directory", "/"]
-        result = self._shells.run(self._name, unpack, self._environment(), archive)
+        result = self._through_shell(unpack, archive)
         if result is None:
             # Not through /run or /tmp: the engine unpacks under the tmpfs that covers them.
             self._engine.put_archive(self._name, "/", archive)

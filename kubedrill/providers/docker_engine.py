@@ -318,7 +318,7 @@ class Engine:
         except KubedrillError:
             return None
         body = json.dumps({"Detach": False, "Tty": False})
-        return engine_socket.take_over(path, f"/exec/{made}/start", body, _CALL_TIMEOUT)
+        return engine_socket.take_over(path, f"/v{self._api.api_version}/exec/{made}/start", body, _CALL_TIMEOUT)
 
     def put_archive(self, name: str, folder: str, data: bytes | Iterator[bytes]) -> None:
         """Unpack a tar in a container, running or not."""

@@ -23,7 +23,7 @@ SHELL = ("bash", "--norc", "--noprofile")
 _STDIN = "/run/kubedrill-stdin-$$"
 _PIECE = 1 << 16
 # What the engine answers where a container died under a command.
-_KILLED = 137
+KILLED = 137
 
 
 class Shell:
@@ -71,7 +71,7 @@ class Shell:
             self._stream.sendall(script.encode() + (stdin or b""))
             return self._until(mark.encode())
         except OSError:
-            return Result(_KILLED, "", "")
+            return Result(KILLED, "", "")
 
     def close(self) -> None:
         """End it; what runs in it goes on to its own end."""
@@ -93,7 +93,7 @@ class Shell:
                 break
         out, _, status = texts[STDOUT].partition(mark)
         err, _, _ = texts[STDERR].partition(mark)
-        code = int(status.rstrip(b";")) if whole else _KILLED
+        code = int(status.rstrip(b";")) if whole else KILLED
         return Result(code, out.decode(errors="replace"), err.decode(errors="replace"))
 
 

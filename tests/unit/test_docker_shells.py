@@ -8,9 +8,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from kubedrill.errors import CommandFailed, EngineUnavailable
+from kubedrill.providers.base import File
+from kubedrill.providers.docker import DockerNode
+from kubedrill.providers.docker_engine import Engine
 from kubedrill.providers.docker_shells import Shell, Shells
 from kubedrill.shell import Result
 
@@ -244,3 +249,37 @@ class TestAll:
         thread.join()
         world.join()
         assert results == [Result(7, "", "")]
+
+
+class TestNode:
+    """What a node makes of it."""
+
+    @pytest.fixture
+    def engine(self) -> Engine:
+        """An engine that is gone."""
+
+        class Gone(Engine):
+            def inspect_container(self, name: str) -> Mapping[str, Any]:
+                raise EngineUnavailable(f"nobody knows {name}")
+
+        return Gone()
+
+    def node(self, engine: Engine, shells: Shells) -> DockerNode:
+        return DockerNode(engine, shells, "a", "worker", "10.0.0.1", lambda *_: None)
+
+    def test_an_engine_that_ends_under_a_command_is_the_error(
+        self, world: World, shells: Shells, engine: Engine
+    ) -> None:
+        world.answer = lambda _: b""
+        with kept(shells):
+            for act in (
+                lambda node: node.run(["x"], check=False), lambda node: node.write([File("/etc/x", "")]),
+            ):  # fmt: skip
+                with pytest.raises(EngineUnavailable):
+                    act(self.node(engine, shells))
+
+    def test_what_cannot_be_written_is_an_error(self, world: World, shells: Shells, engine: Engine) -> None:
+        world.answer = answered(2, err=b"tar: no room")
+        with kept(shells), pytest.raises(CommandFailed, match="no room"):
+            self.node(engine, shells).write([File("/etc/x", "content")])
+        assert b"content" in world.asked[0].stdin
