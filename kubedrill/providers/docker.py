@@ -88,10 +88,17 @@ class DockerNode:
         return result
 
     def _through_shell(self, command: Sequence[str], stdin: bytes | None) -> Result | None:
-        result = self._shells.run(self._name, command, self._environment(), stdin)
+        result = self._shells.run(self._name, command, self._environment(), stdin, self._need_unpaused)
         if result is not None and result.status == KILLED:
             self.state()  # where it is the engine that ended, that is the error
         return result
+
+    def _need_unpaused(self) -> None:
+        if self.state() == "paused":
+            raise self._paused()
+
+    def _paused(self) -> KubedrillError:
+        return KubedrillError(f"the node {self._name} is paused", todo=["see `invoke status`"])
 
     def _execute(self, command: list[str], stdin: str | None) -> Result:
         if stdin is not None:
@@ -108,7 +115,7 @@ class DockerNode:
             if any("is not running" in line or "is restarting" in line for line in error.evidence):
                 raise self._not_running(error) from error
             if any("is paused" in line for line in error.evidence):
-                raise KubedrillError(f"the node {self._name} is paused", todo=["see `invoke status`"]) from error
+                raise self._paused() from error
             raise
         if result.status == 0:
             self._shells.has_booted(self._name)
@@ -150,18 +157,22 @@ class DockerNode:
 
     def stop(self) -> None:
         """Shut it down in order."""
+        self._shells.forget(self._name)
         self._engine.act("stop", self._name, timeout=_STOP_SECONDS)
 
     def start(self) -> None:
         """Start it again after `stop` or `kill`."""
+        self._shells.forget(self._name)
         self._engine.act("start", self._name)
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
+        self._shells.forget(self._name)
         self._engine.act("kill", self._name)
 
     def pause(self) -> None:
         """Freeze every process in it."""
+        self._shells.forget(self._name)
         self._engine.act("pause", self._name)
 
     def resume(self) -> None:
@@ -170,6 +181,7 @@ class DockerNode:
 
     def remove(self) -> None:
         """Remove it and its disk, whatever its state; harmless when it is gone."""
+        self._shells.forget(self._name)
         self._engine.remove_container(self._name)
         self._engine.remove_volume(docker_names.disk(self._name))
 

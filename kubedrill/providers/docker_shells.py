@@ -7,6 +7,7 @@ all are busy several times that until the command begins. A shell that is there 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import shlex
 import socket
@@ -16,14 +17,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from kubedrill.providers.docker_stream import STDERR, STDOUT, frames
 from kubedrill.shell import Result
 
-# bash reads its commands byte for byte, and so leaves to `head` what is not its own. HOME and other settings it has
-# from the engine.
+# It reads its commands byte for byte, and so leaves what is not its own to `head`.
 SHELL = ("bash", "--norc", "--noprofile")
-# A command at a time in each shell.
+# The status of a command under which the container or the engine ended, as it is without shells.
+KILLED = 137
+# In /run, which is memory. One command at a time in each shell.
 _STDIN = "/run/kubedrill-stdin-$$"
 _PIECE = 1 << 16
-# What the engine answers where a container died under a command.
-KILLED = 137
+# Seconds of silence after which whoever waits looks whether there is still somebody to wait for.
+_SILENCE = 60.0
 
 
 class Shell:
@@ -35,66 +37,84 @@ class Shell:
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
+        self._stream.settimeout(_SILENCE)
         self._left = b""
+        self._well = True
 
     def idle(self) -> bool:
-        """Whether it waits for a command: between two there is nothing to be read but its end."""
+        """Whether it can take a command: after one it says nothing, not even its end."""
+        if not self._well or self._left:
+            return False
         try:
-            self._stream.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self._stream.setblocking(False)
+            self._stream.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return True
         except OSError:
             return False
+        finally:
+            with contextlib.suppress(OSError):
+                self._stream.settimeout(_SILENCE)
         return False
 
-    def run(self, argv: Sequence[str], stdin: bytes | None = None) -> Result:
+    def run(
+        self, argv: Sequence[str], stdin: bytes | None = None, look: Callable[[], object] = object
+    ) -> Result | None:
         """Run a command and wait for its end.
 
         Args:
             argv: the program and its arguments.
             stdin: its standard input, empty without it; taken over whole before it begins, since it need not read it.
+            look: called after each minute without a word; what it raises ends the wait.
 
         Returns:
-            Its status and output; that of a killed one where the container ended under it.
+            Its status and output; KILLED where the shell ended under it; None where that ended before it began.
         """
-        # `exec` takes programs only: what the shell itself can do by that name is another thing.
-        command, mark = f"exec {shlex.join(argv)}", secrets.token_hex(16)
-        script = f"({command}) </dev/null; status=$?"
-        if stdin is not None:
-            # `tee` takes all of it also where there is no room: what was left would be taken for commands.
-            script = (
-                f"if (umask 077; head --bytes {len(stdin)} | tee {_STDIN} >/dev/null); "
-                f"then (rm {_STDIN}; {command}) <{_STDIN}; status=$?; else status=$?; rm -f {_STDIN}; fi"
-            )
-        script += f"; printf '%s%d;' {mark} $status; printf '%s;' {mark} >&2\n"
+        mark = secrets.token_hex(16)
         try:
-            self._stream.sendall(script.encode() + (stdin or b""))
-            return self._until(mark.encode())
+            self._stream.sendall(_script(argv, stdin, mark) + (stdin or b""))
+            return self._until(mark.encode(), look)
         except OSError:
-            return Result(KILLED, "", "")
+            self._well = False
+            return None
 
     def close(self) -> None:
         """End it; what runs in it goes on to its own end."""
+        self._well = False
         with contextlib.suppress(OSError):
             self._stream.shutdown(socket.SHUT_RDWR)
         self._stream.close()
 
-    def _until(self, mark: bytes) -> Result:
-        """What comes before the mark in both streams."""
-        texts = {STDOUT: b"", STDERR: b""}
-        whole = False
-        while not whole:
-            piece = self._stream.recv(_PIECE)
+    def _until(self, mark: bytes, look: Callable[[], object]) -> Result | None:
+        """What is between the marks in both streams."""
+        whole = re.compile(rb"%b<(.*)%b>(\d+);(.*)" % (mark, mark), flags=re.DOTALL)
+        texts = {STDOUT: bytearray(), STDERR: bytearray()}
+        ended: set[int] = set()
+        while piece := self._piece(look):
             found, self._left = frames(self._left + piece)
-            for stream, text in found:
-                texts[stream] += text
-            whole = all(mark in text and text.endswith(b";") for text in texts.values())
-            if not piece:
-                break
-        out, _, status = texts[STDOUT].partition(mark)
-        err, _, _ = texts[STDERR].partition(mark)
-        code = int(status.rstrip(b";")) if whole else KILLED
-        return Result(code, out.decode(errors="replace"), err.decode(errors="replace"))
+            for stream, more in found:
+                texts[stream] += more
+                if mark + b">" in texts[stream][-len(more) - len(mark) - 1 :]:
+                    ended.add(stream)
+            if len(ended) == len(texts) and all(ends := [whole.search(text) for text in texts.values()]):
+                (out, status, more_out), (err, _, more_err) = (end.groups() for end in ends if end)
+                # Of a process that the command left behind: it may say more.
+                self._well = not (more_out or more_err)
+                return _result(int(status), out, err)
+        self._well = False
+        out_begun, err_begun = (text.partition(mark + b"<") for text in texts.values())
+        if not (out_begun[1] or err_begun[1]):
+            return None
+        return _result(KILLED, out_begun[2], err_begun[2] + b"the connection to its shell was lost\n")
+
+    def _piece(self, look: Callable[[], object]) -> bytes:
+        while True:
+            try:
+                return self._stream.recv(_PIECE)
+            except TimeoutError:
+                look()
+            except OSError:
+                return b""
 
 
 class Shells:
@@ -121,12 +141,9 @@ class Shells:
         finally:
             with self._lock:
                 self._keepers -= 1
-                ended = [] if self._keepers else [shell for shells in self._idle.values() for shell in shells]
-                if not self._keepers:
-                    self._idle.clear()
-                    self._booted.clear()
-            for shell in ended:
-                shell.close()
+                over = [] if self._keepers else [*self._booted, *self._idle]
+            for name in over:
+                self.forget(name)
 
     def has_booted(self, name: str) -> None:
         """A command has succeeded in a container: it may have shells for as long as they are kept.
@@ -137,9 +154,18 @@ class Shells:
             if self._keepers:
                 self._booted.add(name)
 
+    def forget(self, name: str) -> None:
+        """End those of a container that is about to stop, and have no more until it has booted again."""
+        with self._lock:
+            self._booted.discard(name)
+            idle = self._idle.pop(name, [])
+        for shell in idle:
+            shell.close()
+
     def run(
-        self, name: str, argv: Sequence[str], environment: Mapping[str, str], stdin: bytes | None = None
-    ) -> Result | None:
+        self, name: str, argv: Sequence[str], environment: Mapping[str, str], stdin: bytes | None = None,
+        look: Callable[[], object] = object,
+    ) -> Result | None:  # fmt: skip
         """Run a command in a container, in a shell of its own.
 
         Args:
@@ -147,18 +173,19 @@ class Shells:
             argv: the program and its arguments.
             environment: what is set for it besides.
             stdin: its standard input; empty without it.
+            look: called after each minute without a word; what it raises ends the wait.
 
         Returns:
-            Its status and output; None where it was not even begun: no shells are kept, or there can be none.
+            Its status and output; None where it was not begun: no shells are kept, or there can be none.
         """
         shell = self._take(name, environment)
         if shell is None:
             return None
         keep = False
         try:
-            result = shell.run(argv, stdin)
+            result = shell.run(argv, stdin, look)
             with self._lock:
-                if keep := self._keepers > 0 and shell.idle():
+                if keep := name in self._booted and shell.idle():
                     self._idle.setdefault(name, []).append(shell)
         finally:
             if not keep:
@@ -167,7 +194,7 @@ class Shells:
 
     def _take(self, name: str, environment: Mapping[str, str]) -> Shell | None:
         with self._lock:
-            if not self._keepers or name not in self._booted:
+            if name not in self._booted:
                 return None
             idle = self._idle.get(name, [])
             while idle:
@@ -176,3 +203,26 @@ class Shells:
                 shell.close()
         stream = self._opened(name, environment)
         return Shell(stream) if stream is not None else None
+
+
+def _script(argv: Sequence[str], stdin: bytes | None, mark: str) -> bytes:
+    """What a shell is told; in braces, so that it does nothing where not all of it arrives."""
+    # `exec` takes programs only: what the shell itself can do by that name is another thing. The shell's own word on a
+    # command that was killed is not the command's.
+    run = f"exec {shlex.join(argv)}"
+    end = f"printf '%s>%d;' {mark} $status; printf '%s>0;' {mark} >&2"
+    if stdin is None:
+        body = f"{{ ({run}) 2>&3 3>&- </dev/null; status=$?; }} 3>&2 2>/dev/null; {end}"
+    else:
+        # `tee` takes all of it also where there is no room: what was left would be taken for commands. After it there
+        # is nothing to be read, but for an end where not all of it arrived.
+        body = (
+            f"if (umask 077; head --bytes {len(stdin)} | tee {_STDIN} >/dev/null) && ! read -t 0; "
+            f"then {{ (rm {_STDIN}; {run}) 2>&3 3>&- <{_STDIN}; status=$?; }} 3>&2 2>/dev/null; {end}; "
+            f"else status=1; rm -f {_STDIN}; echo 'its input did not arrive whole' >&2; {end}; exit; fi"
+        )
+    return f"{{ printf '%s<' {mark}; printf '%s<' {mark} >&2; {body}; }}\n".encode()
+
+
+def _result(status: int, out: bytes | bytearray, err: bytes | bytearray) -> Result:
+    return Result(status, out.decode(errors="replace"), err.decode(errors="replace"))

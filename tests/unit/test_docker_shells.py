@@ -11,18 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from bash_streams import frame
 
 from kubedrill.errors import CommandFailed, EngineUnavailable
+from kubedrill.providers import docker_shells
 from kubedrill.providers.base import File
 from kubedrill.providers.docker import DockerNode
 from kubedrill.providers.docker_engine import Engine
 from kubedrill.providers.docker_shells import Shell, Shells
 from kubedrill.shell import Result
-
-
-def frame(stream: int, data: bytes) -> bytes:
-    """As the engine sends it."""
-    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
 
 
 @dataclass
@@ -33,10 +30,14 @@ class Asked:
     stdin: bytes
     mark: bytes
 
+    def says(self, stream: int, text: bytes, status: int = 0) -> bytes:
+        """All of one stream."""
+        return frame(stream, b"%b<%b%b>%d;" % (self.mark, text, self.mark, status))
+
 
 def answered(status: int, out: bytes = b"", err: bytes = b"") -> Callable[[Asked], bytes]:
     """All that a shell says of a command."""
-    return lambda asked: frame(1, out + asked.mark + b"%d;" % status) + frame(2, err + asked.mark + b";")
+    return lambda asked: asked.says(1, out, status) + asked.says(2, err)
 
 
 @dataclass
@@ -71,13 +72,14 @@ class World:
         with there, there.makefile("rb") as lines:
             for line in lines:
                 script = line.decode()
-                mark = re.search(r"printf '%s%d;' ([0-9a-f]{32}) ", script)
+                mark = re.search(r"printf '%s<' ([0-9a-f]{32});", script)
                 length = re.search(r"head --bytes (\d+)", script)
                 assert mark
                 self.asked.append(Asked(script, lines.read(int(length[1]) if length else 0), mark[1].encode()))
                 if not (said := self.answer(self.asked[-1])):
                     break
-                there.sendall(said)
+                with contextlib.suppress(BrokenPipeError):
+                    there.sendall(said)
         self.ended.append(name)
 
 
@@ -108,57 +110,80 @@ class TestOne:
         assert stream is not None
         return Shell(stream)
 
-    def test_status_and_both_streams(self, world: World) -> None:
-        world.answer = answered(3, "out é".encode(), b"err\n")
-        assert self.shell(world).run(["it's", "-x"]) == Result(3, "out é", "err\n")
-        assert world.asked[0].script.startswith("""(exec 'it'"'"'s' -x) </dev/null; """)
-
-    def test_standard_input(self, world: World) -> None:
-        given = b"two\nlines, and no end"
-        self.shell(world).run(["cat"], given)
-        assert world.asked[0].stdin == given
-        assert "</dev/null" not in world.asked[0].script
-
-    def test_one_after_another(self, world: World) -> None:
-        shell = self.shell(world)
-        for number in range(3):
-            world.answer = answered(number, b"%d" % number)
-            assert shell.run(["x"]) == Result(number, str(number), "")
-        assert shell.idle()
-        assert len({asked.mark for asked in world.asked}) == 3
-
     def test_in_whatever_pieces_it_comes(self, world: World) -> None:
-        """Byte by byte, the mark spread over frames, and one stream all before the other."""
+        """Byte by byte, the marks spread over frames, and one stream all before the other."""
 
         def slowly(asked: Asked) -> bytes:
-            for byte in frame(2, b"e") + frame(2, asked.mark + b";"):
+            for byte in asked.says(2, b"e"):
                 world.there[0].sendall(bytes([byte]))
-            text = b"o" * 70_000 + asked.mark + b"12;"
+            text = b"%b<%b%b>12;" % (asked.mark, b"o" * 70_000, asked.mark)
             return b"".join(frame(1, text[at : at + 7]) for at in range(0, len(text), 7))
 
         world.answer = slowly
-        assert self.shell(world).run(["x"]) == Result(12, "o" * 70_000, "e")
+        shell = self.shell(world)
+        assert shell.run(["x"]) == Result(12, "o" * 70_000, "e")
+        assert shell.idle()
 
     def test_output_that_looks_like_an_end(self, world: World) -> None:
-        world.answer = answered(0, b"0" * 32 + b"1;", b";;")
-        assert self.shell(world).run(["x"]) == Result(0, "0" * 32 + "1;", ";;")
+        world.answer = answered(0, b"0" * 32 + b">1;", b"<;;>0;")
+        assert self.shell(world).run(["x"]) == Result(0, "0" * 32 + ">1;", "<;;>0;")
 
     def test_one_that_ends_under_a_command(self, world: World) -> None:
         def killed(asked: Asked) -> bytes:
-            world.there[0].sendall(frame(1, b"begun") + frame(2, b"and")[:-1])
+            world.there[0].sendall(frame(1, asked.mark + b"<begun") + frame(2, b"and")[:-1])
             return b""
 
         world.answer = killed
         shell = self.shell(world)
-        assert shell.run(["x"]) == Result(137, "begun", "")
+        assert shell.run(["x"]) == Result(137, "begun", "the connection to its shell was lost\n")
         assert not shell.idle()
-        assert shell.run(["x"]).status == 137
+        assert shell.run(["y"]) is None
 
-    def test_closing_ends_it(self, world: World) -> None:
+    @pytest.mark.parametrize("said", [b"", frame(1, b"OCI runtime exec failed"), frame(1, b"cut off")[:-1]])
+    def test_one_that_ends_before_it_begins(self, world: World, said: bytes) -> None:
+        def refuse(_: Asked) -> bytes:
+            world.there[0].sendall(said)
+            return b""
+
+        world.answer = refuse
         shell = self.shell(world)
-        shell.close()
-        world.join()
+        assert shell.run(["x"]) is None
         assert not shell.idle()
+
+    def test_what_is_said_after_the_end_spoils_it(self, world: World) -> None:
+        world.answer = lambda asked: asked.says(1, b"now\n") + frame(1, b"late;") + asked.says(2, b"")
+        shell = self.shell(world)
+        assert shell.run(["x"]) == Result(0, "now\n", "")
+        assert not shell.idle()
+
+    def test_after_a_long_silence_it_is_looked_at(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(docker_shells, "_SILENCE", 0.02)
+        over, looks = threading.Event(), list[int]()
+
+        def look() -> None:
+            looks.append(1)
+            if len(looks) == 2:
+                over.set()
+
+        world.answer = lambda asked: answered(0)(asked) if over.wait(5) else b""
+        assert self.shell(world).run(["x"], look=look) == Result(0, "", "")
+        assert len(looks) >= 2
+
+    def test_a_look_can_end_the_wait(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(docker_shells, "_SILENCE", 0.02)
+        over = threading.Event()
+
+        def look() -> None:
+            over.set()
+            raise EngineUnavailable("gone")
+
+        def wait(_: Asked) -> bytes:
+            over.wait(5)
+            return b""
+
+        world.answer = wait
+        with pytest.raises(EngineUnavailable):
+            self.shell(world).run(["x"], look=look)
 
 
 class TestAll:
@@ -214,14 +239,40 @@ class TestAll:
             world.there[0].shutdown(socket.SHUT_RDWR)
             assert shells.run("a", ["y"], {}) == Result(0, "", "")
             assert len(world.opened) == 2
-            assert [asked.script.split(")")[0] for asked in world.asked] == ["(exec x", "(exec y"]
+            assert [re.findall(r"\(exec (\w)\)", asked.script) for asked in world.asked] == [["x"], ["y"]]
 
     def test_one_that_ends_under_a_command_is_not_taken_again(self, world: World, shells: Shells) -> None:
         world.answer = lambda _: b""
         with kept(shells):
-            assert shells.run("a", ["x"], {}) == Result(137, "", "")
+            assert shells.run("a", ["x"], {}) is None
             world.answer = answered(0)
             assert shells.run("a", ["x"], {}) == Result(0, "", "")
+
+    def test_of_a_container_that_stops_they_end(self, world: World, shells: Shells) -> None:
+        with kept(shells):
+            shells.run("a", ["x"], {})
+            shells.forget("a")
+            world.join()
+            assert shells.run("a", ["x"], {}) is None
+            shells.has_booted("a")
+            assert shells.run("a", ["x"], {}) is not None
+
+    def test_one_whose_wait_ended_is_not_taken_again(
+        self, world: World, shells: Shells, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(docker_shells, "_SILENCE", 0.02)
+        over = threading.Event()
+
+        def look() -> None:
+            raise EngineUnavailable("gone")
+
+        world.answer = lambda asked: answered(0)(asked) if over.wait(5) else b""
+        with kept(shells):
+            with pytest.raises(EngineUnavailable):
+                shells.run("a", ["x"], {}, None, look)
+            over.set()
+            assert shells.run("a", ["x"], {}) == Result(0, "", "")
+            assert len(world.opened) == 2
 
     def test_whoever_keeps_them_longest_keeps_them(self, world: World, shells: Shells) -> None:
         with kept(shells):
@@ -270,7 +321,11 @@ class TestNode:
     def test_an_engine_that_ends_under_a_command_is_the_error(
         self, world: World, shells: Shells, engine: Engine
     ) -> None:
-        world.answer = lambda _: b""
+        def die(asked: Asked) -> bytes:
+            world.there[-1].sendall(frame(1, asked.mark + b"<"))
+            return b""
+
+        world.answer = die
         with kept(shells):
             for act in (
                 lambda node: node.run(["x"], check=False), lambda node: node.write([File("/etc/x", "")]),
