@@ -173,7 +173,7 @@ def go_command() -> tuple[list[str], dict[str, str]]:
 def _ask(path: str) -> Version | None:
     try:
         return parse(answer(path))
-    except (CommandFailed, MissingPrerequisite, OSError):
+    except (CommandFailed, MissingPrerequisite):
         return None
 
 
@@ -186,9 +186,12 @@ def answer(path: str, toolchain: str = _LOCAL) -> str:
 
     Raises:
         CommandFailed: it has no answer.
-        OSError: there is no such file.
+        MissingPrerequisite: there is no such file.
     """
-    there = Path(path).stat()
+    try:
+        there = Path(path).stat()
+    except OSError as error:
+        raise MissingPrerequisite(f"there is no go command at {path}", todo=["run: invoke setup"]) from error
     return _answer(path, toolchain, there.st_ino, there.st_mtime_ns)
 
 

@@ -41,7 +41,7 @@ def _alone(*phase: str) -> list[str]:
 
 
 def at_once(commands: Sequence[Sequence[str]]) -> list[str]:
-    """One command that runs several at once; each command in a node costs the engine a process or two."""
+    """One command that runs several at once."""
     return ["kubedrill-at-once", *map(shlex.join, commands)]
 
 

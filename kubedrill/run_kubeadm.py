@@ -28,7 +28,7 @@ def run_kubeadm(
         name: of the file, without part and ending; the first two words of the command without it.
         part: goes into the name of the file, where one run is one of several.
         then: what to do next, where it fails.
-        done: written where it succeeded, at once with what it printed: each write costs the engine a process.
+        done: written where it succeeded, at once with what it printed.
         kept: where it succeeded, what it printed is added to these instead, for whoever calls to write later.
 
     Raises:

@@ -68,7 +68,12 @@ def key(component: Component, go_version: str) -> str:
 
 
 def go_version() -> str:
-    """What `go version` answers with the toolchain that builds: 'go version go1.26.8 linux/amd64'."""
+    """What `go version` answers with the toolchain that builds: 'go version go1.26.8 linux/amd64'.
+
+    Raises:
+        MissingPrerequisite: there is none.
+        CommandFailed: it has no answer.
+    """
     argv, env = install.go_command()
     return gotoolchain.answer(argv[0], env["GOTOOLCHAIN"])
 

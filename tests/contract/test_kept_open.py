@@ -13,7 +13,7 @@ from kubedrill.errors import NotFound
 from kubedrill.providers.base import File, Node
 from kubedrill.wait import until
 
-# Of the shells that are kept in a container: those without a terminal and without a command of their own.
+# Those that are kept in a container.
 SHELLS = ["pgrep", "--full", "--exact", "bash --norc --noprofile"]
 
 
@@ -40,6 +40,7 @@ def steady(place: Place, home: str) -> Iterator[Node]:
     made = place.node(home, 1)
     with place.provider.kept_open():
         made.run(["true"])
+        assert made.run(SHELLS).stdout, "these tests would be those of plain commands"
         yield made
 
 
@@ -98,6 +99,7 @@ def test_they_are_shared_while_they_are_kept_and_gone_afterwards(subject: Node, 
 def test_a_node_that_dies_under_a_command_ends_it(subject: Node, apart: Place) -> None:
     with apart.provider.kept_open(), ThreadPoolExecutor(max_workers=1) as pool:
         subject.run(["true"])
+        assert subject.run(SHELLS).stdout
         running = pool.submit(subject.run, ["sh", "-c", "echo begun >/run/begun; exec sleep 60"], check=False)
         until(
             lambda: subject.run(["test", "-e", "/run/begun"], check=False), lambda found: (found.status == 0, "no"),
@@ -116,6 +118,7 @@ def test_a_node_that_was_off_has_new_ones(subject: Node, apart: Place) -> None:
             subject.run(["true"])
         subject.start()
         booted(subject)
+        assert subject.run(SHELLS).stdout
         assert subject.run(["cat"], stdin="again").stdout == "again"
 
 
