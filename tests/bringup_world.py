@@ -61,7 +61,11 @@ class Run:
             self.published.append(admin)
             return "a kubeconfig"
 
-        BringUp(spec, Addresses(SUBNET), self.provider, MADE, API_PORT, self.console, existing).run(publish)
+        self.provider.each_for_itself.clear()
+        try:
+            BringUp(spec, Addresses(SUBNET), self.provider, MADE, API_PORT, self.console, existing).run(publish)
+        finally:
+            assert self.provider.keepers == 0
 
     def fails(self, spec: ClusterSpec) -> str:
         """Bring it up in vain, and soon; gives what the user is told."""

@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fake_node import FakeNode, Script, Stored, succeeds
@@ -36,6 +36,8 @@ class FakeProvider:
         before_put_back: the same for each node of a checkpoint that is put back.
         events: all that happened, in order: ("create", "lab-worker-1"), ("run", node, line), ("ran", node, line) at the
             command's end, ("write", node, path), ("stop", node) and so on.
+        keepers: how many keep the ways into nodes open.
+        each_for_itself: of the events the commands that ran while nobody did.
     """
 
     script: Script = succeeds
@@ -45,6 +47,8 @@ class FakeProvider:
     events: list[tuple[str, ...]] = field(default_factory=list)
     available: bool = True
     slow: float = 1.0
+    keepers: int = 0
+    each_for_itself: list[tuple[str, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -56,6 +60,8 @@ class FakeProvider:
         """Add an event."""
         with self._lock:
             self.events.append(event)
+            if event[0] == "run" and not self.keepers:
+                self.each_for_itself.append(event)
 
     def has(self, node: FakeNode) -> bool:
         """Whether it has not been removed."""
@@ -120,9 +126,14 @@ class FakeProvider:
         """The subnets of its networks."""
         return [network.subnet for network in self._networks.values()]
 
-    def kept_open(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing to keep."""
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Nothing is kept, but that it is asked for."""
+        self.keepers += 1
+        try:
+            yield
+        finally:
+            self.keepers -= 1
 
     def create_node(self, cluster: str, spec: NodeSpec) -> Node:
         """Make a node, unless its name or address is taken or its network is missing."""

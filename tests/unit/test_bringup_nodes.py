@@ -102,6 +102,11 @@ class TestNodes:
 
 
 class TestAgain:
+    def test_the_ways_into_nodes_are_kept_open(self, run: Run) -> None:
+        run.up(spec_of(3, 2))
+        assert run.ran("kubeadm") != []
+        assert run.provider.each_for_itself == []
+
     def test_nothing_is_done_where_all_nodes_have_joined(self, run: Run) -> None:
         spec = spec_of(3, 2)
         run.up(spec)

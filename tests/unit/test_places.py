@@ -51,6 +51,12 @@ def test_and_found_again_wherever_it_is(world: World, name: str, slow: float) ->
     assert places.network(name) is None
 
 
+def test_the_ways_into_all_nodes_are_kept_open(world: World) -> None:
+    with world.places.kept_open():
+        assert (world.containers.keepers, world.machines.keepers) == (1, 1)
+    assert (world.containers.keepers, world.machines.keepers) == (0, 0)
+
+
 def test_a_cluster_that_is_nowhere(world: World) -> None:
     assert world.places.network("none") is None
     assert list(world.places.nodes("none")) == []
