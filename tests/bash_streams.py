@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Bash:
         pipes = [self.folder / name for name in ("in", "out", "err")]
         for pipe in pipes:
             os.mkfifo(pipe)
-        line = f"exec {' '.join(SHELL)} <{pipes[0]} >{pipes[1]} 2>{pipes[2]}"
+        line = f"exec {shlex.join(SHELL)} <{pipes[0]} >{pipes[1]} 2>{pipes[2]}"
         shell.start_daemon(["sh", "-c", line], self.folder / "log")
         # In the order in which it opens them: each waits for the other side.
         self._in = pipes[0].open("wb", buffering=0)

@@ -88,22 +88,29 @@ class DockerNode:
         return result
 
     def _through_shell(self, command: Sequence[str], stdin: bytes | None) -> Result | None:
-        result = self._shells.run(self._name, command, self._environment(), stdin, self._need_unpaused)
+        result = self._shells.run(self._name, command, self._environment(), stdin, self._need_running)
         if result is not None and result.status == KILLED:
             self.state()  # where it is the engine that ended, that is the error
         return result
 
-    def _need_unpaused(self) -> None:
-        if self.state() == "paused":
+    def _need_running(self) -> None:
+        """See that it runs.
+
+        Raises:
+            NotFound: it is off, and its disk could be written to.
+            KubedrillError: it is paused; what was begun goes on where it is let go on.
+        """
+        if (state := self.state()) == "paused":
             raise self._paused()
+        if state == "stopped":
+            raise NotFound(f"the node {self._name} does not run", todo=["see `invoke status`"])
 
     def _paused(self) -> KubedrillError:
         return KubedrillError(f"the node {self._name} is paused", todo=["see `invoke status`"])
 
     def _execute(self, command: list[str], stdin: str | None) -> Result:
         if stdin is not None:
-            if self.state() == "stopped":  # its disk could be written to, and nobody would take the file away
-                raise NotFound(f"the node {self._name} does not run", todo=["see `invoke status`"])
+            self._need_running()  # else nobody would take the file away
             path = f"/var/lib/kubedrill/stdin-{uuid.uuid4().hex}"
             self.write([File(path, stdin, 0o600)])
             command = ["sh", "-c", f'exec <{path}; rm {path}; exec "$@"', "sh", *command]
@@ -266,6 +273,7 @@ class DockerProvider:
     def create_node(self, cluster: str, spec: NodeSpec) -> Node:
         """Make a container and start it."""
         labels = {CLUSTER: cluster, ROLE: spec.role, ADDRESS: spec.address}
+        self._shells.forget(spec.name)  # of another of that name
         self._engine.create_volume(docker_names.disk(spec.name), {CLUSTER: cluster})
         made = False
         try:

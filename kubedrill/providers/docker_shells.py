@@ -62,6 +62,9 @@ class Shell:
     ) -> Result | None:
         """Run a command and wait for its end.
 
+        It is in the shell's group of processes. What a process says that an earlier one left behind, while this one
+        runs, is taken for its own.
+
         Args:
             argv: the program and its arguments.
             stdin: its standard input, empty without it; taken over whole before it begins, since it need not read it.
@@ -73,10 +76,10 @@ class Shell:
         mark = secrets.token_hex(16)
         try:
             self._stream.sendall(_script(argv, stdin, mark) + (stdin or b""))
-            return self._until(mark.encode(), look)
         except OSError:
             self._well = False
             return None
+        return self._until(mark.encode(), look)
 
     def close(self) -> None:
         """End it; what runs in it goes on to its own end."""
@@ -102,10 +105,11 @@ class Shell:
                 self._well = not (more_out or more_err)
                 return _result(int(status), out, err)
         self._well = False
-        out_begun, err_begun = (text.partition(mark + b"<") for text in texts.values())
-        if not (out_begun[1] or err_begun[1]):
+        begun = [text.partition(mark + b"<") for text in texts.values()]
+        if not any(middle for _, middle, _ in begun):
             return None
-        return _result(KILLED, out_begun[2], err_begun[2] + b"the connection to its shell was lost\n")
+        out, err = (text.partition(mark + b">")[0] for _, _, text in begun)
+        return _result(KILLED, out, err.rstrip(b"\n") + b"\nthe connection to its shell was lost\n")
 
     def _piece(self, look: Callable[[], object]) -> bytes:
         while True:
@@ -190,6 +194,9 @@ class Shells:
         finally:
             if not keep:
                 shell.close()
+        if result is None:
+            # Whatever ended it: the container may be booting again.
+            self.forget(name)
         return result
 
     def _take(self, name: str, environment: Mapping[str, str]) -> Shell | None:
@@ -214,12 +221,13 @@ def _script(argv: Sequence[str], stdin: bytes | None, mark: str) -> bytes:
     if stdin is None:
         body = f"{{ ({run}) 2>&3 3>&- </dev/null; status=$?; }} 3>&2 2>/dev/null; {end}"
     else:
-        # `tee` takes all of it also where there is no room: what was left would be taken for commands. After it there
-        # is nothing to be read, but for an end where not all of it arrived.
+        # `tee` takes all of it also where there is no room: what was left would be taken for commands, but for the
+        # `exit`. After it there is nothing to be read, but for an end where not all of it arrived.
         body = (
-            f"if (umask 077; head --bytes {len(stdin)} | tee {_STDIN} >/dev/null) && ! read -t 0; "
+            f"if (set -o pipefail; umask 077; head --bytes {len(stdin)} | tee {_STDIN} >/dev/null) && ! read -t 0; "
             f"then {{ (rm {_STDIN}; {run}) 2>&3 3>&- <{_STDIN}; status=$?; }} 3>&2 2>/dev/null; {end}; "
-            f"else status=1; rm -f {_STDIN}; echo 'its input did not arrive whole' >&2; {end}; exit; fi"
+            f"else status=1; rm -f {_STDIN}; echo 'its input found no room, or did not arrive whole' >&2; {end}; exit; "
+            "fi"
         )
     return f"{{ printf '%s<' {mark}; printf '%s<' {mark} >&2; {body}; }}\n".encode()
 

@@ -127,7 +127,8 @@ def test_where_there_is_no_room_for_standard_input_nothing_is_run(subject: Node,
     full = "\n".join(["touch /etc/contract-misread"] * 200_000)
     with apart.provider.kept_open():
         subject.run(["true"])
-        subject.run(["mount", "-o", "remount,size=64k", "/run"])
+        used = int(subject.run(["df", "--output=used", "--block-size=1K", "/run"]).stdout.split()[-1])
+        subject.run(["mount", "-o", f"remount,size={used + 64}k", "/run"])
         result = subject.run(["sh", "-c", "touch /etc/contract-ran"], stdin=full, check=False)
         assert result.status != 0
         for file in ("/etc/contract-misread", "/etc/contract-ran"):

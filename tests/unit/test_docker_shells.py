@@ -88,7 +88,8 @@ def world() -> Iterator[World]:
     made = World()
     yield made
     for there in made.there:
-        there.close()
+        with contextlib.suppress(OSError):
+            there.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ class TestOne:
 
         world.answer = killed
         shell = self.shell(world)
-        assert shell.run(["x"]) == Result(137, "begun", "the connection to its shell was lost\n")
+        assert shell.run(["x"]) == Result(137, "begun", "\nthe connection to its shell was lost\n")
         assert not shell.idle()
         assert shell.run(["y"]) is None
 
@@ -229,7 +230,7 @@ class TestAll:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                thread.join(timeout=5)
             assert len(world.opened) == 2
         world.join()
 
@@ -246,6 +247,8 @@ class TestAll:
         with kept(shells):
             assert shells.run("a", ["x"], {}) is None
             world.answer = answered(0)
+            assert shells.run("a", ["x"], {}) is None, "the container may be booting again"
+            shells.has_booted("a")
             assert shells.run("a", ["x"], {}) == Result(0, "", "")
 
     def test_of_a_container_that_stops_they_end(self, world: World, shells: Shells) -> None:
@@ -297,7 +300,7 @@ class TestAll:
             thread.start()
             assert begun.wait(5)
         over.set()
-        thread.join()
+        thread.join(timeout=5)
         world.join()
         assert results == [Result(7, "", "")]
 

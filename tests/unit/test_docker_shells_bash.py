@@ -88,7 +88,9 @@ def test_one_that_is_killed(bash: Shell, signal: str, stdin: bytes | None) -> No
 def test_what_a_process_that_is_left_says_later_is_not_the_next_one_s(bash: Shell, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    assert bash.run(["sh", "-c", f"(read word <{gate}; echo late) & echo now"]) == Result(0, "now\n", "")
+    assert bash.run(["timeout", "20", "sh", "-c", f"(read word <{gate}; echo late) & echo now"]) == Result(
+        0, "now\n", ""
+    )
     assert bash.idle()
     gate.write_text("go\n")
     until(bash.idle, lambda idle: (not idle, "not yet"), within=5, every=0.01, what="the late word")
@@ -102,7 +104,7 @@ def test_where_there_is_no_room_for_its_input_it_does_not_begin(
     result = bash.run(["touch", f"{tmp_path}/ran"], f"touch {tmp_path}/misread\n".encode() * 20_000)
     assert result is not None
     assert result.status == 1
-    assert "did not arrive whole" in result.stderr
+    assert "found no room" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["bash"]
     assert bash.run(["true"]) is None, "it is over"
 
@@ -113,7 +115,7 @@ def test_input_that_does_not_arrive_whole(tmp_path: Path, monkeypatch: pytest.Mo
     text = b"x" * 100_000
     result = Shell(cast(socket.socket, Cut(stream, 50_000))).run(["touch", f"{tmp_path}/ran"], text)
     assert result is not None
-    assert (result.status, result.stderr) == (1, "its input did not arrive whole\n")
+    assert (result.status, result.stderr) == (1, "its input found no room, or did not arrive whole\n")
     assert [path.name for path in tmp_path.iterdir()] == ["bash"]
 
 
@@ -133,6 +135,22 @@ def test_words_that_do_not_arrive_whole(tmp_path: Path, stdin: bytes | None) -> 
     assert Shell(cast(socket.socket, Recorded())).run(["touch", f"{tmp_path}/ran"], stdin) is None
     (script,) = sent
     assert script.endswith(b"; }\n")
-    for end in range(0, len(script) - 2, 5):
+    for end in range(0, len(script) - 2, 11):
         shell.run(["bash"], stdin=script[:end].decode(), check=False)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_what_takes_its_input_over_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the input, which is still on its way, is neither its end nor a command."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "head").write_text("#!/bin/sh\n/usr/bin/head --bytes 5\nkill -KILL $$\n")
+    (programs / "head").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(docker_shells, "_STDIN", f"{tmp_path}/stdin-$$")
+    bash = Shell(Bash(tmp_path / "bash").stream)
+    result = bash.run(["touch", f"{tmp_path}/ran"], f"12345\ntouch {tmp_path}/misread\n".encode())
+    assert result is not None
+    assert result.status == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"bash", "programs"}
+    bash.close()

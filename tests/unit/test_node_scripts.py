@@ -85,7 +85,7 @@ def test_a_computer_without_a_store(node: Node) -> None:
     assert not node.snapshots.exists()
 
 
-@pytest.mark.parametrize("left", ["", "0123", "0123456789abcdef0123456789abcdef\n"])
+@pytest.mark.parametrize("left", ["", "\n", "0123", "0123\n", "0123456789abcdef0123456789abcdef\n"])
 def test_a_machine_id_is_kept_where_it_is_whole(tmp_path: Path, left: str) -> None:
     text = (SCRIPTS / "kubedrill-entrypoint").read_text()
     part = text[text.index("machine=\n") : text.index('echo "$machine" >/etc/machine-id')]
@@ -94,4 +94,12 @@ def test_a_machine_id_is_kept_where_it_is_whole(tmp_path: Path, left: str) -> No
     said = shell.run(["sh", "-euc", part.replace("/var/lib/kubedrill", str(tmp_path)) + "\necho $machine"]).stdout
     assert said == kept.read_text()
     assert len(said) == 33
-    assert (said == left) == left.endswith("\n")
+    assert (said == left) == (len(left) == 33)
+
+
+def test_a_first_boot_makes_a_machine_id(tmp_path: Path) -> None:
+    text = (SCRIPTS / "kubedrill-entrypoint").read_text()
+    part = text[text.index("machine=\n") : text.index('echo "$machine" >/etc/machine-id')]
+    said = shell.run(["sh", "-euc", part.replace("/var/lib/kubedrill", str(tmp_path)) + "\necho $machine"]).stdout
+    assert said == (tmp_path / "machine-id").read_text()
+    assert len(said) == 33
