@@ -241,7 +241,7 @@ class FirstPlane:
             early = node.run([*init_phases.BOOTSTRAP, *init_phases.LET_GO], check=False)
             if early.status == 0:
                 return
-            if early.status != init_phases.NO_LIST:
+            if early.status != init_phases.NO_LIST and not self.up.failed.is_set():
                 said = " ".join(early.output.split())
                 self.up.console.say(f"{node.name}: roles are left to its API server, a second later ({said[-200:]})")
         with _logs_tell(node, "kube-apiserver", "etcd"):
