@@ -9,12 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kubedrill import (
-    cluster,
-    lifecycle,
-    shell,
-    spec,
-)
+from kubedrill import cluster, lifecycle, shell, spec
 from kubedrill import kubeconfig as user_config
 from kubedrill import logs as collecting
 from kubedrill import status as state

@@ -18,7 +18,8 @@ from kubedrill.providers.base import ROLES, File, NetworkSpec, Node, NodeSpec, R
 from kubedrill.providers.docker_checkpoint import DockerCheckpoints
 from kubedrill.providers.docker_engine import BUILDER, Engine
 from kubedrill.providers.docker_names import ADDRESS, CLUSTER, META, ROLE
-from kubedrill.providers.docker_shells import KILLED, SHELL, Shells
+from kubedrill.providers.docker_shells import SHELL, Shells
+from kubedrill.providers.docker_stream import KILLED
 from kubedrill.shell import Result, pasteable
 from kubedrill.wait import until
 

@@ -299,8 +299,7 @@ class Engine:
                 docker.errors.create_api_error_from_http_exception(requests.exceptions.HTTPError(response=answer))
             out, err = docker_stream.split(answer.content)
             status = self._api.exec_inspect(made)["ExitCode"]
-        # The engine has no status when the container died under the command.
-        code = 137 if status is None else int(status)
+        code = docker_stream.KILLED if status is None else int(status)
         return Result(code, out.decode(errors="replace"), err.decode(errors="replace"))
 
     def open_stream(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> socket.socket | None:

@@ -15,13 +15,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from kubedrill.providers.docker_stream import STDERR, STDOUT, frames
+from kubedrill.providers.docker_stream import KILLED, STDERR, STDOUT, frames
 from kubedrill.shell import Result
 
 # It reads its commands byte for byte, and so leaves what is not its own to `head`.
 SHELL = ("bash", "--norc", "--noprofile")
-# The status of a command under which the container or the engine ended, as it is without shells.
-KILLED = 137
 # In /run, which is memory. One command at a time in each shell.
 _STDIN = "/run/kubedrill-stdin-$$"
 _PIECE = 1 << 16

@@ -7,6 +7,8 @@ import struct
 from kubedrill.errors import KubedrillError
 
 STDOUT, STDERR = 1, 2
+# The status of a command under which its container ended: the engine has none for it.
+KILLED = 137
 _HEADER = struct.Struct(">BxxxL")
 
 
@@ -21,7 +23,8 @@ def split(data: bytes) -> tuple[bytes, bytes]:
         raise KubedrillError(
             "what a command in a node printed did not arrive whole", evidence=[f"cut off: {len(left)} bytes of a frame"]
         )
-    return tuple(b"".join(text for stream, text in found if stream == wanted) for wanted in (STDOUT, STDERR))  # type: ignore[return-value]
+    out, err = (b"".join(text for stream, text in found if stream == wanted) for wanted in (STDOUT, STDERR))
+    return out, err
 
 
 def frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:

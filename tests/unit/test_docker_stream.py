@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from bash_streams import frame
 
 from kubedrill.errors import KubedrillError
 from kubedrill.providers.docker_stream import split
-
-
-def frame(stream: int, data: bytes) -> bytes:
-    """As the engine sends it."""
-    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
 
 
 def test_both_streams_in_their_order() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import ipaddress
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -234,13 +235,9 @@ def test_the_socket_that_docker_host_names() -> None:
     assert engine_socket.socket_path({"DOCKER_HOST": "tcp://elsewhere:2376"}) is None
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"), [(b"HTTP/1.0 200 OK\r\n\r\nOK", "answers"), (b"HTTP/1.0 500 no\r\n\r\n", "silent")]
-)
-def test_asking_a_socket(tmp_path: Path, line: bytes, expected: str) -> None:
-    path = tmp_path / "s"
-    assert engine_socket.ask(path) == "silent"
-    assert engine_socket.peer(path) is None
+@contextlib.contextmanager
+def served(path: Path, answer: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Somebody who answers the first that comes to a unix socket."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
@@ -248,13 +245,28 @@ def test_asking_a_socket(tmp_path: Path, line: bytes, expected: str) -> None:
         def serve() -> None:
             client, _ = server.accept()
             with client:
-                client.recv(1000)
-                client.sendall(line)
+                answer(client)
 
         thread = threading.Thread(target=serve)
         thread.start()
+        yield
+        thread.join(timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [(b"HTTP/1.0 200 OK\r\n\r\nOK", "answers"), (b"HTTP/1.0 500 no\r\n\r\n", "silent")]
+)
+def test_asking_a_socket(tmp_path: Path, line: bytes, expected: str) -> None:
+    path = tmp_path / "s"
+    assert engine_socket.ask(path) == "silent"
+    assert engine_socket.peer(path) is None
+
+    def answer(client: socket.socket) -> None:
+        client.recv(1000)
+        client.sendall(line)
+
+    with served(path, answer):
         assert engine_socket.ask(path) == expected
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -268,20 +280,14 @@ def test_taking_a_connection_over(tmp_path: Path, head: bytes, taken: bool) -> N
     path = tmp_path / "s"
     assert engine_socket.take_over(path, "/exec/1/start", "{}", 5) is None, "nobody is there"
     got: list[bytes] = []
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen()
 
-        def serve() -> None:
-            client, _ = server.accept()
-            with client:
-                got.append(client.recv(1000))
-                client.sendall(head + (b"more" if taken else b""))  # in one packet with the head
-                if taken:
-                    got.append(client.recv(1000))
+    def answer(client: socket.socket) -> None:
+        got.append(client.recv(1000))
+        client.sendall(head + (b"more" if taken else b""))  # in one packet with the head
+        if taken:
+            got.append(client.recv(1000))
 
-        thread = threading.Thread(target=serve)
-        thread.start()
+    with served(path, answer):
         stream = engine_socket.take_over(path, "/exec/1/start", "{}", 5)
         assert (stream is not None) == taken
         if stream is not None:
@@ -289,7 +295,6 @@ def test_taking_a_connection_over(tmp_path: Path, head: bytes, taken: bool) -> N
                 assert stream.recv(1000) == b"more"
                 assert stream.gettimeout() is None
                 stream.sendall(b"sent")
-        thread.join()
     assert got[0].startswith(b"POST /exec/1/start HTTP/1.1\r\n")
     assert got[0].endswith(b"Content-Length: 2\r\n\r\n{}")
     assert got[1:] == ([b"sent"] if taken else [])

@@ -64,6 +64,14 @@ def test_a_second_boot_changes_nothing(node: Node) -> None:
     assert {path.name for path in node.snapshots.iterdir()} == {"1", "2", "10", "11"}
 
 
+def test_what_was_installed_by_an_upgrade_stays(node: Node) -> None:
+    (node.folder / "usr/bin/kubeadm").write_text("new")
+    (node.folder / "usr/bin/kubelet").symlink_to("an-older-store")
+    assert node.boot() == shell.Result(0, "", "")
+    programs = {name: (node.folder / "usr/bin" / name).read_text() for name in ("kubeadm", "kubelet", "kubectl")}
+    assert programs == {"kubeadm": "new", "kubelet": "kubelet", "kubectl": "kubectl"}
+
+
 def test_a_boot_that_was_cut_off_is_done_again(node: Node) -> None:
     node.boot()
     (node.folder / "var/lib/containerd/.kubedrill-seeded").unlink()
@@ -85,21 +93,14 @@ def test_a_computer_without_a_store(node: Node) -> None:
     assert not node.snapshots.exists()
 
 
-@pytest.mark.parametrize("left", ["", "\n", "0123", "0123\n", "0123456789abcdef0123456789abcdef\n"])
-def test_a_machine_id_is_kept_where_it_is_whole(tmp_path: Path, left: str) -> None:
+@pytest.mark.parametrize("left", [None, "", "\n", "0123", "0123\n", "0123456789abcdef0123456789abcdef\n"])
+def test_a_machine_id_is_kept_where_it_is_whole(tmp_path: Path, left: str | None) -> None:
     text = (SCRIPTS / "kubedrill-entrypoint").read_text()
     part = text[text.index("machine=\n") : text.index('echo "$machine" >/etc/machine-id')]
     kept = tmp_path / "machine-id"
-    kept.write_text(left)
+    if left is not None:
+        kept.write_text(left)
     said = shell.run(["sh", "-euc", part.replace("/var/lib/kubedrill", str(tmp_path)) + "\necho $machine"]).stdout
     assert said == kept.read_text()
     assert len(said) == 33
-    assert (said == left) == (len(left) == 33)
-
-
-def test_a_first_boot_makes_a_machine_id(tmp_path: Path) -> None:
-    text = (SCRIPTS / "kubedrill-entrypoint").read_text()
-    part = text[text.index("machine=\n") : text.index('echo "$machine" >/etc/machine-id')]
-    said = shell.run(["sh", "-euc", part.replace("/var/lib/kubedrill", str(tmp_path)) + "\necho $machine"]).stdout
-    assert said == (tmp_path / "machine-id").read_text()
-    assert len(said) == 33
+    assert (said == left) == (left is not None and len(left) == 33)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from upgrade_world import AFTER, CONFIGURATION, PLAN, static
 
-from kubedrill import kubeadm, loadbalancer, shell, upgrade, versions
+from kubedrill import kubeadm, loadbalancer, upgrade
 from kubedrill.images.cargo import Cargo
 from kubedrill.images.oci import Image
 
@@ -61,23 +61,6 @@ class TestConfiguration:
         assert "skipPhases" not in config["node"]
         assert "patches" not in config["node"]
         assert "CoreDNSMigration" not in config["plan"]["ignorePreflightErrors"]
-
-
-def test_what_was_installed_stays_at_the_next_boot(tmp_path: Path) -> None:
-    """kubedrill-store's links, made for real in a folder that stands for the node."""
-    script = Path("images/files/usr/local/sbin/kubedrill-store")
-    text = (versions.components_dir().parent.parent / script).read_text()
-    links = text[text.index("set --\n") : text.index("/usr/bin/\n") + len("/usr/bin/\n")]
-    store = tmp_path / "store" / "bin"
-    store.mkdir(parents=True)
-    for program in ("kubeadm", "kubelet", "kubectl"):
-        (store / program).write_text("old")
-    (tmp_path / "kubeadm").write_text("new")
-    (tmp_path / "kubelet").symlink_to("an-older-store")
-    shell.run(["sh", "-euc", f"store={store.parent}\n{links.replace('/usr/bin', str(tmp_path))}"])
-    assert {name: (tmp_path / name).read_text() for name in ("kubeadm", "kubelet", "kubectl")} == {
-        "kubeadm": "new", "kubelet": "old", "kubectl": "old",
-    }  # fmt: skip
 
 
 def test_cargo_makes_an_archive_once(tmp_path: Path) -> None:
