@@ -172,18 +172,20 @@ class BringUp:
         try:
             prepared = {key: own.submit(self._joins.prepare, node, key, discovery) for key, node in made.items()}
             joining: list[Future[None]] = []
+            new: list[tuple[Node, Future[None]]] = []
             for key, waits in made.items():
                 node = waits.result()
                 prepared[key].result()
                 if self.spec.etcd == "stacked":
                     member = own.submit(self._joins.member, node)
                     joining.append(member)
-                    self._joins.until_it_votes(leader, node, member)
+                    self._joins.until_it_learns(leader, node, member)
                 join = own.submit(self._joins.plane, node)
+                new.append((node, join))
                 second.set()
                 joining += [join, own.submit(self._joins.wake_kubelet, node, join)]
-                if self.spec.etcd == "stacked" and key == [*made][-1] and not self._up.joined(leader):
-                    joining.append(own.submit(self._joins.hasten_etcd, node, join))
+            if self.spec.etcd == "stacked" and not self._up.joined(leader):
+                joining.append(own.submit(self._joins.hasten_etcd, new))
             for each in joining:
                 each.result()
         finally:

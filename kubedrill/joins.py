@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from kubedrill import etcd_members, join_phases, kubeadm, network
@@ -114,53 +115,76 @@ class Joins:
         node.write(files)
         self._up.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
 
-    def until_it_votes(self, leader: Node, node: Node, join: Future[None]) -> None:
-        """Wait until etcd's new member takes part; only then may the next one join.
+    def until_it_learns(self, leader: Node, node: Node, join: Future[None]) -> None:
+        """Wait until etcd's new member has begun to follow the others; only then may the next one join.
 
-        What `kubeadm join` does after that is the node's own affair. etcd takes one learner at a time, and each new
-        member starts from the list of those before it. Its own log is asked, which costs less than etcdctl, where etcd
-        writes there what goes well.
+        A new member compares the list that it starts with against that of the others, and ends where they differ. Once
+        it has what they have, the next one may be added, though this one does not vote yet: etcd takes a further one
+        beside two that vote only after these have been connected for 5 s (HealthInterval), and here just one votes.
+        Its own log is asked, which costs less than etcdctl, where etcd writes there what goes well.
         """
         if node.name in self._up.existing:
             return
-        talks = self._up.slow() == 1 and "log-level" not in self._up.spec.extra_args.get("etcd", {})
+        talks = self._talks()
         asked, command = (node, etcd_members.LOG) if talks else (leader, etcd_members.LIST)
 
         def check(result: Result) -> Verdict:
             if join.done():
                 join.result()
                 return True, f"{node.name} has joined"
-            votes = etcd_members.votes(result.stdout) if talks else etcd_members.started(result.stdout, node.name)
-            return votes, f"etcd says: {result.output[-300:] or 'nothing'}"
+            told = result.stdout
+            learns = etcd_members.standing(told) != "starts" if talks else etcd_members.started(told, node.name)
+            return learns, f"etcd says: {result.output[-300:] or 'nothing'}"
 
         # kubeadm's own limit ends first, with what it printed.
         self._up.wait(
             lambda: asked.run(["sh", "-c", command], check=False, show=False),
-            check, within=2 * KUBEADM, every=0.3, what=f"etcd's member on {node.name}",
+            check, within=2 * KUBEADM, every=0.1 if talks else 0.3, what=f"etcd's member on {node.name}",
         )  # fmt: skip
 
-    def hasten_etcd(self, node: Node, join: Future[None]) -> None:
-        """End the last member of etcd once where it would not serve for 7 s; the kubelet starts it again at once.
+    def hasten_etcd(self, joining: Sequence[tuple[Node, Future[None]]]) -> None:
+        """End new members of etcd once where they would not serve for 7 s; the kubelet starts them again at once.
 
         A new member tells its address to the others, and serves clients when it hears of that in the log. Its first
         snapshot mostly holds that already: then it never hears of it, and tells it again after 7 s (publishV3 and
-        ReqTimeout in etcd's server). A member that starts with data takes no snapshot. The members before are left to
-        wait, since etcd takes no further one until a majority with it has been connected for 5 s (HealthInterval), and
-        so is every member of a cluster that somebody uses already.
-        """
-        seen: list[etcd_members.Standing] = []
+        ReqTimeout in etcd's server). A member that starts with data takes no snapshot. One after another, and only
+        once all of them vote, so that there is always a majority without the one that starts again.
 
-        def check(result: Result) -> Verdict:
-            seen.append(etcd_members.standing(result.stdout))
-            return join.done() or seen[-1] == "serves" or seen[-2:] == ["overtaken"] * 2, f"it {seen[-1]}"
+        Args:
+            joining: nodes with new members, oldest first, each with the rest of its join.
+        """
+        if not self._talks():
+            return
+        for node, join in joining:
+            self._look(node, join, lambda log: (etcd_members.votes(log), "it does not vote"))
+        for node, join in joining:
+            seen: list[etcd_members.Standing] = []
+
+            def overtaken(log: str, seen: list[etcd_members.Standing] = seen) -> Verdict:
+                seen.append(etcd_members.standing(log))
+                return seen[-1] == "serves" or seen[-2:] == ["overtaken"] * 2, f"it {seen[-1]}"
+
+            self._look(node, join, overtaken)
+            if seen[-1] == "overtaken" and not join.done():
+                self._up.console.say(f"{node.name}: etcd is started again, since it missed the word of itself")
+                node.run(["pkill", "--signal", "KILL", "--exact", "etcd"], check=False)
+                self._look(node, join, lambda log: (etcd_members.standing(log) == "serves", "it does not serve"))
+
+    def _talks(self) -> bool:
+        """Whether etcd writes into its log what goes well."""
+        return self._up.slow() == 1 and "log-level" not in self._up.spec.extra_args.get("etcd", {})
+
+    def _look(self, node: Node, join: Future[None], check: Callable[[str], Verdict]) -> None:
+        """Wait until what a node's etcd has written is as it should be, or the node has joined in another way."""
+
+        def either(result: Result) -> Verdict:
+            found, why = check(result.stdout)
+            return found or join.done(), why
 
         self._up.wait(
             lambda: node.run(["sh", "-c", etcd_members.LOG], check=False, show=False),
-            check, within=2 * KUBEADM, every=0.2, what=f"the first words of etcd on {node.name}",
+            either, within=2 * KUBEADM, every=0.1, what=f"the words of etcd on {node.name}",
         )  # fmt: skip
-        if seen[-1] == "overtaken" and not join.done():
-            self._up.console.say(f"{node.name}: etcd is started again, since it missed the word of itself")
-            node.run(["pkill", "--signal", "KILL", "--exact", "etcd"], check=False)
 
     def wake_kubelet(self, node: Node, join: Future[None]) -> None:
         """Start a joining control plane's kubelet again once its own API server knows it by its token.

@@ -56,6 +56,15 @@ _CONTROLLER_MANAGER = {"kube-api-burst": "200"}
 _ALONE = {"leader-elect-retry-period": "500ms"}
 
 
+def _learners(control_planes: int) -> dict[str, str]:
+    """etcd's flag for how many members may learn at a time (default: 1): all of them join at once.
+
+    They have no vote until each has been promoted, so that this does not change what a majority is.
+    https://etcd.io/docs/v3.6/learning/design-learner/
+    """
+    return {"max-learners": str(control_planes - 1)} if control_planes > 2 else {}
+
+
 @dataclass(frozen=True)
 class Secrets:
     """What joins a node to a cluster; short-lived, never printed."""
@@ -257,7 +266,8 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
     grace = slowness.grace(machine.slow)
     manager = {**_CONTROLLER_MANAGER, **election, **grace, **gates, **spec.extra_args.get("controllerManager", {})}
     server = {**slowness.apiserver(machine.slow), **gates, **spec.extra_args.get("apiserver", {})}
-    etcd = {**slowness.etcd(machine.slow, spec.control_planes), **spec.extra_args.get("etcd", {})}
+    etcd = {**_learners(spec.control_planes), **slowness.etcd(machine.slow, spec.control_planes)}
+    etcd |= spec.extra_args.get("etcd", {})
     scheduler = {**election, **gates, **spec.extra_args.get("scheduler", {})}
     return {
         "apiVersion": API,

@@ -30,7 +30,8 @@ users:
 """
 CA = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
 OK = Result(0, "", "")
-# What etcd writes once it votes.
+# What etcd writes once it has its first snapshot, once it hears of itself, and once it votes.
+SNAPSHOT, WORD = '{"msg":"applied snapshot"}\n', '{"msg":"published local member to cluster through raft"}\n'
 PROMOTED = '{"msg":"promote member","local-member-id":"5304627255e49b0c","promoted-member-id":"5304627255e49b0c"}\n'
 
 
@@ -91,7 +92,7 @@ class FakeKubernetes:
                            for name in sorted(self.members)]  # fmt: skip
                 return Result(0, "".join(f"{member}\n" for member in members), "")
             case ("sh", "-c", line) if line == LOG:
-                return Result(0, PROMOTED if node.name in self.members else "", "")
+                return Result(0, WORD + PROMOTED if node.name in self.members else "", "")
             case ("kubectl", _, _, "apply", *_, "-f", "-"):
                 self.applied.append(call.stdin or "")
                 self.flannel.set()

@@ -11,7 +11,7 @@ import bringup_world
 import pytest
 import yaml
 from bringup_world import SOON, Run, joins, spec_of
-from fake_kubernetes import ADMIN, PROMOTED, ends_init
+from fake_kubernetes import ADMIN, PROMOTED, SNAPSHOT, WORD, ends_init
 from fake_node import Call, FakeNode
 
 from kubedrill import etcd_members, init_phases, join_phases, kubeadm, shell
@@ -24,8 +24,6 @@ from kubedrill.wait import until
 run = bringup_world.run  # a fixture
 
 LAST = init_phases.at_last(other_planes=False)
-# What etcd writes once it has its first snapshot, and once it hears of itself.
-SNAPSHOT, WORD = '{"msg":"applied snapshot"}\n', '{"msg":"published local member to cluster through raft"}\n'
 
 
 class TestOrder:
@@ -71,7 +69,7 @@ class TestOrder:
         assert run.provider.names() == ["lab-control-plane-1"]
 
     def test_a_control_plane_joins_once_etcd_has_the_one_before_it(self, run: Run) -> None:
-        """kubeadm join goes on for a while after its member serves; etcd takes one learner at a time."""
+        """kubeadm join goes on for a while after its member serves; each starts from a list of those before."""
         last = threading.Event()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
@@ -115,24 +113,31 @@ class TestOrder:
         assert listed[0] >= 20
         assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
 
-    def test_a_control_plane_waits_for_a_member_that_only_learns(self, run: Run) -> None:
-        listed = [0]
+    @pytest.mark.parametrize("learns", [SNAPSHOT, WORD], ids=["it has a snapshot", "it heard of itself"])
+    def test_a_control_plane_waits_until_the_member_before_learns_but_not_until_it_votes(
+        self, run: Run, learns: str
+    ) -> None:
+        looked = [0]
 
         def answer(node: FakeNode, call: Call) -> Result | None:
             if call.argv == ("sh", "-c", etcd_members.LOG) and node.name.endswith("2"):
-                listed[0] += 1
-                if listed[0] < 20:
+                looked[0] += 1
+                if looked[0] < 20:
                     assert run.joins() == ["lab-control-plane-2"][: len(run.joins())]
-                    return Result(0, SNAPSHOT + WORD + PROMOTED.replace("5304", "51e4", 1), "")
+                    return Result(0, "", "")
+                if run.joins()[-1].endswith("2"):
+                    return Result(0, learns, "")
             if joins(call.line) and node.name.endswith("2"):
                 run.kubernetes.joined(node)
                 until(
-                    lambda: listed[0], lambda count: (count >= 20, str(count)), within=SOON, every=0.005, what="looks"
-                )
+                    lambda: run.joins()[-1], lambda last: (last.endswith("3"), last), within=SOON, every=0.005,
+                    what="the next one",
+                )  # fmt: skip
             return None
 
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
+        assert looked[0] >= 20
         assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
 
     def test_nobody_waits_for_the_last_phases_of_init(self, run: Run) -> None:
@@ -166,39 +171,6 @@ class TestOrder:
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
         assert not together.broken
-
-    @pytest.mark.parametrize(
-        ("log", "grown", "ended"),
-        [
-            pytest.param([SNAPSHOT], 0, 1, id="it missed the word of itself"),
-            pytest.param([SNAPSHOT, SNAPSHOT + WORD], 0, 0, id="it hears of itself a moment later"),
-            pytest.param(["", WORD], 0, 0, id="it needs no snapshot"),
-            pytest.param([SNAPSHOT], 1, 0, id="a cluster that is in use gets its third one"),
-        ],
-    )
-    def test_only_the_last_new_member_is_started_again(self, run: Run, log: list[str], grown: int, ended: int) -> None:
-        told = [0]
-
-        def answer(node: FakeNode, call: Call) -> Result | None:
-            if call.argv == ("sh", "-c", etcd_members.LOG) and node.name.endswith("3"):
-                if not threading.current_thread().name.startswith("up_planes"):
-                    return Result(0, "", "")  # who waits for its vote
-                told[0] += 1
-                return Result(0, log[min(told[0], len(log)) - 1], "")
-            if call.argv == tuple(join_phases.AT_LAST) and node.name.endswith("3") and not grown:
-                until(lambda: bool(run.ran("pkill")) if ended else told[0] >= len(log), lambda enough: (enough, ""),
-                      within=SOON, every=0.005, what="looks")  # fmt: skip
-            if call.line == "pkill --signal KILL --exact etcd":
-                assert node.name == "lab-control-plane-3"
-                return Result(0, "", "")
-            return None
-
-        if grown:
-            run.up(spec_of(3, 0))
-            run.node("lab-control-plane-3").remove()
-        run.kubernetes.answers = answer
-        run.up(spec_of(3, 0))
-        assert len(run.ran("pkill")) == ended
 
     def test_a_kubelet_that_waits_is_started_again_once_its_api_server_knows_it(self, run: Run) -> None:
         looks = [0]
