@@ -171,15 +171,20 @@ class BringUp:
         own = ThreadPoolExecutor(max_workers=4 * len(made), thread_name_prefix="up_planes")
         try:
             prepared = {key: own.submit(self._joins.prepare, node, key, discovery) for key, node in made.items()}
-            joining: list[Future[None]] = []
+            members: dict[str, Future[None]] = {}
+            at_once = self.spec.etcd == "stacked" and self._joins.announce(leader, list(made))
+            if at_once:
+                members = {key: own.submit(self._member, node, prepared[key]) for key, node in made.items()}
+            joining = [*members.values()]
             new: list[tuple[Node, Future[None]]] = []
             for key, waits in made.items():
                 node = waits.result()
                 prepared[key].result()
                 if self.spec.etcd == "stacked":
-                    member = own.submit(self._joins.member, node)
-                    joining.append(member)
-                    self._joins.until_it_learns(leader, node, member)
+                    if not at_once:
+                        members[key] = own.submit(self._joins.member, node)
+                        joining.append(members[key])
+                    self._joins.until_it_votes(leader, node, members[key])
                 join = own.submit(self._joins.plane, node)
                 new.append((node, join))
                 second.set()
@@ -190,6 +195,10 @@ class BringUp:
                 each.result()
         finally:
             own.shutdown(wait=False, cancel_futures=True)
+
+    def _member(self, node: Future[Node], prepared: Future[None]) -> None:
+        prepared.result()
+        self._joins.member(node.result())
 
     def _others_may_join(self, start: Start) -> None:
         """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.

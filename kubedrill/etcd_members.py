@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from kubedrill.providers.base import Node
@@ -25,7 +25,19 @@ LOG = (
 )
 # The members as another one knows them.
 LIST = f"{ETCDCTL} member list"
+# Where members reach each other.
+PEER_PORT = 2380
 Standing = Literal["starts", "overtaken", "serves"]
+
+
+def add(addresses: Mapping[str, str]) -> str:
+    """The command by which etcd is told of members that will join; they have no vote until they are promoted.
+
+    Args:
+        addresses: of their nodes, by host name.
+    """
+    added = [f"member add {name} --learner --peer-urls=https://{at}:{PEER_PORT}" for name, at in addresses.items()]
+    return f"etcdctl() {{ {ETCDCTL} \"$@\"; }}; " + " && ".join(f"etcdctl {each}" for each in added)
 
 
 def standing(log: str) -> Standing:
@@ -87,7 +99,7 @@ def forget_member(leader: Node, address: str) -> None:
     """
     script = f"""set -e
 members=$({LIST})
-for id in $(echo "$members" | grep -F ' https://{address}:2380,' | cut -d, -f1); do {ETCDCTL} member remove $id; done"""
+for id in $(echo "$members" | grep -F ' https://{address}:{PEER_PORT},' | cut -d, -f1); do {ETCDCTL} member remove $id; done"""
     until(
         lambda: leader.run(["sh", "-c", script], check=False, timeout=60),
         lambda did: (did.status == 0, did.output.strip()[-300:]),

@@ -115,13 +115,33 @@ class Joins:
         node.write(files)
         self._up.console.wrote(node.name, kubeadm.JOIN_CONFIG, config)
 
-    def until_it_learns(self, leader: Node, node: Node, join: Future[None]) -> None:
-        """Wait until etcd's new member has begun to follow the others; only then may the next one join.
+    def announce(self, leader: Node, joining: Sequence[str]) -> bool:
+        """Tell etcd of all members that will join, before any of them does; then they may do so at once.
 
-        A new member compares the list that it starts with against that of the others, and ends where they differ. Once
-        it has what they have, the next one may be added, though this one does not vote yet: etcd takes a further one
-        beside two that vote only after these have been connected for 5 s (HealthInterval), and here just one votes.
-        Its own log is asked, which costs less than etcdctl, where etcd writes there what goes well.
+        kubeadm would add one after another, since each starts from the list of those before it; and beside two that
+        vote etcd takes a third one only after these have been connected for 5 s (HealthInterval). Here just one votes,
+        all the others are in each one's list, and kubeadm, which finds its own there, adds none.
+
+        Args:
+            leader: the only one there is.
+            joining: control-plane-N.
+
+        Returns:
+            Whether etcd knows all of them.
+        """
+        if self._up.slow() > 1 or self._up.joined(leader):
+            return False
+        addresses = {kubeadm.node_name(self._up.spec, key): self._up.addresses.node(key) for key in joining}
+        added = leader.run(["sh", "-c", etcd_members.add(addresses)], check=False, timeout=60)
+        if added.status != 0:
+            self._up.console.say(f"members of etcd join one after another: {added.output.strip()[-300:]}")
+        return added.status == 0
+
+    def until_it_votes(self, leader: Node, node: Node, join: Future[None]) -> None:
+        """Wait until etcd's new member takes part; only then may the next one join that etcd does not know yet.
+
+        What `kubeadm join` does after that is the node's own affair. Its own log is asked, which costs less than
+        etcdctl, where etcd writes there what goes well.
         """
         if node.name in self._up.existing:
             return
@@ -132,9 +152,8 @@ class Joins:
             if join.done():
                 join.result()
                 return True, f"{node.name} has joined"
-            told = result.stdout
-            learns = etcd_members.standing(told) != "starts" if talks else etcd_members.started(told, node.name)
-            return learns, f"etcd says: {result.output[-300:] or 'nothing'}"
+            votes = etcd_members.votes(result.stdout) if talks else etcd_members.started(result.stdout, node.name)
+            return votes, f"etcd says: {result.output[-300:] or 'nothing'}"
 
         # kubeadm's own limit ends first, with what it printed.
         self._up.wait(

@@ -11,7 +11,7 @@ import bringup_world
 import pytest
 import yaml
 from bringup_world import SOON, Run, joins, spec_of
-from fake_kubernetes import ADMIN, PROMOTED, SNAPSHOT, WORD, ends_init
+from fake_kubernetes import ADMIN, SNAPSHOT, WORD, ends_init
 from fake_node import Call, FakeNode
 
 from kubedrill import etcd_members, init_phases, join_phases, kubeadm, shell
