@@ -55,6 +55,10 @@ _CONTROLLER_MANAGER = {"kube-api-burst": "200"}
 # how long a failover takes is what drills are there to see.
 _ALONE = {"leader-elect-retry-period": "500ms"}
 
+# Where a node has certificates for these two to show (images/files, kubedrill-serving-certificates); without, they would
+# sign their own at each start.
+_SERVING = "/etc/kubernetes/serving"
+
 
 def _learners(control_planes: int) -> dict[str, str]:
     """etcd's flag for how many members may learn at a time (default: 1): all of them join at once.
@@ -264,11 +268,12 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
     election = _ALONE if spec.control_planes == 1 and machine.slow == 1 else {}
     election = {**election, **slowness.elections(machine.slow, spec.control_planes)}
     grace = slowness.grace(machine.slow)
-    manager = {**_CONTROLLER_MANAGER, **election, **grace, **gates, **spec.extra_args.get("controllerManager", {})}
+    manager = {"cert-dir": _SERVING, **_CONTROLLER_MANAGER, **election, **grace, **gates, **spec.extra_args.get("controllerManager", {})}
     server = {**slowness.apiserver(machine.slow), **gates, **spec.extra_args.get("apiserver", {})}
     etcd = {**_learners(spec.control_planes), **slowness.etcd(machine.slow, spec.control_planes)}
     etcd |= spec.extra_args.get("etcd", {})
-    scheduler = {**election, **gates, **spec.extra_args.get("scheduler", {})}
+    serving = [{"name": "serving", "hostPath": _SERVING, "mountPath": _SERVING, "pathType": "DirectoryOrCreate"}]
+    scheduler = {"cert-dir": _SERVING, **election, **gates, **spec.extra_args.get("scheduler", {})}
     return {
         "apiVersion": API,
         "kind": "ClusterConfiguration",
@@ -286,8 +291,8 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
             "certSANs": sorted({"localhost", "127.0.0.1", addresses.endpoint(spec), *names}),
             "extraArgs": flags(server),
         },
-        "controllerManager": {"extraArgs": flags(manager)},
-        "scheduler": {"extraArgs": flags(scheduler)},
+        "controllerManager": {"extraArgs": flags(manager), "extraVolumes": serving},
+        "scheduler": {"extraArgs": flags(scheduler), "extraVolumes": serving},
         "etcd": {"external": {
             "endpoints": [f"https://{addresses.node(key)}:2379" for key in spec.etcd_keys()],
             "caFile": ETCD_CA, "certFile": ETCD_CLIENT[0], "keyFile": ETCD_CLIENT[1],
