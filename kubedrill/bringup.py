@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from kubedrill import checks, external_etcd, kube, kubeadm, network, node_specs
+from kubedrill import checks, external_etcd, init_phases, kube, kubeadm, network, node_specs
 from kubedrill.console import Reporter
 from kubedrill.etcd_members import forget_member
 from kubedrill.first_plane import FirstPlane, Start, why
@@ -150,8 +150,8 @@ class BringUp:
                 turn.set()
             start.init.result()
         api = Kube(publish(leader.run(["cat", "/etc/kubernetes/admin.conf"], show=False).stdout))
-        if others and workers:
-            joining.append(pool.submit(self._spread_dns, api, leader, workers_join))
+        if init_phases.dns_later(self.spec):
+            joining.append(pool.submit(self._dns, api, leader, workers_join))
         for join in joining:
             join.result()
         self._ready(api)
@@ -270,24 +270,19 @@ class BringUp:
                 members.start(lambda read, check: self._up.wait(read, check, within=API, every=0.3, what="etcd"))
         members.introduce(leader)
 
-    def _spread_dns(self, api: Kube, leader: Node, joins: list[Future[None]]) -> None:
-        """Move CoreDNS off the first control plane, as kubeadm's documentation advises once other nodes are there.
-
-        All its pods run where init ran; with that node names would be lost for five minutes, in a cluster that is to
-        bear the loss of a node.
-        https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/create-cluster-kubeadm/
-        """
+    def _dns(self, api: Kube, leader: Node, joins: list[Future[None]]) -> None:
+        """CoreDNS, where it was left until there are workers."""
         for join in joins:
             join.result()
-        if self._up.joined(leader):
+        if self._up.joined(leader) and has_file(leader, READY):
             return
         workers = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys() if key.startswith("worker")]
         self._up.wait(
-            api.cluster, lambda seen: checks.nodes_ready(seen.nodes, workers), within=_READY, every=0.5,
-            what="workers to spread CoreDNS over", transient=(kube.ApiUnavailable,),
+            api.cluster, lambda seen: checks.nodes_ready(seen.nodes, workers), within=_READY, every=0.3,
+            what="workers to run CoreDNS", transient=(kube.ApiUnavailable,),
         )  # fmt: skip
-        with self._up.step("CoreDNS spread over the workers"):
-            leader.run(["kubectl", "--namespace", "kube-system", "rollout", "restart", "deployment", "coredns"])
+        with self._up.step("CoreDNS on the workers"):
+            self._up.run_kubeadm(leader, init_phases.coredns(), name="kubeadm-init", part="-coredns")
 
     def _readmit(self, leader: Node) -> None:
         """Make a cluster ready for nodes that are missing: it forgets them, and takes a new token and key."""

@@ -37,7 +37,7 @@ def add(addresses: Mapping[str, str]) -> str:
         addresses: of their nodes, by host name.
     """
     added = [f"member add {name} --learner --peer-urls=https://{at}:{PEER_PORT}" for name, at in addresses.items()]
-    return f"etcdctl() {{ {ETCDCTL} \"$@\"; }}; " + " && ".join(f"etcdctl {each}" for each in added)
+    return f'etcdctl() {{ {ETCDCTL} "$@"; }}; ' + " && ".join(f"etcdctl {each}" for each in added)
 
 
 def standing(log: str) -> Standing:

@@ -167,8 +167,9 @@ class FirstPlane:
             self.up.run_kubeadm(node, init_phases.BEGIN, part="-begin")
             answers.set_result(self.api_answers(node, init_phases.RIGHTS))
         with self.up.step(f"{node.name}: kubeadm init"):
+            dns = not init_phases.dns_later(self.up.spec)
             upload = ["--upload-certs"] if self.up.spec.control_planes > 1 else []
-            self.up.run_kubeadm(node, [*init_phases.AFTERWARDS, *upload], done=[File(JOINED, "")])
+            self.up.run_kubeadm(node, [*init_phases.afterwards(dns=dns), *upload], done=[File(JOINED, "")])
 
     def _at_once(
         self, node: Node, answers: Future[tuple[Kube, str]], pool: Executor, begun: threading.Event,
@@ -191,7 +192,8 @@ class FirstPlane:
             self.is_ready(node, api, kube.ROLES, kube.PRIORITIES)
             answers.set_result((api, ca))
             other_planes = self.up.spec.control_planes > 1
-            meanwhile = pool.submit(run, init_phases.meanwhile(other_planes=other_planes), "-meanwhile")
+            early = init_phases.meanwhile(other_planes=other_planes, dns=not init_phases.dns_later(self.up.spec))
+            meanwhile = pool.submit(run, early, "-meanwhile")
             controllers.result()
             meanwhile.result()
             self.controllers_work(node, api)

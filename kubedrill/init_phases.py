@@ -47,13 +47,13 @@ def at_once(commands: Sequence[Sequence[str]]) -> list[str]:
 
 # etcd and the API server alone: while they start, whoever asks the API in vain takes the processor from them.
 BEGIN = part(*_FIRST)
-# All that BEGIN leaves, for nodes that are slow: those have no processor to spare for several at once.
+# What BEGIN leaves, for nodes that are slow: those have no processor to spare for several at once.
 #
 # The API server ends itself where it has not looked through all addresses of Services a minute after it began to serve
 # (pkg/registry/core/rest/storage_core.go), or has not made its roles in 30 s (storage_rbac.go); no flag changes that. A
 # controller manager that ends and is started again until then, and a scheduler that asks for what is not there yet,
 # take the processor from it.
-AFTERWARDS = part(*(phase for phase in PHASES if phase not in _FIRST))
+_AFTERWARDS = tuple(phase for phase in PHASES if phase not in _FIRST)
 _CONTROLLERS = ("control-plane/controller-manager", "control-plane/scheduler")
 _MANIFESTS = "/etc/kubernetes/manifests"
 _HELD = "/etc/kubernetes/held-manifests"
@@ -79,13 +79,33 @@ _OTHER_ROLES = {"feature-gates", "authorization-mode", "authorization-config", "
 # does not call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
 HALFWAY = "system:controller:attachdetach-controller"
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
+_DNS = "addon/coredns"
 # It binds admin.conf to its role, as the first to use that.
 _MARK = "mark-control-plane"
+
+
+def dns_later(spec: ClusterSpec) -> bool:
+    """Whether CoreDNS is left until there are workers to run it.
+
+    Where several control planes are to bear the loss of one, all its pods would run on the first; kubeadm's
+    documentation has them moved once other nodes are there.
+    https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/create-cluster-kubeadm/
+    """
+    return spec.control_planes > 1 and spec.workers > 0
 
 
 def makes_usual_roles(spec: ClusterSpec) -> bool:
     """Whether the API server of a cluster makes for itself what is made for it by BOOTSTRAP."""
     return not spec.feature_gates and not _OTHER_ROLES & set(spec.extra_args.get("apiserver", {}))
+
+
+def afterwards(*, dns: bool) -> list[str]:
+    """The command for all that BEGIN leaves.
+
+    Args:
+        dns: whether that includes CoreDNS.
+    """
+    return part(*(phase for phase in _AFTERWARDS if dns or phase != _DNS))
 
 
 def at_last(*, other_planes: bool) -> list[str]:
@@ -97,10 +117,11 @@ def at_last(*, other_planes: bool) -> list[str]:
     return part("wait-control-plane", *([] if other_planes else [_MARK]))
 
 
-def meanwhile(*, other_planes: bool) -> list[str]:
+def meanwhile(*, other_planes: bool, dns: bool) -> list[str]:
     """The command for what needs an API server, but not its controllers.
 
     Args:
+        dns: whether that includes CoreDNS.
         other_planes: whether other control planes will join, which need the certificates, and admin.conf with its role.
     """
     # By the tokens others know that they may join.
@@ -108,6 +129,11 @@ def meanwhile(*, other_planes: bool) -> list[str]:
     certificates = [[*_alone("upload-certs"), "--upload-certs"]] if other_planes else []
     return at_once([
         ["sh", "-c", " && ".join(map(shlex.join, [upload, *certificates, tokens]))],
-        _alone("addon", "all"),
+        _alone("addon", "all" if dns else "kube-proxy"),
         *([part(_MARK)] if other_planes else []),
     ])  # fmt: skip
+
+
+def coredns() -> list[str]:
+    """The command for CoreDNS alone, where it comes later."""
+    return _alone("addon", "coredns")

@@ -268,7 +268,14 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
     election = _ALONE if spec.control_planes == 1 and machine.slow == 1 else {}
     election = {**election, **slowness.elections(machine.slow, spec.control_planes)}
     grace = slowness.grace(machine.slow)
-    manager = {"cert-dir": _SERVING, **_CONTROLLER_MANAGER, **election, **grace, **gates, **spec.extra_args.get("controllerManager", {})}
+    manager = {
+        "cert-dir": _SERVING,
+        **_CONTROLLER_MANAGER,
+        **election,
+        **grace,
+        **gates,
+        **spec.extra_args.get("controllerManager", {}),
+    }
     server = {**slowness.apiserver(machine.slow), **gates, **spec.extra_args.get("apiserver", {})}
     etcd = {**_learners(spec.control_planes), **slowness.etcd(machine.slow, spec.control_planes)}
     etcd |= spec.extra_args.get("etcd", {})

@@ -10,7 +10,7 @@ from fake_node import Call, FakeNode, Stored
 from fake_provider import FakeProvider
 
 from kubedrill.etcd_members import LIST, LOG
-from kubedrill.init_phases import AFTERWARDS, BEGIN, NO_LIST, STARTED, at_last
+from kubedrill.init_phases import BEGIN, NO_LIST, STARTED, afterwards, at_last
 from kubedrill.join_phases import AT_ONCE, ETCD
 from kubedrill.kube import ApiUnavailable, ClusterSnapshot, NodeSnapshot, WorkloadSnapshot
 from kubedrill.kubeadm import Secrets
@@ -38,7 +38,8 @@ PROMOTED = '{"msg":"promote member","local-member-id":"5304627255e49b0c","promot
 def ends_init(call: Call) -> bool:
     """Whether a command does the last phases of init."""
     whole = [at_last(other_planes=more) for more in (True, False)]
-    return list(call.argv) in whole or call.argv[: len(AFTERWARDS)] == tuple(AFTERWARDS)
+    slow = [afterwards(dns=dns) for dns in (True, False)]
+    return list(call.argv) in whole or list(call.argv[: len(slow[0])]) in slow
 
 
 @dataclass
@@ -57,12 +58,16 @@ class FakeKubernetes:
     applied: list[str] = field(default_factory=list)
     api: threading.Event = field(default_factory=threading.Event)
     flannel: threading.Event = field(default_factory=threading.Event)
+    dns: threading.Event = field(default_factory=threading.Event)
 
     def script(self, node: FakeNode, call: Call) -> Result | None:
         """Answer a command."""
         answer = self.answers(node, call)
         if answer is not None:
             return answer
+        slow = afterwards(dns=True)
+        if "addon coredns" in call.line or "addon all" in call.line or list(call.argv[: len(slow)]) == slow:
+            self.dns.set()
         match call.argv:
             case ("systemctl", "start", service):
                 assert service == ("haproxy" if node.role == "load-balancer" else "containerd")
@@ -96,8 +101,6 @@ class FakeKubernetes:
             case ("kubectl", _, _, "apply", *_, "-f", "-"):
                 self.applied.append(call.stdin or "")
                 self.flannel.set()
-                return OK
-            case ("kubectl", "--namespace", "kube-system", "rollout", "restart", "deployment", "coredns"):
                 return OK
             case ("kubectl", "delete", "node", name, *_):
                 self.registered.discard(name)
@@ -135,7 +138,8 @@ class FakeKubernetes:
             for name in sorted(self.registered)
         )
         flannel = WorkloadSnapshot("kube-flannel-ds", len(nodes), len(nodes)) if self.flannel.is_set() else None
-        return ClusterSnapshot(nodes, WorkloadSnapshot("coredns", 2, 2), flannel)
+        dns = WorkloadSnapshot("coredns", 2, 2) if self.dns.is_set() else None
+        return ClusterSnapshot(nodes, dns, flannel)
 
     def _begin(self, node: FakeNode) -> Result:
         for name in ("admin.conf", "super-admin.conf"):

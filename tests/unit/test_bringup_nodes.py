@@ -11,13 +11,15 @@ import pytest
 from bringup_world import API_PORT, MADE, SECRETS, SUBNET, Run, spec_of
 from fake_kubernetes import ADMIN, KEYS
 
-from kubedrill import kubeadm, node_specs, undertaking
-from kubedrill.marks import JOINED
+from kubedrill import init_phases, kubeadm, node_specs, undertaking
+from kubedrill.marks import JOINED, READY
 from kubedrill.network import Addresses
 from kubedrill.providers.base import NodeSpec
 from kubedrill.spec import ClusterSpec
 
 run = bringup_world.run  # a fixture
+
+DNS = " ".join(init_phases.coredns())
 
 
 class TestNodes:
@@ -145,3 +147,27 @@ class TestAgain:
             run.provider.names(), "running"
         )
         assert run.ran("kubeadm") == []
+
+
+@pytest.mark.parametrize("slow", [1.0, 25.0])
+def test_coredns_waits_for_workers_where_there_are_several_control_planes(run: Run, slow: float) -> None:
+    run.provider.slow = slow
+    run.up(spec_of(3, 2))
+    for worker in ("lab-worker-1", "lab-worker-2"):
+        assert run.at("ran", worker, "kubeadm join") < run.at("run", "lab-control-plane-1", DNS)
+
+
+@pytest.mark.parametrize(("control_planes", "workers"), [(1, 2), (3, 0)])
+def test_coredns_waits_for_nobody_elsewhere(run: Run, control_planes: int, workers: int) -> None:
+    run.up(spec_of(control_planes, workers))
+    assert run.ran(DNS) == []
+
+
+def test_coredns_is_made_up_for_where_up_was_ended_before(run: Run) -> None:
+    run.up(spec_of(3, 1))
+    del run.node("lab-control-plane-1").disk[READY]
+    run.kubernetes.dns.clear()
+    run.up(spec_of(3, 1))
+    assert run.ran(DNS) == ["lab-control-plane-1"]
+    run.up(spec_of(3, 1))
+    assert run.ran(DNS) == [], "what somebody has made of it since is theirs"

@@ -11,7 +11,7 @@ import bringup_world
 import pytest
 import yaml
 from bringup_world import SOON, Run, joins, spec_of
-from fake_kubernetes import ADMIN, SNAPSHOT, WORD, ends_init
+from fake_kubernetes import ADMIN, PROMOTED, SNAPSHOT, WORD, ends_init
 from fake_node import Call, FakeNode
 
 from kubedrill import etcd_members, init_phases, join_phases, kubeadm, shell
@@ -23,6 +23,8 @@ from kubedrill.wait import until
 
 run = bringup_world.run  # a fixture
 
+# What etcd answers that takes one learner only.
+REFUSED = Result(1, "", "etcdserver: too many learner members in cluster")
 LAST = init_phases.at_last(other_planes=False)
 
 
@@ -30,7 +32,7 @@ class TestOrder:
     def test_one_control_plane(self, run: Run) -> None:
         run.up(spec_of())
         assert run.provider.names() == ["lab-control-plane-1", "lab-worker-1", "lab-worker-2"]
-        early = init_phases.meanwhile(other_planes=False)
+        early = init_phases.meanwhile(other_planes=False, dns=True)
         parts = [BEGIN, init_phases.HOLD, init_phases.FINALIZE, early, LAST]
         for part in parts:
             assert run.ran(" ".join(part)) == ["lab-control-plane-1"]
@@ -68,11 +70,43 @@ class TestOrder:
         run.up(spec_of(1, 0))
         assert run.provider.names() == ["lab-control-plane-1"]
 
+    def test_members_of_etcd_are_announced_and_join_at_once(self, run: Run) -> None:
+        together = threading.Barrier(4)
+
+        def answer(_node: FakeNode, call: Call) -> Result | None:
+            if call.argv == tuple(join_phases.ETCD):
+                together.wait(SOON)
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(5, 0))
+        assert not together.broken
+        [announced] = [event for event in run.provider.events if event[0] == "ran" and "member add" in event[2]]
+        assert announced[1] == "lab-control-plane-1"
+        for number in range(2, 6):
+            added = f"member add lab-control-plane-{number} --learner --peer-urls=https://172.28.0.1{number}:2380"
+            assert added in announced[2]
+            member = run.at("run", f"lab-control-plane-{number}", shlex.join(join_phases.ETCD))
+            assert run.provider.events.index(announced) < member
+
+    @pytest.mark.parametrize(("members", "learners"), [(1, None), (3, "2"), (5, "4")])
+    def test_etcd_takes_all_of_them(self, run: Run, members: int, learners: str | None) -> None:
+        run.up(spec_of(members, 0))
+        written = run.node("lab-control-plane-1").text(kubeadm.INIT_CONFIG)
+        [cluster] = [part for part in yaml.safe_load_all(written) if part["kind"] == "ClusterConfiguration"]
+        flags = {each["name"]: each["value"] for each in cluster["etcd"]["local"].get("extraArgs", [])}
+        assert flags.get("max-learners") == learners
+
     def test_a_control_plane_joins_once_etcd_has_the_one_before_it(self, run: Run) -> None:
-        """kubeadm join goes on for a while after its member serves; each starts from a list of those before."""
+        """Where not all can be announced: each starts from a list of those before it.
+
+        kubeadm join goes on for a while after its member serves.
+        """
         last = threading.Event()
 
         def answer(node: FakeNode, call: Call) -> Result | None:
+            if "member add" in call.line:
+                return REFUSED
             if joins(call.line):
                 before = {f"lab-control-plane-{number}" for number in range(1, int(node.name[-1]))}
                 assert before == run.kubernetes.members, "its predecessors serve, and none else has begun"
@@ -94,6 +128,8 @@ class TestOrder:
         listed = [0]
 
         def answer(node: FakeNode, call: Call) -> Result | None:
+            if "member add" in call.line:
+                return REFUSED
             if call.argv == ("sh", "-c", etcd_members.LIST) and "lab-control-plane-2" in run.kubernetes.members:
                 listed[0] += 1
                 if listed[0] < 20:
@@ -113,31 +149,26 @@ class TestOrder:
         assert listed[0] >= 20
         assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
 
-    @pytest.mark.parametrize("learns", [SNAPSHOT, WORD], ids=["it has a snapshot", "it heard of itself"])
-    def test_a_control_plane_waits_until_the_member_before_learns_but_not_until_it_votes(
-        self, run: Run, learns: str
-    ) -> None:
-        looked = [0]
+    def test_a_control_plane_waits_for_a_member_that_only_learns(self, run: Run) -> None:
+        listed = [0]
 
         def answer(node: FakeNode, call: Call) -> Result | None:
+            if "member add" in call.line:
+                return REFUSED
             if call.argv == ("sh", "-c", etcd_members.LOG) and node.name.endswith("2"):
-                looked[0] += 1
-                if looked[0] < 20:
+                listed[0] += 1
+                if listed[0] < 20:
                     assert run.joins() == ["lab-control-plane-2"][: len(run.joins())]
-                    return Result(0, "", "")
-                if run.joins()[-1].endswith("2"):
-                    return Result(0, learns, "")
+                    return Result(0, SNAPSHOT + WORD + PROMOTED.replace("5304", "51e4", 1), "")
             if joins(call.line) and node.name.endswith("2"):
                 run.kubernetes.joined(node)
                 until(
-                    lambda: run.joins()[-1], lambda last: (last.endswith("3"), last), within=SOON, every=0.005,
-                    what="the next one",
-                )  # fmt: skip
+                    lambda: listed[0], lambda count: (count >= 20, str(count)), within=SOON, every=0.005, what="looks"
+                )
             return None
 
         run.kubernetes.answers = answer
         run.up(spec_of(3, 0))
-        assert looked[0] >= 20
         assert run.joins() == ["lab-control-plane-2", "lab-control-plane-3"]
 
     def test_nobody_waits_for_the_last_phases_of_init(self, run: Run) -> None:
@@ -302,5 +333,5 @@ class TestOrder:
         self, run: Run, control_planes: int, uploads: bool
     ) -> None:
         run.up(spec_of(control_planes))
-        early = " ".join(init_phases.meanwhile(other_planes=uploads))
+        early = " ".join(init_phases.meanwhile(other_planes=uploads, dns=not uploads))
         assert run.ran(early) == ["lab-control-plane-1"]

@@ -47,19 +47,20 @@ def parts(command: list[str]) -> list[str]:
     return re.findall(rf"{ALONE}|{SEVERAL}", re.sub("['\"]", "", " ".join(command)))
 
 
-def all_parts(*, slow: bool = False, other_planes: bool = True) -> list[str]:
+def all_parts(*, slow: bool = False, other_planes: bool = True, dns: bool = True) -> list[str]:
     """All that `up` runs on the first control plane."""
-    early, last = init_phases.meanwhile(other_planes=other_planes), init_phases.at_last(other_planes=other_planes)
-    quick = [init_phases.HOLD, init_phases.FINALIZE, early, last]
-    rest = [init_phases.AFTERWARDS] if slow else quick
+    early = init_phases.meanwhile(other_planes=other_planes, dns=dns)
+    quick = [init_phases.HOLD, init_phases.FINALIZE, early, init_phases.at_last(other_planes=other_planes)]
+    rest = [init_phases.afterwards(dns=dns)] if slow else quick
+    rest += [] if dns else [init_phases.coredns()]
     return [part for command in [init_phases.BEGIN, *rest] for part in parts(command)]
 
 
-@pytest.mark.parametrize("other_planes", [False, True])
+@pytest.mark.parametrize(("other_planes", "dns"), [(False, True), (True, True), (True, False)])
 @pytest.mark.parametrize("slow", [False, True])
-def test_each_phase_is_done_once(slow: bool, other_planes: bool) -> None:
+def test_each_phase_is_done_once(slow: bool, other_planes: bool, dns: bool) -> None:
     left = set() if slow else {"show-join-command"} if other_planes else {"show-join-command", "upload-certs"}
-    ran = all_parts(slow=slow, other_planes=other_planes)
+    ran = all_parts(slow=slow, other_planes=other_planes, dns=dns)
     assert Counter(phase for part in ran for phase in done(part)) == Counter(PHASES - left)
 
 
@@ -77,7 +78,7 @@ def test_who_waits_for_the_control_plane_has_started_it() -> None:
 
 
 def test_nothing_that_needs_roles_is_asked_for_before_they_are_made() -> None:
-    early = parts(init_phases.meanwhile(other_planes=True))
+    early = parts(init_phases.meanwhile(other_planes=True, dns=True))
     assert done(early.pop()) == {"mark-control-plane"}, "which asks until it may, and lets admin.conf have its rights"
     assert all("--kubeconfig /etc/kubernetes/super-admin.conf" in part for part in early)
     assert done(shlex.join(init_phases.FINALIZE)) == {"kubelet-finalize"}, "which asks nobody"
@@ -107,7 +108,7 @@ def test_held_manifests_are_not_where_the_kubelet_looks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("asked", [True, False])
 def test_certificates_are_uploaded_where_they_are_asked_for(asked: bool) -> None:
     """Before others know that they may join: cluster-info comes with the tokens."""
-    early = [done(part) for part in parts(init_phases.meanwhile(other_planes=asked))]
+    early = [done(part) for part in parts(init_phases.meanwhile(other_planes=asked, dns=True))]
     uploading = [{"upload-certs"}] if asked else []
     assert [phases for phases in early if phases & {"upload-config", "upload-certs", "bootstrap-token"}] == [
         {"upload-config"}, *uploading, {"bootstrap-token"},
@@ -118,7 +119,7 @@ def test_certificates_are_uploaded_where_they_are_asked_for(asked: bool) -> None
 def test_a_part_that_fails_is_told(tmp_path: Path, phase: str) -> None:
     """With a kubeadm that only says what it would do."""
     scripts = paths.repository() / "images/files/usr/local/sbin"
-    command = init_phases.meanwhile(other_planes=True)
+    command = init_phases.meanwhile(other_planes=True, dns=True)
     [broken] = [part for part in parts(command) if phase in done(part)] if phase else ["kubeadm init nothing"]
     words = broken.removeprefix("kubeadm ")
     (tmp_path / "kubeadm").write_text(
