@@ -97,9 +97,10 @@ def forget_member(leader: Node, address: str) -> None:
     Raises:
         TimedOut: etcd does not answer, or has no quorum.
     """
+    its = f"grep -F ' https://{address}:{PEER_PORT},' | cut -d, -f1"
     script = f"""set -e
 members=$({LIST})
-for id in $(echo "$members" | grep -F ' https://{address}:{PEER_PORT},' | cut -d, -f1); do {ETCDCTL} member remove $id; done"""
+for id in $(echo "$members" | {its}); do {ETCDCTL} member remove $id; done"""
     until(
         lambda: leader.run(["sh", "-c", script], check=False, timeout=60),
         lambda did: (did.status == 0, did.output.strip()[-300:]),

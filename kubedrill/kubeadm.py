@@ -55,8 +55,8 @@ _CONTROLLER_MANAGER = {"kube-api-burst": "200"}
 # how long a failover takes is what drills are there to see.
 _ALONE = {"leader-elect-retry-period": "500ms"}
 
-# Where a node has certificates for these two to show (images/files, kubedrill-serving-certificates); without, they would
-# sign their own at each start.
+# Where a node has certificates for the controller manager and the scheduler to show (images/files,
+# kubedrill-serving-certificates); without, each would sign its own at each start.
 _SERVING = "/etc/kubernetes/serving"
 
 
