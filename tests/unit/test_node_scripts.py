@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,3 +108,67 @@ def test_a_machine_id_is_kept_where_it_is_whole(tmp_path: Path, left: str | None
     assert said == kept.read_text()
     assert len(said) == 33
     assert (said == left) == (left is not None and len(left) == 33)
+
+
+class TestServingCertificates:
+    """What kubelet, controller manager and scheduler show to whoever connects."""
+
+    def boot(self, folder: Path, role: str) -> shell.Result:
+        """Make them."""
+        text = (SCRIPTS / "kubedrill-serving-certificates").read_text()
+        for place in ("/var/lib/kubelet", "/etc/kubernetes"):
+            text = text.replace(place, f"{folder}{place}")
+        return shell.run(["sh", "-c", text], env={"KUBEDRILL_ROLE": role}, check=False)
+
+    def made(self, folder: Path) -> dict[str, bytes]:
+        """What is there, by its path."""
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def test_a_control_plane_has_three_each_with_a_key_of_its_own(self, tmp_path: Path) -> None:
+        assert self.boot(tmp_path, "control-plane") == shell.Result(0, "", "")
+        made = self.made(tmp_path)
+        pairs = [
+            "var/lib/kubelet/pki/kubelet", "etc/kubernetes/serving/kube-controller-manager",
+            "etc/kubernetes/serving/kube-scheduler",
+        ]  # fmt: skip
+        assert set(made) == {f"{pair}.{end}" for pair in pairs for end in ("crt", "key")}
+        assert len(set(made.values())) == 6
+        for pair, name in zip(pairs, (socket.gethostname(), "localhost", "localhost"), strict=True):
+            assert (tmp_path / f"{pair}.key").stat().st_mode & 0o777 == 0o600
+            assert self.shown(tmp_path / f"{pair}.crt", tmp_path / f"{pair}.key", name) == {("DNS", name)} | (
+                {("IP Address", "127.0.0.1")} if name == "localhost" else set()
+            )
+
+    def shown(self, certificate: Path, key: Path, name: str) -> set[tuple[str, str]]:
+        """For which names a server with these is believed, by who believes that certificate and asks for a name."""
+        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        server.load_cert_chain(certificate, key)
+        client = ssl.create_default_context(cafile=str(certificate))
+        there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends = [
+            server.wrap_bio(there, back, server_side=True),
+            client.wrap_bio(back, there, server_hostname=name),
+        ]
+        for _ in range(3):
+            for end in reversed(ends):
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+        told = ends[1].getpeercert()
+        assert told is not None
+        alternatives: Any = told["subjectAltName"]
+        return set(alternatives)
+
+    def test_the_kubelets_stays_and_the_others_last_as_long_as_the_node_runs(self, tmp_path: Path) -> None:
+        self.boot(tmp_path, "control-plane")
+        before = self.made(tmp_path)
+        self.boot(tmp_path, "control-plane")
+        after = self.made(tmp_path)
+        assert {path for path in before if before[path] == after[path]} == {
+            "var/lib/kubelet/pki/kubelet.crt", "var/lib/kubelet/pki/kubelet.key",
+        }  # fmt: skip
+
+    def test_half_a_pair_is_none(self, tmp_path: Path) -> None:
+        self.boot(tmp_path, "worker")
+        (tmp_path / "var/lib/kubelet/pki/kubelet.crt").unlink()
+        self.boot(tmp_path, "worker")
+        assert set(self.made(tmp_path)) == {"var/lib/kubelet/pki/kubelet.crt", "var/lib/kubelet/pki/kubelet.key"}
