@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from kubedrill import checks, external_etcd, init_phases, kube, kubeadm, network, node_specs
 from kubedrill.console import Reporter
+from kubedrill.errors import TimedOut
 from kubedrill.etcd_members import forget_member
 from kubedrill.first_plane import FirstPlane, Start, why
 from kubedrill.joins import Joins
@@ -25,6 +26,8 @@ _CA = "/etc/kubernetes/pki/ca.crt"
 # Limits, not expectations: five times what a slow machine with two cores took.
 _BOOT = 60
 _READY = 300
+# How long what is left after the last join may take before one looks closer: it takes 3 s.
+_SOON = 30
 
 
 @dataclass
@@ -315,6 +318,13 @@ class BringUp:
     def _ready(self, api: Kube) -> None:
         wanted = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()]
         with self._up.step("all nodes Ready, flannel running, CoreDNS available"):
+            # It comes last, since its pods wait for flannel, and is a single question; the rest is three more, while no
+            # core is idle. Where it does not come soon, what else is missing may be why.
+            with contextlib.suppress(TimedOut):
+                self._up.wait(
+                    api.coredns, lambda dns: checks.available(dns, "CoreDNS", 1), within=_SOON, every=0.1,
+                    what="CoreDNS", transient=(kube.ApiUnavailable,),
+                )  # fmt: skip
             self._up.wait(
                 api.cluster, checks.cluster_ready(wanted), within=_READY, every=0.2,
                 what="a cluster that is ready", transient=(kube.ApiUnavailable,),

@@ -120,17 +120,25 @@ class Kube:
         """
         from kubedrill.network import FLANNEL_NAMESPACE
 
-        deployments = self._list("/apis/apps/v1/namespaces/kube-system/deployments")
         daemon_sets = self._list(f"/apis/apps/v1/namespaces/{FLANNEL_NAMESPACE}/daemonsets")
         proxies = self._list(
             "/apis/apps/v1/namespaces/kube-system/daemonsets", fieldSelector="metadata.name=kube-proxy"
         )
         return ClusterSnapshot(
             nodes=self.nodes(),
-            coredns=next((_deployment(item) for item in deployments if item["metadata"]["name"] == "coredns"), None),
+            coredns=self.coredns(),
             flannel=next((_daemon_set(item) for item in daemon_sets), None),
             kube_proxy=next((_daemon_set(item) for item in proxies), None),
         )
+
+    def coredns(self) -> WorkloadSnapshot | None:
+        """CoreDNS; None where there is none.
+
+        Raises:
+            ApiUnavailable: the API does not answer.
+        """
+        found = self._list("/apis/apps/v1/namespaces/kube-system/deployments", fieldSelector="metadata.name=coredns")
+        return next((_deployment(item) for item in found), None)
 
     def readyz(self, *without: str) -> str:
         """The API server's own word on whether it is ready: 'ok'.

@@ -61,9 +61,8 @@ _SERVING = "/etc/kubernetes/serving"
 
 
 def _learners(control_planes: int) -> dict[str, str]:
-    """etcd's flag for how many members may learn at a time (default: 1): all of them join at once.
+    """etcd's flag for how many members may learn at a time (default: 1); they have no vote until they are promoted.
 
-    They have no vote until each has been promoted, so that this does not change what a majority is.
     https://etcd.io/docs/v3.6/learning/design-learner/
     """
     return {"max-learners": str(control_planes - 1)} if control_planes > 2 else {}

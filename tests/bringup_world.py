@@ -125,6 +125,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             made.provider.note("asked", name)
             return made.roles.is_set()
 
+        def coredns(self) -> kube.WorkloadSnapshot | None:
+            """CoreDNS, if it is there."""
+            return self.cluster().coredns
+
         def cluster(self) -> kube.ClusterSnapshot:
             """What is there."""
             assert self.published, "what `publish` returned is used"

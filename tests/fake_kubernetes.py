@@ -187,6 +187,10 @@ class FakeApi:
         """It has."""
         return True
 
+    def coredns(self) -> WorkloadSnapshot | None:
+        """CoreDNS, if it is there."""
+        return self.cluster().coredns
+
     def cluster(self) -> ClusterSnapshot:
         """What is there."""
         return self.kubernetes.snapshot(self.provider)

@@ -166,21 +166,24 @@ class TestSnapshots:
 
     def test_what_up_waits_for(self, api: Api, kube: Kube) -> None:
         dns = {"metadata": {"name": "coredns"}, "spec": {"replicas": 2}, "status": {"availableReplicas": 1}}
-        other = {"metadata": {"name": "another"}, "spec": {"replicas": 7}, "status": {"availableReplicas": 7}}
         flannel = {
             "metadata": {"name": "kube-flannel-ds"},
             "spec": {},
             "status": {"desiredNumberScheduled": 3, "numberReady": 2},
         }
         api.lists("/api/v1/nodes")
-        api.lists("/apis/apps/v1/namespaces/kube-system/deployments", other, dns)
+        api.lists("/apis/apps/v1/namespaces/kube-system/deployments", dns)
         api.lists("/apis/apps/v1/namespaces/kube-flannel/daemonsets", flannel)
         api.lists("/apis/apps/v1/namespaces/kube-system/daemonsets", {**flannel, "metadata": {"name": "kube-proxy"}})
         assert kube.cluster() == ClusterSnapshot(
             (), WorkloadSnapshot("coredns", 2, 1), WorkloadSnapshot("kube-flannel-ds", 3, 2),
             WorkloadSnapshot("kube-proxy", 3, 2),
         )  # fmt: skip
-        assert any(asked.endswith("/daemonsets?fieldSelector=metadata.name%3Dkube-proxy") for asked in api.asked)
+        for one in (
+            "deployments?fieldSelector=metadata.name%3Dcoredns",
+            "daemonsets?fieldSelector=metadata.name%3Dkube-proxy",
+        ):
+            assert f"/apis/apps/v1/namespaces/kube-system/{one}" in api.asked
 
     def test_what_is_not_there_yet_is_not_available(self, api: Api, kube: Kube) -> None:
         dns: dict[str, Any] = {"metadata": {"name": "coredns"}, "spec": {"replicas": 2}, "status": {}}
