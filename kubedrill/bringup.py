@@ -27,7 +27,7 @@ _CA = "/etc/kubernetes/pki/ca.crt"
 _BOOT = 60
 _READY = 300
 # How long what is left after the last join may take before one looks closer: it takes 3 s.
-_SOON = 30
+_SOON = 60
 
 
 @dataclass

@@ -138,6 +138,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             """It has."""
             return True
 
+        def coredns(self) -> kube.WorkloadSnapshot | None:
+            """CoreDNS, if it is there."""
+            return self.cluster().coredns
+
         def cluster(self) -> kube.ClusterSnapshot:
             """What is there."""
             return made.kubernetes.snapshot(made.provider)

@@ -209,8 +209,9 @@ class TestInit:
         }  # fmt: skip
         asked = {"feature-gates": gates, "node-monitor-grace-period": "16s"}
         assert asked.items() <= arguments(cluster["controllerManager"]["extraArgs"]).items()
-        assert arguments(cluster["scheduler"]["extraArgs"]) == {"feature-gates": gates, "v": "2"}
-        assert arguments(cluster["etcd"]["local"]["extraArgs"]) == {"heartbeat-interval": "200"}
+        serving = {"cert-dir": "/etc/kubernetes/serving"}
+        assert arguments(cluster["scheduler"]["extraArgs"]) == {"feature-gates": gates, "v": "2", **serving}
+        assert arguments(cluster["etcd"]["local"]["extraArgs"]) == {"heartbeat-interval": "200", "max-learners": "2"}
         proxy = documents["KubeProxyConfiguration"]
         assert (proxy["mode"], proxy["conntrack"], proxy["metricsBindAddress"]) == (
             "nftables", {"maxPerCore": 7}, "0.0.0.0:10249"
