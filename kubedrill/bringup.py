@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 
 from kubedrill import checks, external_etcd, init_phases, kube, kubeadm, network, node_specs
@@ -97,8 +97,8 @@ class BringUp:
         for made in list(nodes.values()):
             made.result()
         # Others boot while the first one, which everything waits for, waits for itself: once its kubelet runs. Where
-        # nodes are slow, before that: it needs all of the processors then. Where further control planes join, one after
-        # another, workers have time.
+        # nodes are slow, before that: it needs all of the processors then. Where further control planes join, workers
+        # have time.
         meanwhile = others if others and self._up.slow() == 1 else [*others, *workers]
         begun = threading.Event()
         nodes |= self._boot(pool, [key for key in meanwhile if key not in nodes], begun)
@@ -129,8 +129,7 @@ class BringUp:
             planes = pool.submit(self._planes, leader, {key: nodes[key] for key in others}, discovery, second)
             joining.append(planes)
             if slow == 1:
-                # etcd takes the next member 5 s after this one at the earliest, and all the others are waited for:
-                # until then nobody else gets the processors.
+                # All other nodes wait less long than these: until then nobody else gets the processors.
                 with why(start.init) if start is not None else contextlib.nullcontext():
                     self._up.wait(lambda: second.is_set() or planes.done(), lambda yes: (yes, "not yet"),
                                   within=3 * KUBEADM, every=0.1, what="the second member of etcd")  # fmt: skip
@@ -162,7 +161,7 @@ class BringUp:
             leader.write([File(READY, "")])
 
     def _planes(self, leader: Node, made: Mapping[str, Future[Node]], discovery: str, second: threading.Event) -> None:
-        """Let further control planes join: all at once, but for their members of etcd, which come one after another.
+        """Let further control planes join: all at once, where etcd can be told of all their members before.
 
         Args:
             leader: the first one.
@@ -172,42 +171,50 @@ class BringUp:
         """
         # Not in the pool of `up`: many workers that join would come before them there.
         own = ThreadPoolExecutor(max_workers=4 * len(made), thread_name_prefix="up_planes")
+        joining: list[Future[None]] = []
+        new: list[tuple[Node, Future[None]]] = []
+
+        def member(node: Node) -> Future[None]:
+            joining.append(own.submit(self._joins.member, node))
+            return joining[-1]
+
+        def go_on(node: Node) -> None:
+            join = own.submit(self._joins.plane, node)
+            new.append((node, join))
+            second.set()
+            joining.extend([join, own.submit(self._joins.wake_kubelet, node, join)])
+
         try:
             prepared = {key: own.submit(self._joins.prepare, node, key, discovery) for key, node in made.items()}
-            members: dict[str, Future[None]] = {}
-            at_once = self.spec.etcd == "stacked" and self._joins.announce(leader, list(made))
-            if at_once:
-                members = {key: own.submit(self._member, node, prepared[key]) for key, node in made.items()}
-            joining = [*members.values()]
-            new: list[tuple[Node, Future[None]]] = []
-            for key, waits in made.items():
-                node = waits.result()
-                prepared[key].result()
-                if self.spec.etcd == "stacked":
-                    if not at_once:
-                        members[key] = own.submit(self._joins.member, node)
-                        joining.append(members[key])
-                    self._joins.until_it_votes(leader, node, members[key])
-                join = own.submit(self._joins.plane, node)
-                new.append((node, join))
-                second.set()
-                joining += [join, own.submit(self._joins.wake_kubelet, node, join)]
-            if self.spec.etcd == "stacked" and not self._up.joined(leader):
-                joining.append(own.submit(self._joins.hasten_etcd, new))
+            stacked = self.spec.etcd == "stacked"
+            if stacked and self._joins.announce(leader, list(made)):
+                # kubeadm's look at etcd before it joins is not to meet members that only start.
+                for done in prepared.values():
+                    done.result()
+                nodes = [node.result() for node in made.values()]
+                votes = {own.submit(self._joins.until_it_votes, leader, node, member(node)): node for node in nodes}
+                for vote in as_completed(votes):
+                    vote.result()
+                    go_on(votes[vote])
+            else:
+                for key, made_node in made.items():
+                    node = made_node.result()
+                    prepared[key].result()
+                    if stacked:
+                        self._joins.until_it_votes(leader, node, member(node))
+                    go_on(node)
+            if stacked and not self._up.joined(leader):
+                joining.append(own.submit(self._joins.hasten_etcd, sorted(new, key=lambda one: one[0].name)))
             for each in joining:
                 each.result()
         finally:
             own.shutdown(wait=False, cancel_futures=True)
 
-    def _member(self, node: Future[Node], prepared: Future[None]) -> None:
-        prepared.result()
-        self._joins.member(node.result())
-
     def _others_may_join(self, start: Start) -> None:
         """Wait until kubeadm has made what a node needs to join: configurations, tokens and rights, then cluster-info.
 
         On real hardware that is a second before the end of init. What else that does (it waits for the controllers, and
-        makes CoreDNS and kube-proxy) nobody who joins waits for.
+        makes add-ons) nobody who joins waits for.
         """
         if self._up.slow() > 1:
             start.init.result()
@@ -284,7 +291,7 @@ class BringUp:
             api.cluster, lambda seen: checks.nodes_ready(seen.nodes, workers), within=_READY, every=0.3,
             what="workers to run CoreDNS", transient=(kube.ApiUnavailable,),
         )  # fmt: skip
-        with self._up.step("CoreDNS on the workers"):
+        with self._up.step("CoreDNS"):
             self._up.run_kubeadm(leader, init_phases.coredns(), name="kubeadm-init", part="-coredns")
 
     def _readmit(self, leader: Node) -> None:

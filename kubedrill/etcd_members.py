@@ -55,7 +55,7 @@ def standing(log: str) -> Standing:
 
 
 def votes(log: str) -> bool:
-    """Whether a new member of etcd is none that only learns any more: then the next one may come.
+    """Whether a new member of etcd is none that only learns any more.
 
     Args:
         log: what LOG finds.

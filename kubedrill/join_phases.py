@@ -1,7 +1,7 @@
 """`kubeadm join` of a control plane in parts, each of which is done as soon as what it needs is there: pure.
 
-kubeadm starts the API server before the member of etcd that it asks, which has to wait for its turn. Until that serves,
-the server asks in vain, less and less often, and the kubelet, which asks that server, does too.
+kubeadm starts the API server before the member of etcd that it asks, which may have to wait for its turn. Until that
+serves, the server asks in vain, less and less often, and the kubelet, which asks that server, does too.
 https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/#join-workflow
 """
 
@@ -35,7 +35,7 @@ AT_ONCE = part(
     "preflight", "control-plane-prepare/download-certs", "control-plane-prepare/certs",
     "control-plane-prepare/kubeconfig", "check-etcd", "kubelet-start",
 )  # fmt: skip
-# etcd takes one new member at a time. Nothing to do where etcd is somewhere else.
+# One after another, where etcd does not know all of them before. Nothing to do where etcd is somewhere else.
 ETCD = part("etcd-join")
 # What needs the API server, once its etcd is there.
 AT_LAST = part(

@@ -1,4 +1,4 @@
-"""How nodes join: workers all at once, control planes in their turn, and what saves them time."""
+"""How nodes join, and what saves them time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from kubedrill import etcd_members, join_phases, kubeadm, network
-from kubedrill.errors import TimedOut
+from kubedrill.errors import KubedrillError, TimedOut
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import File, Node
 from kubedrill.shell import Result
@@ -82,7 +82,7 @@ class Joins:
             self._up.run_kubeadm(node, join_phases.AT_ONCE, part="-begin")
 
     def member(self, node: Node) -> None:
-        """Its member of etcd, when it is its turn.
+        """Its member of etcd.
 
         Raises:
             StepFailed: kubeadm failed; with its output.
@@ -132,10 +132,13 @@ class Joins:
         if self._up.slow() > 1 or self._up.joined(leader):
             return False
         addresses = {kubeadm.node_name(self._up.spec, key): self._up.addresses.node(key) for key in joining}
-        added = leader.run(["sh", "-c", etcd_members.add(addresses)], check=False, timeout=60)
-        if added.status != 0:
-            self._up.console.say(f"members of etcd join one after another: {added.output.strip()[-300:]}")
-        return added.status == 0
+        try:
+            leader.run(["sh", "-c", etcd_members.add(addresses)], timeout=60)
+        except KubedrillError as error:
+            said = self._up.console.redacted(" ".join(str(error).split()))
+            self._up.console.say(f"members of etcd join one after another, since not all could be announced: {said}")
+            return False
+        return True
 
     def until_it_votes(self, leader: Node, node: Node, join: Future[None]) -> None:
         """Wait until etcd's new member takes part; only then may the next one join that etcd does not know yet.
@@ -158,7 +161,7 @@ class Joins:
         # kubeadm's own limit ends first, with what it printed.
         self._up.wait(
             lambda: asked.run(["sh", "-c", command], check=False, show=False),
-            check, within=2 * KUBEADM, every=0.1 if talks else 0.3, what=f"etcd's member on {node.name}",
+            check, within=2 * KUBEADM, every=0.2 if talks else 0.3, what=f"etcd's member on {node.name}",
         )  # fmt: skip
 
     def hasten_etcd(self, joining: Sequence[tuple[Node, Future[None]]]) -> None:
@@ -170,9 +173,13 @@ class Joins:
         once all of them vote, so that there is always a majority without the one that starts again.
 
         Args:
-            joining: nodes with new members, oldest first, each with the rest of its join.
+            joining: nodes with new members, each with the rest of its join; a single one is left to wait, since without
+                it there would be no majority.
+
+        Raises:
+            StepFailed: the join of one of them failed.
         """
-        if not self._talks():
+        if not self._talks() or len(joining) < 2:
             return
         for node, join in joining:
             self._look(node, join, lambda log: (etcd_members.votes(log), "it does not vote"))
@@ -184,7 +191,7 @@ class Joins:
                 return seen[-1] == "serves" or seen[-2:] == ["overtaken"] * 2, f"it {seen[-1]}"
 
             self._look(node, join, overtaken)
-            if seen[-1] == "overtaken" and not join.done():
+            if seen[-1:] == ["overtaken"] and not join.done():
                 self._up.console.say(f"{node.name}: etcd is started again, since it missed the word of itself")
                 node.run(["pkill", "--signal", "KILL", "--exact", "etcd"], check=False)
                 self._look(node, join, lambda log: (etcd_members.standing(log) == "serves", "it does not serve"))
@@ -197,12 +204,14 @@ class Joins:
         """Wait until what a node's etcd has written is as it should be, or the node has joined in another way."""
 
         def either(result: Result) -> Verdict:
-            found, why = check(result.stdout)
-            return found or join.done(), why
+            if join.done():
+                join.result()
+                return True, f"{node.name} has joined"
+            return check(result.stdout)
 
         self._up.wait(
             lambda: node.run(["sh", "-c", etcd_members.LOG], check=False, show=False),
-            either, within=2 * KUBEADM, every=0.1, what=f"the words of etcd on {node.name}",
+            either, within=2 * KUBEADM, every=0.2, what=f"the words of etcd on {node.name}",
         )  # fmt: skip
 
     def wake_kubelet(self, node: Node, join: Future[None]) -> None:

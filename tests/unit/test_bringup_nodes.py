@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import shlex
 import threading
+from dataclasses import replace
 from typing import Any
 
 import bringup_world
 import pytest
 from bringup_world import API_PORT, MADE, SECRETS, SUBNET, Run, spec_of
 from fake_kubernetes import ADMIN, KEYS
+from fake_node import Call, FakeNode
+from fake_provider import FakeProvider
 
-from kubedrill import init_phases, kubeadm, node_specs, undertaking
+from kubedrill import bringup, init_phases, kubeadm, node_specs, undertaking
+from kubedrill.kube import ClusterSnapshot
 from kubedrill.marks import JOINED, READY
 from kubedrill.network import Addresses
 from kubedrill.providers.base import NodeSpec
+from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec
 
 run = bringup_world.run  # a fixture
@@ -155,6 +160,40 @@ def test_coredns_waits_for_workers_where_there_are_several_control_planes(run: R
     run.up(spec_of(3, 2))
     for worker in ("lab-worker-1", "lab-worker-2"):
         assert run.at("ran", worker, "kubeadm join") < run.at("run", "lab-control-plane-1", DNS)
+
+
+def test_coredns_waits_until_workers_are_ready(run: Run) -> None:
+    looked = [0]
+    whole = run.kubernetes.snapshot
+
+    def snapshot(provider: FakeProvider) -> ClusterSnapshot:
+        looked[0] += 1
+        seen = whole(provider)
+        if looked[0] > 20:
+            return seen
+        assert run.ran(DNS) == []
+        nodes = [replace(node, ready=node.name != "lab-worker-2") for node in seen.nodes]
+        return replace(seen, nodes=tuple(nodes))
+
+    run.kubernetes.snapshot = snapshot  # type: ignore[method-assign]
+    run.up(spec_of(3, 2))
+    assert looked[0] > 20
+    assert run.ran(DNS) == ["lab-control-plane-1"]
+
+
+def test_where_coredns_does_not_come_it_is_told_what_else_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bringup, "_SOON", 0.05)
+    monkeypatch.setattr(bringup, "_READY", 0.05)
+
+    def answer(node: FakeNode, call: Call) -> Result | None:
+        if "addon all" in call.line:
+            return Result(0, "", "")  # and no CoreDNS
+        return Result(0, "", "") if node.name == "lab-worker-1" and "join" in call.argv else None
+
+    run.kubernetes.answers = answer
+    told = run.fails(spec_of(1, 1))
+    assert "not registered yet: lab-worker-1" in told
+    assert "CoreDNS is not there yet" in told
 
 
 @pytest.mark.parametrize(("control_planes", "workers"), [(1, 2), (3, 0)])

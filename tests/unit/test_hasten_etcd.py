@@ -102,18 +102,49 @@ def test_the_next_one_is_only_when_the_one_before_serves(run: Run) -> None:
     assert run.ran(KILL) == [SECOND, THIRD]
 
 
-@pytest.mark.parametrize("why", ["it is in use", "etcd writes nothing of it", "slow nodes"])
+@pytest.mark.parametrize("why", ["it is in use", "etcd writes nothing of it", "slow nodes", "there would be one left"])
 def test_none_of_a_cluster_where(run: Run, why: str) -> None:
+    """Their joins go on for long enough that one would be started again if it were to be."""
     settings = {"extra_args": {"etcd": {"log-level": "warn"}}} if why == "etcd writes nothing of it" else {}
+    planes = spec_of(3, 0, **settings)
     if why == "slow nodes":
         run.provider.slow = 25.0
     if why == "it is in use":
-        run.up(spec_of(3, 0))
+        run.up(planes)
         run.node(THIRD).remove()
+    if why == "there would be one left":
+        planes = planes.model_copy(update={"control_planes": 2})
+    on_and_on = [0]
 
-    def answer(_node: FakeNode, call: Call) -> Result | None:
-        return Result(0, OVERTAKEN, "") if call.argv == ("sh", "-c", etcd_members.LOG) else None
+    def answer(node: FakeNode, call: Call) -> Result | None:
+        if call.argv == ("sh", "-c", etcd_members.LOG):
+            return Result(0, OVERTAKEN, "")
+        if call.argv == tuple(join_phases.AT_LAST):
+            run.kubernetes.joined(node)
+
+            def look() -> int:
+                on_and_on[0] += 1
+                return on_and_on[0]
+
+            until(look, lambda looks: (looks > 40, str(looks)), within=SOON, every=0.005, what="time that passes")
+        return Result(0, "", "") if call.line == KILL else None
 
     run.kubernetes.answers = answer
-    run.up(spec_of(3, 0, **settings))
+    run.up(planes)
+    assert on_and_on[0] > 40
+    assert run.ran("pkill") == []
+
+
+def test_none_where_another_ones_join_fails(run: Run) -> None:
+    """It may have no vote then, and nobody waits for the rest."""
+
+    def answer(node: FakeNode, call: Call) -> Result | None:
+        if call.argv == ("sh", "-c", etcd_members.LOG):
+            return Result(0, OVERTAKEN if node.name == SECOND else SNAPSHOT, "")
+        if call.argv == tuple(join_phases.ETCD) and node.name == THIRD:
+            return Result(1, "etcd-join broke", "")
+        return Result(0, "", "") if call.line == KILL else None
+
+    run.kubernetes.answers = answer
+    assert "etcd-join broke" in run.fails(spec_of(3, 0))
     assert run.ran("pkill") == []
