@@ -28,6 +28,20 @@ def test_etcd_has_three_voting_members(lab: Cluster) -> None:
     assert not any(member.get("isLearner") for member in members)
 
 
+def test_each_component_shows_a_certificate_of_its_own(lab: Cluster) -> None:
+    """None of them has signed one with a key of its own choice, RSA, when it started."""
+    shown = list[str]()
+    for number in (1, 2, 3):
+        node = lab.node(f"control-plane-{number}")
+        for port, name in ((10250, node.name), (10257, "localhost"), (10259, "localhost")):
+            show = f"openssl s_client -connect 127.0.0.1:{port} </dev/null 2>/dev/null | openssl x509 -noout -text"
+            certificate = node.run(["sh", "-c", show]).stdout
+            assert "ASN1 OID: prime256v1" in certificate
+            assert f"DNS:{name}" in certificate
+            shown.append(certificate)
+    assert len(set(shown)) == 9
+
+
 def test_the_balancer_sees_all_control_planes_and_drops_a_dead_one(lab: Cluster, api: Kube) -> None:
     servers = [f"{lab.spec.name}-control-plane-{number}" for number in (1, 2, 3)]
     assert _backends(lab) == {name: "UP" for server in servers for name in (server, server + ANYWAY)}
