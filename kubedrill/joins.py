@@ -173,16 +173,14 @@ class Joins:
         once all of them vote, so that there is always a majority without the one that starts again.
 
         Args:
-            joining: nodes with new members, each with the rest of its join; a single one is left to wait, since without
-                it there would be no majority.
+            joining: nodes with new members, all of which vote, each with the rest of its join; a single one is left to
+                wait, since without it there would be no majority.
 
         Raises:
             StepFailed: the join of one of them failed.
         """
         if not self._talks() or len(joining) < 2:
             return
-        for node, join in joining:
-            self._look(node, join, lambda log: (etcd_members.votes(log), "it does not vote"))
         for node, join in joining:
             seen: list[etcd_members.Standing] = []
 
