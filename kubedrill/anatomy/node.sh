@@ -82,21 +82,21 @@ done <"$work/processes"
 static=$(field "$kubelet_config" staticPodPath /etc/kubernetes/manifests)
 
 for unit in kubelet containerd; do
-    part "unit $unit" systemctl show "$unit" --property=Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,EnvironmentFiles,MainPID,ExecMainStatus,NRestarts,Result
+    later "unit $unit" systemctl show "$unit" --property=Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,EnvironmentFiles,MainPID,ExecMainStatus,NRestarts,Result
 done
-part containers containers
-part manifests manifests
-part files files
-part "text /run/flannel/subnet.env" cat /run/flannel/subnet.env
+later containers containers
+later manifests manifests
+later files files
+later "text /run/flannel/subnet.env" cat /run/flannel/subnet.env
 
 while read -r pid program group _; do
     config=""
     [ "$program" = kube-proxy ] && config=/proc/$pid/root$(flag "$pid" config /var/lib/kube-proxy/config.conf)
-    part "$pid inside" files_inside "$pid" "$config"
+    later "$pid inside" files_inside "$pid" "$config"
     case $program in
     kube-apiserver | kube-controller-manager | kube-scheduler | kube-proxy | kubelet)
         # The same program tells its own defaults.
-        part "$pid help" sh -c "timeout 10 /proc/$pid/exe --help 2>&1 | grep -E '=true\|false \('"
+        later "$pid help" sh -c "timeout 10 /proc/$pid/exe --help 2>&1 | grep -E '=true\|false \('"
         ;;
     esac
     case $program in
@@ -121,14 +121,14 @@ while read -r pid program group _; do
     kubelet)
         address=$(local_address "$(field "$kubelet_config" healthzBindAddress 127.0.0.1)")
         zpages "$pid" "http://$address:$(field "$kubelet_config" healthzPort 10248)" healthz
-        part "$pid version" timeout 5 "/proc/$pid/exe" --version
+        later "$pid version" timeout 5 "/proc/$pid/exe" --version
         ;;
     etcd)
         base=$(flag "$pid" listen-metrics-urls http://127.0.0.1:2381)
         zpages "$pid" "${base%%,*}" metrics health readyz
         client=$(flag "$pid" listen-client-urls https://127.0.0.1:2379)
         id=$(echo "$group" | grep -oE '[0-9a-f]{64}' | tail -n 1)
-        [ -n "$id" ] && part "$pid etcdctl" timeout 10 crictl exec "$id" etcdctl --endpoints "${client%%,*}" \
+        [ -n "$id" ] && later "$pid etcdctl" timeout 10 crictl exec "$id" etcdctl --endpoints "${client%%,*}" \
             --cacert "$(flag "$pid" trusted-ca-file "")" --cert "$(flag "$pid" peer-cert-file "")" \
             --key "$(flag "$pid" peer-key-file "")" endpoint status --write-out json
         ;;
@@ -138,17 +138,17 @@ while read -r pid program group _; do
         zpages "$pid" "http://$address:$(corefile_port "$config" health 8080)" health
         zpages "$pid" "http://$address:$(corefile_port "$config" ready 8181)" ready
         zpages "$pid" "http://$address:$(corefile_port "$config" prometheus 9153)" metrics
-        part "$pid corefile" cat "$config"
+        later "$pid corefile" cat "$config"
         ;;
     flanneld)
         # It prints its version to standard error.
-        part "$pid version" sh -c "timeout 5 /proc/$pid/exe --version 2>&1"
+        later "$pid version" sh -c "timeout 5 /proc/$pid/exe --version 2>&1"
         port=$(flag "$pid" healthz-port 0)
         [ "$port" = 0 ] || zpages "$pid" "http://$(local_address "$(flag "$pid" healthz-ip "")"):$port" healthz
         ;;
     containerd)
-        part "$pid dump" timeout 5 containerd --config "$(flag "$pid" config /etc/containerd/config.toml)" config dump
-        part "$pid version" timeout 5 ctr version
+        later "$pid dump" timeout 5 containerd --config "$(flag "$pid" config /etc/containerd/config.toml)" config dump
+        later "$pid version" timeout 5 ctr version
         ;;
     esac
 done <"$work/processes"

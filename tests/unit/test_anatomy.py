@@ -327,3 +327,21 @@ def test_the_scripts_parse() -> None:
     folder = Path(gather.__file__).parent
     for name in ("lib.sh", "node.sh", "api.sh"):
         shell.run(["bash", "-n", str(folder / name)])
+
+
+def test_health_is_asked_before_what_costs_and_everything_with_the_least_weight(tmp_path: Path) -> None:
+    library = (Path(gather.__file__).parent / "lib.sh").read_text()
+    script = f"""
+mktemp() {{ command mktemp -d {tmp_path}/XXXXXX; }}
+mark=MARK
+mkfifo {tmp_path}/meeting
+{library}
+later costly timeout 0.1 sh -c 'echo beside it >{tmp_path}/meeting; echo met'
+later words printf '%s|' 'a b' "it's" '$x' '*'
+part health timeout 0.3 sh -c 'cat {tmp_path}/meeting || true'
+part weight nice
+finish
+"""
+    told = parse.sections(shell.run(["bash", "-c", script]).stdout, "MARK")
+    assert told == {"costly": "", "words": "a b|it's|$x|*|", "health": "", "weight": "19", "end": ""}
+    assert [one.name for one in tmp_path.iterdir()] == ["meeting"]
