@@ -19,7 +19,7 @@ from kubedrill.operation_tasks import (  # noqa: F401
     stop,
     upgrade,
 )
-from kubedrill.tasking import NAME, DrillNames, MayNameLesson, MayNameNode, console, friendly
+from kubedrill.tasking import NAME, DrillNames, MayNameLesson, MayNameNode, MustName, console, friendly
 
 
 @task(help={"provider": "vagrant: what VMs need, too (Vagrant, libvirt, QEMU)"})
@@ -105,7 +105,11 @@ def status(c: Context, name: str | None = None, json: bool = False) -> int:
     return commands.status(console(), name, as_json=json)
 
 
-@task(name="exec", help={"node": "lab-worker-1, or worker-1", "command": "one argument: quote it", "name": NAME})
+@task(
+    name="exec",
+    help={"node": "lab-worker-1, or worker-1", "command": "one argument: quote it", "name": NAME},
+    klass=MustName,
+)
 @friendly
 def exec_(c: Context, node: str, command: str, name: str = "lab") -> int:
     """Run a command in a node: invoke exec worker-1 "crictl ps"."""
@@ -114,7 +118,7 @@ def exec_(c: Context, node: str, command: str, name: str = "lab") -> int:
     return commands.execute(console(), name, node, command)
 
 
-@task(help={"node": "lab-worker-1, or worker-1", "name": NAME})
+@task(help={"node": "lab-worker-1, or worker-1", "name": NAME}, klass=MustName)
 @friendly
 def shell(c: Context, node: str, name: str = "lab") -> int:
     """Open a shell in a node."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.context import Context
 from invoke.tasks import task
 
-from kubedrill.tasking import NAME, MayNameCheckpoint, console, friendly
+from kubedrill.tasking import NAME, MayNameCheckpoint, MustName, console, friendly
 
 
 @task(
@@ -13,7 +13,8 @@ from kubedrill.tasking import NAME, MayNameCheckpoint, console, friendly
         "image": "an image of the local engine, or an OCI or Docker archive (a tar)",
         "name": NAME,
         "registry": "bring it to the lab's registry instead: nodes pull it when they want it",
-    }
+    },
+    klass=MustName,
 )
 @friendly
 def load(c: Context, image: str, name: str = "lab", registry: bool = False) -> None:
@@ -93,7 +94,7 @@ def checkpoint(
     operations.checkpoint(console(), checkpoint, name, listing=list, remove=remove)
 
 
-@task(help={"checkpoint": "a name of `invoke checkpoint --list`", "name": NAME})
+@task(help={"checkpoint": "a name of `invoke checkpoint --list`", "name": NAME}, klass=MustName)
 @friendly
 def restore(c: Context, checkpoint: str, name: str = "lab") -> None:
     """Put a whole cluster back to a checkpoint: all that happened since is gone."""
@@ -111,7 +112,7 @@ def add_node(c: Context, control_plane: bool = False, name: str = "lab") -> None
     operations.add_node(console(), name, control_plane=control_plane)
 
 
-@task(help={"node": "the last of its role: lab-worker-2, or worker-2", "name": NAME})
+@task(help={"node": "the last of its role: lab-worker-2, or worker-2", "name": NAME}, klass=MustName)
 @friendly
 def remove_node(c: Context, node: str, name: str = "lab") -> None:
     """Remove a node from a running cluster: drained, out of etcd and the balancer, gone."""
@@ -125,7 +126,8 @@ def remove_node(c: Context, node: str, name: str = "lab") -> None:
         "to": "the next Kubernetes minor, such as 1.37",
         "name": NAME,
         "show_commands": "print every command run in a node, as a person would type it there",
-    }
+    },
+    klass=MustName,
 )
 @friendly
 def upgrade(c: Context, to: str, name: str = "lab", show_commands: bool = False) -> None:

@@ -86,6 +86,21 @@ class MayName(Task):  # type: ignore[type-arg]
         return arguments
 
 
+class MustName(Task):  # type: ignore[type-arg]
+    """A task with words that must be there. Asked for help, invoke itself would take `--help` for the first of them."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """Where help is asked for, only words before all flags are words."""
+        arguments = super().get_arguments(ignore_unknown_help)
+        name = self.name.replace("_", "-")
+        words = sys.argv[sys.argv.index(name) + 1 :] if name in sys.argv else []
+        if "--help" in words:
+            given = len(list(itertools.takewhile(lambda word: not word.startswith("-"), words)))
+            for argument in [one for one in arguments if one.positional][given:]:
+                argument.positional = False
+        return arguments
+
+
 class MayNameNode(MayName):
     """A task for one node, or for all."""
 

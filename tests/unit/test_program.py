@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 import kubedrill
-from kubedrill import hints, machine_commands, paths, shell
+from kubedrill import hints, machine_commands, paths, program, shell
 from kubedrill.console import Console, fail
 from kubedrill.errors import KubedrillError, MissingPrerequisite
 
@@ -41,6 +41,35 @@ def test_its_version_is_written_once() -> None:
     project = tomllib.loads((paths.repository() / "pyproject.toml").read_text())
     assert "version" not in project["project"]
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "kubedrill.__version__"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([name] for name in sorted(hints.TASKS)),
+        ["exec", "worker-1"],
+        ["exec", "worker-1", "crictl ps"],
+        ["remove-node", "--name", "other"],
+    ],
+    ids=" ".join,
+)
+def test_whoever_asks_a_task_for_help_gets_help(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Also one that cannot do without a word: `load --help` looked for an image of that name."""
+    monkeypatch.setattr(sys, "argv", ["kubedrill", *words, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        program.program().run(sys.argv)
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"Usage: kubedrill [--core-opts] {words[0]} ")
+
+
+def test_a_word_that_must_be_there_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr(sys, "argv", ["kubedrill", "exec", "worker-1"])
+    with pytest.raises(SystemExit) as ended:
+        program.program().run(sys.argv)
+    assert ended.value.code == 1
+    assert "'command'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
