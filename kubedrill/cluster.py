@@ -313,11 +313,10 @@ def _make_network(provider: Provider, spec: ClusterSpec, source: str) -> None:
     with in_turn("networks"):
         taken = [
             *(IPv4Network(subnet) for subnet in provider.used_subnets()),
-            *host.host_networks(),
             IPv4Network(spec.pod_subnet),
             IPv4Network(spec.service_subnet),
         ]
-        subnet = network.free_subnet(taken)
+        subnet = network.free_subnet(taken, host.host_networks())
         metadata = {
             "spec": spec.to_json(),
             "api-port": str(host.free_port()),

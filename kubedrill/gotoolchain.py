@@ -94,9 +94,12 @@ def candidates() -> dict[str, Version]:
     """The releases that apt could install by package name; empty where there is no apt. Takes about a second."""
     if not shutil.which("apt-cache"):
         return {}
-    listed = shell.run(["apt-cache", "search", "--names-only", r"^golang-1\.[0-9]+-go$"], check=False, timeout=60)
+    plain = {"LC_ALL": "C"}  # it says in the user's language what a candidate is
+    listed = shell.run(
+        ["apt-cache", "search", "--names-only", r"^golang-1\.[0-9]+-go$"], env=plain, check=False, timeout=60
+    )
     packages = ["golang-go", *(line.split()[0] for line in listed.stdout.splitlines() if line.strip())]
-    return parse_policy(shell.run(["apt-cache", "policy", *packages], check=False, timeout=60).stdout)
+    return parse_policy(shell.run(["apt-cache", "policy", *packages], env=plain, check=False, timeout=60).stdout)
 
 
 def parse_policy(text: str) -> dict[str, Version]:

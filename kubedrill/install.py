@@ -45,8 +45,11 @@ class Prerequisite:
     files: tuple[str, ...] = ()
 
 
+_CLIENT = "docker-cli"
 PREREQUISITES = (
     Prerequisite("docker.io", "nodes are containers of its engine", programs=("dockerd",)),
+    # Debian 13 has it apart from the engine.
+    Prerequisite(_CLIENT, "`invoke shell` and the commands shown to learners use it", programs=("docker",)),
     Prerequisite("mmdebstrap", "makes the files of a node from the distribution's archive", programs=("mmdebstrap",)),
     Prerequisite("uidmap", "lets mmdebstrap work for a user who is not root", programs=("newuidmap",)),
     Prerequisite("git", "Go fetches some modules with it where no module proxy serves them", programs=("git",)),
@@ -109,6 +112,7 @@ def lacking(
     unprivileged: bool,
     which: Callable[[str], object] | None = None,
     exists: Callable[[str], bool] | None = None,
+    offers: Callable[[str], bool] | None = None,
 ) -> tuple[str, ...]:
     """The packages of PREREQUISITES that this machine lacks.
 
@@ -117,8 +121,9 @@ def lacking(
         unprivileged: whether kubedrill will be used by somebody other than root.
         which: finds a program.
         exists: whether a path with '*' in it matches anything.
+        offers: whether apt could install a package.
     """
-    find, there = which or _which, exists or _exists
+    find, there, to_be_had = which or _which, exists or _exists, offers or _offers
     found = []
     for item in PREREQUISITES:
         if item.package == "docker.io" and engine != "silent":
@@ -126,6 +131,8 @@ def lacking(
         if item.package == "uidmap" and not unprivileged:
             continue
         complete = all(find(program) for program in item.programs)
+        if item.package == _CLIENT and not complete and not to_be_had(item.package):
+            continue
         if not complete or (item.files and not any(there(file) for file in item.files)):
             found.append(item.package)
     return tuple(found)
@@ -302,6 +309,14 @@ def _bridge_filter_waits() -> bool:
 
 def _which(program: str) -> str | None:
     return shutil.which(program) or shutil.which(program, path=_SYSTEM_PATH)
+
+
+def _offers(package: str) -> bool:
+    if not shutil.which("apt-cache"):
+        return False
+    # It says in the user's language what a candidate is.
+    told = shell.run(["apt-cache", "policy", package], env={"LC_ALL": "C"}, check=False, timeout=60).stdout
+    return package in gotoolchain.parse_policy(told)
 
 
 def _exists(pattern: str) -> bool:

@@ -87,7 +87,9 @@ def _into(nodes: Sequence[Node], file: Path) -> None:
         path = f"/var/lib/kubedrill/load-{uuid.uuid4().hex}.tar"
         try:
             node.send(file, path)
-            node.run(["ctr", "--namespace", "k8s.io", "images", "import", "--local", path], timeout=600)
+            # An engine that keeps images as containerd does saves the index of all platforms, and the blobs of one.
+            take = ["ctr", "--namespace", "k8s.io", "images", "import", "--local", "--platform", "linux/amd64", path]
+            node.run(take, timeout=600)
         except KubedrillError as error:
             return f"{node.name}: {error}"
         finally:

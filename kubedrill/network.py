@@ -44,16 +44,21 @@ class Addresses:
         return self.balancer if spec.control_planes > 1 else self.node("control-plane-1")
 
 
-def free_subnet(taken: Iterable[ipaddress.IPv4Network]) -> ipaddress.IPv4Network:
+def free_subnet(
+    taken: Iterable[ipaddress.IPv4Network], routes: Iterable[ipaddress.IPv4Network] = ()
+) -> ipaddress.IPv4Network:
     """The first /24 of the pool that overlaps nothing.
 
     Args:
-        taken: the engine's networks, the host's routes (without the default one), pod and service subnets.
+        taken: the engine's networks, pod and service subnets.
+        routes: what this machine has routes to. One to the whole pool and more, as VPNs make (172.16.0.0/12, or half of
+            all addresses), is none to avoid: it would leave nothing, and the nodes' network, which is narrower and at
+            hand, goes before it.
 
     Raises:
         KubedrillError: none is left.
     """
-    occupied = list(taken)
+    occupied = [*taken, *(route for route in routes if not POOL.subnet_of(route))]
     for candidate in POOL.subnets(new_prefix=24):
         if not any(candidate.overlaps(other) for other in occupied):
             return candidate

@@ -87,4 +87,6 @@ def _context(programs: Sequence[Path], plugins: Path) -> bytes:
 def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
+    if not entry.issym():  # whatever the umask of who made this checkout: folders of the node get these
+        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
     return entry

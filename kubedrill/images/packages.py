@@ -25,6 +25,7 @@ from kubedrill import paths, versions
 from kubedrill.errors import BuildFailed
 from kubedrill.images import address, components, node, oci, rootfs, store
 from kubedrill.images.cargo import Cargo
+from kubedrill.providers import docker_flags
 from kubedrill.providers.archive import tar_of
 from kubedrill.providers.docker_engine import Engine
 
@@ -116,6 +117,9 @@ class Packages:
     def _fill(self, volume: str) -> store.Store:
         version = versions.kubernetes_version(self.kubernetes)
         node_image = self.node_image()
+        found = store.adopt(self.engine, volume, node_image)
+        if found:
+            return found
         base = node.ensure_rootfs(self.engine, self.suite, self.say)
         fetched = self._programs(base, version)
         pull = [*(fetched / "images").read_text().split(), _flannel(), store.metrics_server()]
@@ -185,8 +189,8 @@ class Packages:
             started = time.monotonic()
             script = tar_of({"fetch.sh": ((_images() / "fetch.sh").read_bytes(), 0o755)})
             result, fetched = self.engine.run_once(
-                base, ["/bin/sh", "/fetch.sh", "/fetched", *arguments], host={}, labels={"kubedrill.builder": "fetch"},
-                archives=[("/", script)], fetch="/fetched",
+                base, ["/bin/sh", "/fetch.sh", "/fetched", *arguments], host=docker_flags.ONLINE,
+                labels={"kubedrill.builder": "fetch"}, archives=[("/", script)], fetch="/fetched",
             )  # fmt: skip
             if result.status != 0:
                 raise _failure(what, result.status, result.output.splitlines()[-15:])

@@ -23,6 +23,8 @@ from kubedrill.providers.archive import tar_of
 from kubedrill.providers.docker_engine import Engine
 
 LABEL = "kubedrill.store"
+# In a store that was finished, what is also noted in the cache of who filled it: other users of the engine have it, too.
+FINISHED = "finished.json"
 FLANNEL = "ghcr.io/flannel-io/flannel"
 KUBERNETES = "k8s.io/kubernetes"
 HELLO = "kubedrill.local/hello:1"
@@ -109,6 +111,9 @@ def ensure(
         if found:
             return found
         node_image = node.ensure(engine, suite, compiler, say)
+        found = adopt(engine, volume, node_image)
+        if found:
+            return found
         store, images, binaries = contents(engine, kubernetes, suite, compiler, say)
         objects = bootstrap_objects.of(components.build(_kubernetes_part(kubernetes), compiler, say))
         return fill(engine, store, images, binaries, node_image, missing, say, objects=objects)
@@ -171,7 +176,8 @@ def fill(
             "bootstrap-objects": objects,
         }
         _pack(load, images, binaries, texts, Path(folder))
-        host = {**docker_flags.isolation(missing), "binds": [f"{store.volume}:/store"]}
+        online = docker_flags.ONLINE if pull else {}
+        host = {**docker_flags.isolation(missing), **online, "binds": [f"{store.volume}:/store"]}
         with load.open("rb") as opened:
             result, _ = engine.run_once(
                 node_image, ["/pull.sh" if pull else "/store.sh"], host=host, labels={"kubedrill.builder": "store"},
@@ -184,11 +190,34 @@ def fill(
             evidence=result.output.splitlines()[-15:],
             todo=["see images/store.sh and images/pull.sh; `docker system df` tells whether disk is left"],
         )
-    record = _record(store.volume)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps({"build": build, "store": asdict(store)}, indent=1))
+    text = json.dumps({"build": build, "store": asdict(store)}, indent=1)
+    engine.run_once(
+        node_image, ["true"], host={"binds": [f"{store.volume}:/store"]}, labels={"kubedrill.builder": "record"},
+        archives=[("/store", tar_of({FINISHED: (text.encode(), 0o644)}))],
+    )  # fmt: skip
+    _write(store.volume, text)
     say(f"filled it in {time.monotonic() - started:.0f} s")
     return store
+
+
+def adopt(engine: Engine, volume: str, node_image: str) -> Store | None:
+    """The store of that name which another user of this engine has finished; noted, so that `find` knows it from now.
+
+    Args:
+        engine: Docker's engine.
+        volume: its name.
+        node_image: an image that looks into it.
+    """
+    if not any(found["Name"] == volume for found in engine.volumes(LABEL)):
+        return None
+    read, _ = engine.run_once(
+        node_image, ["cat", f"/store/{FINISHED}"], host={"binds": [f"{volume}:/store:ro"]},
+        labels={"kubedrill.builder": "record"},
+    )  # fmt: skip
+    if read.status != 0:
+        return None
+    _write(volume, read.stdout)
+    return find(engine, volume)
 
 
 def metrics_server() -> str:
@@ -218,6 +247,12 @@ def _parts(kubernetes: str) -> tuple[str, ...]:
 
 def _record(volume: str) -> Path:
     return paths.cache() / "stores" / f"{volume}.json"
+
+
+def _write(volume: str, text: str) -> None:
+    record = _record(volume)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(text)
 
 
 def _plan(

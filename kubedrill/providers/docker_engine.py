@@ -215,7 +215,9 @@ class Engine:
         with _translated():
             self._api.create_container(
                 image, name=name, hostname=name, tty=True, host_config=self._host_config(host),
-                networking_config=self._api.create_networking_config({network: endpoint}), **settings,
+                networking_config=self._api.create_networking_config({network: endpoint}),
+                # A proxy that ~/.docker/config.json has for containers would get what nodes say to each other.
+                use_config_proxy=False, **settings,
             )  # fmt: skip
 
     def run_once(

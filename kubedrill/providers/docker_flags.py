@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+# What a container needs, besides, that fetches something; others that build have no network.
+ONLINE: Mapping[str, Any] = {"network_mode": "bridge"}
 
 
 def isolation(missing: frozenset[str]) -> dict[str, Any]:
@@ -16,7 +20,8 @@ def isolation(missing: frozenset[str]) -> dict[str, Any]:
         Where --privileged is not to be had, exactly what a node needs instead: every capability that there is, no
         system-call filter, unmasked /proc, all devices.
     """
-    common: dict[str, Any] = {"cgroupns": "private"}
+    # An engine that maps its users to others (userns-remap) has neither privileges nor a host's devices to give else.
+    common: dict[str, Any] = {"cgroupns": "private", "userns_mode": "host"}
     if not missing:
         return {**common, "privileged": True}
     return {

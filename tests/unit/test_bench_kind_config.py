@@ -121,6 +121,7 @@ class TestWrapper:
 
     def test_flags_are_all_that_isolation_asks_for_and_kind_does_not(self) -> None:
         """A new key there must find its way here."""
-        by_kind = {"cgroupns", "security_opt"}  # --cgroupns=private, seccomp and apparmor unconfined
+        # --cgroupns=private, --userns=host where that matters, seccomp and apparmor unconfined
+        by_kind = {"cgroupns", "userns_mode", "security_opt"}
         here = {"cap_add", "cap_drop", "device_cgroup_rules", "MaskedPaths", "ReadonlyPaths"}
         assert set(docker_flags.isolation(MISSING)) == by_kind | here

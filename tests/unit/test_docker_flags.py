@@ -8,7 +8,9 @@ from kubedrill.providers import docker_flags
 
 
 def test_where_the_engine_lacks_nothing() -> None:
-    assert docker_flags.isolation(frozenset()) == {"cgroupns": "private", "privileged": True}
+    assert docker_flags.isolation(frozenset()) == {
+        "cgroupns": "private", "userns_mode": "host", "privileged": True,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("missing", [{"SYS_RESOURCE"}, {"SYS_RESOURCE", "BPF", "AUDIT_READ"}])
@@ -17,6 +19,7 @@ def test_where_it_lacks_something(missing: set[str]) -> None:
     assert "privileged" not in flags
     assert flags == {
         "cgroupns": "private",
+        "userns_mode": "host",
         "cap_add": ["ALL"],
         "cap_drop": sorted(missing),
         "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],

@@ -74,7 +74,7 @@ def test_no_go_to_be_had_is_an_error_that_says_what_was_found(machine: Machine) 
     [
         ("answers", False, "all", True, ()),
         ("answers", False, "none", True,
-         ("mmdebstrap", "git", "gcc", "iptables", "e2fsprogs", "curl", "iproute2")),
+         ("docker-cli", "mmdebstrap", "git", "gcc", "iptables", "e2fsprogs", "curl", "iproute2")),
         ("silent", True, "none", False, tuple(item.package for item in install.PREREQUISITES)),
         ("remote", False, "all", False, ("libc6-dev", "ca-certificates")),
     ],
@@ -83,9 +83,19 @@ def test_lacking(
     engine: install.Engine, unprivileged: bool, programs: str, files: bool, expected: tuple[str, ...]
 ) -> None:
     found = install.lacking(
-        engine=engine, unprivileged=unprivileged, which=lambda _: programs == "all", exists=lambda _: files
-    )
+        engine=engine, unprivileged=unprivileged, which=lambda _: programs == "all", exists=lambda _: files,
+        offers=lambda _: True,
+    )  # fmt: skip
     assert found == expected
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_docker_s_client_is_a_package_of_its_own_on_debian_13_alone(offered: bool) -> None:
+    found = install.lacking(
+        engine="silent", unprivileged=False, which=lambda _: None, exists=lambda _: True, offers=lambda _: offered
+    )
+    assert ("docker-cli" in found) == offered
+    assert "docker.io" in found
 
 
 class Recorder:

@@ -48,7 +48,7 @@ class Imports:
         if call.argv[0] == "rm":
             node.disk.pop(path)
             return Result(0, "", "")
-        assert call.line == f"ctr --namespace k8s.io images import --local {path}"
+        assert call.line == f"ctr --namespace k8s.io images import --local --platform linux/amd64 {path}"
         self.before(node)
         if node.name in self.failing:
             return Result(1, "", "ctr: no space left on device")

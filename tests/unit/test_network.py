@@ -75,6 +75,14 @@ def test_when_the_pool_is_exhausted(taken: list[IPv4Network]) -> None:
     assert caught.value.todo
 
 
+def test_a_route_to_more_than_the_pool_leaves_it_free() -> None:
+    """As of a VPN to a company's 172.16.0.0/12, or of OpenVPN's redirect-gateway def1."""
+    vpn = [IPv4Network(each) for each in ("0.0.0.0/1", "128.0.0.0/1", "172.16.0.0/12", "172.28.0.0/14")]
+    assert network.free_subnet([], vpn) == IPv4Network("172.28.0.0/24")
+    narrow = [*vpn, IPv4Network("172.28.0.0/16")]
+    assert network.free_subnet([IPv4Network("172.29.0.0/24")], narrow) == IPv4Network("172.29.1.0/24")
+
+
 def test_the_pool_is_private_and_is_no_network_that_docker_takes_first() -> None:
     assert POOL.is_private
     assert not any(IPv4Address(f"172.{number}.0.1") in POOL for number in range(17, 28))

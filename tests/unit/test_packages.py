@@ -8,7 +8,7 @@ import socket
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pytest
 
@@ -48,6 +48,7 @@ class FakeEngine:
         self.loaded: dict[str, bytes] = {}
         self.fetch = Result(0, "", "")
         self.fill = Result(0, "", "")
+        self.finished: dict[str, str] = {}
 
     def has_image(self, tag: str) -> bool:
         return tag in self.images
@@ -60,7 +61,7 @@ class FakeEngine:
 
     def volumes(self, label: str) -> Sequence[Mapping[str, Any]]:
         key, _, value = label.partition("=")
-        return [{"Name": name} for name, labels in self.kept.items() if labels.get(key) == value]
+        return [{"Name": name} for name, labels in self.kept.items() if key in labels and value in ("", labels[key])]
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         self.kept[name] = labels
@@ -73,6 +74,13 @@ class FakeEngine:
         archives: Sequence[tuple[str, bytes | IO[bytes]]] = (), fetch: str = "",
     ) -> tuple[Result, bytes]:  # fmt: skip
         self.runs.append((image, list(argv)))
+        if labels["kubedrill.builder"] == "record":
+            volume, _, _ = host["binds"][0].partition(":")
+            for folder, data in archives:
+                assert folder == "/store"
+                with tarfile.open(fileobj=io.BytesIO(cast("bytes", data))) as tar:
+                    self.finished[volume] = tar.extractfile(store.FINISHED).read().decode()  # type: ignore[union-attr]
+            return Result(0 if volume in self.finished else 1, self.finished.get(volume, ""), ""), b""
         put: dict[str, bytes] = {}
         for folder, data in archives:
             assert folder == "/"
@@ -80,11 +88,12 @@ class FakeEngine:
                 put |= {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
         if labels["kubedrill.builder"] == "fetch":
             assert put["fetch.sh"] == (paths.repository() / "images" / "fetch.sh").read_bytes()
-            assert (host, fetch) == ({}, "/fetched")
+            assert (host, fetch) == ({"network_mode": "bridge"}, "/fetched")
             return self.fetch, fetched(argv[3]) if self.fetch.status == 0 else b""
         if labels["kubedrill.builder"] == "collect":
             return Result(0, "", ""), tar_of({"collected.tar": (tar_of({}), 0o644)})
         assert host["binds"] == [f"{next(iter(self.kept))}:/store"]
+        assert host["network_mode"] == "bridge"  # images are pulled
         self.loaded = put
         return self.fill, b""
 
@@ -143,7 +152,7 @@ def test_store() -> None:
     )  # fmt: skip
     argv = ["/bin/sh", "/fetch.sh", "/fetched", "kubernetes", "1.37", version()]
     assert (node.rootfs_image(SUITE), argv) in engine.runs
-    assert engine.runs[-1] == (source(engine).node_name, ["/pull.sh"])
+    assert engine.runs[-2:] == [(source(engine).node_name, argv) for argv in (["/pull.sh"], ["true"])]
     assert engine.loaded["build/pull"].decode().split() == [*LISTED, flannel(), store.metrics_server()]
     assert engine.loaded["build/sandbox-image"].decode() == PAUSE
     assert engine.loaded["build/bin/kubelet"] == b"bin/kubelet"
@@ -157,6 +166,27 @@ def test_without_go_hello_is_left_out_and_it_says_so() -> None:
     assert made.images == (*LISTED, flannel(), store.metrics_server())
     assert not [name for name in engine.loaded if name.endswith(".tar")]
     assert any(store.HELLO in line and store.ADDON_MANAGER in line and "no Go" in line for line in said)
+
+
+def test_a_store_that_another_user_of_the_engine_has_filled_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine()
+    filled = source(engine).image_store()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    volumes, engine.runs = dict(engine.kept), []
+    for _ in range(2):
+        assert source(engine).image_store() == filled
+    assert engine.kept == volumes
+    assert [argv for _, argv in engine.runs] == [["cat", f"/store/{store.FINISHED}"]]
+
+
+def test_a_store_that_nobody_has_finished_is_filled_anew() -> None:
+    engine = FakeEngine()
+    volume = source(engine).store_name
+    engine.kept[volume] = {store.LABEL: "of a killed one"}
+    assert source(engine).image_store().volume == volume
+    assert engine.kept[volume] != {store.LABEL: "of a killed one"}
 
 
 def test_nothing_is_fetched_twice() -> None:
