@@ -5,6 +5,7 @@ A finding fails only where `up` cannot work; what merely makes drills or builds 
 
 from __future__ import annotations
 
+import platform
 import shutil
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +48,7 @@ class Facts:
 
     Args:
         engine: what `docker info` tells; None where the engine does not answer.
+        kernel: the release of this machine's.
         cgroup: the cgroup version of this machine.
         missing_capabilities: what the engine lacks; None where that cannot be known.
         inotify: the limits in force.
@@ -65,6 +67,7 @@ class Facts:
     """
 
     engine: Mapping[str, Any] | None
+    kernel: str
     cgroup: int
     missing_capabilities: tuple[str, ...] | None
     inotify: host.Inotify
@@ -111,6 +114,7 @@ def look(engine_info: EngineInfo, *, network: bool = True) -> Facts:
     go = gotoolchain.choose(required, gotoolchain.installed(), {}, may_install=False)
     return Facts(
         engine=info,
+        kernel=platform.release(),
         cgroup=host.cgroup_version(),
         missing_capabilities=host.engine_missing_capabilities(),
         inotify=host.inotify_limits(),
@@ -139,7 +143,7 @@ def judge(spec: ClusterSpec, facts: Facts, *, built: bool = False) -> list[Findi
 def _engine_rows(facts: Facts) -> list[Finding]:
     cgroup = str((facts.engine or {}).get("CgroupVersion") or facts.cgroup)
     follows = "nodes are told to accept cgroup v1" if cgroup == "1" else ""
-    rows = [_engine_row(facts.engine), Finding("cgroup", f"version {cgroup}", "ok", follows)]
+    rows = [_engine_row(facts.engine, facts.kernel), Finding("cgroup", f"version {cgroup}", "ok", follows)]
     missing = facts.missing_capabilities
     if missing is None:
         return [*rows, Finding("capabilities", "what the engine may give cannot be seen from here", "ok")]
@@ -152,7 +156,7 @@ def _engine_rows(facts: Facts) -> list[Finding]:
     return [*rows, Finding("capabilities", found, "ok", "no privileged containers; nodes are made without these")]
 
 
-def _engine_row(info: Mapping[str, Any] | None) -> Finding:
+def _engine_row(info: Mapping[str, Any] | None, kernel: str) -> Finding:
     if info is None:
         return Finding("engine", "Docker's engine does not answer", "fail", "run: invoke setup")
     found = f"Docker {info.get('ServerVersion', '?')} on {info.get('OperatingSystem', '?')}, {info.get('Driver', '?')}"
@@ -160,6 +164,9 @@ def _engine_row(info: Mapping[str, Any] | None) -> Finding:
         return Finding("engine", found, "warn", "vfs copies each image into each node: slow, and much disk")
     if any("rootless" in str(option) for option in info.get("SecurityOptions") or ()):
         return Finding("engine", found + ", rootless", "warn", "nodes in a rootless engine were never tried")
+    if info.get("KernelVersion", kernel) != kernel or "Docker Desktop" in str(info.get("OperatingSystem")):
+        follows = "a VM's: `up` may work, but drills and the registry need a node's own address, which is not to be had"
+        return Finding("engine", found, "warn", follows)
     return Finding("engine", found, "ok")
 
 
@@ -253,10 +260,11 @@ def _source_rows(facts: Facts) -> list[Finding]:
 def _go_proxy(go: gotoolchain.Choice, required: gotoolchain.Version) -> str:
     """Why modules cannot be fetched; empty where they can."""
     try:
-        argv, env = gotoolchain.command_for(go, required)
+        if go.found is None or go.kind not in ("enough", "fetches"):
+            raise gotoolchain.missing(go, required)
         # Held to the go that is here: this look is not to fetch a whole toolchain.
-        env = {**env, "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
-        shell.run([*argv, "list", "-m", f"{TINY_MODULE}@latest"], env=env, cwd=Path("/"), timeout=10)
+        env = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
+        shell.run([go.found.path, "list", "-m", f"{TINY_MODULE}@latest"], env=env, cwd=Path("/"), timeout=10)
     except MissingPrerequisite:
         return "not tried: there is no Go to try it with"
     except CommandFailed as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,9 @@ from kubedrill.errors import CommandFailed, MissingPrerequisite
 
 # Since Go 1.21 a go command can fetch another toolchain as a Go module (go.dev/doc/toolchain).
 FETCHES_OTHERS = (1, 21, 0)
+# Since Go 1.13 any go command fetches any module and asks the checksum database for it; a toolchain is such a module.
+# Debian 12 has no newer one than 1.19.
+FETCHES_MODULES = (1, 13, 0)
 USUAL_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go-*/bin/go", "/usr/lib/go/bin/go")
 
 # The GOTOOLCHAIN of a command that is held to itself.
@@ -130,6 +134,10 @@ def choose(
         return Choice("fetches", newest)
     if version >= FETCHES_OTHERS:
         return Choice("package", newest, package)
+    if newest and newest.version >= FETCHES_MODULES:
+        return Choice("fetches", newest)
+    if version >= FETCHES_MODULES:
+        return Choice("package", newest, package)
     return Choice("nothing", newest)
 
 
@@ -137,16 +145,43 @@ def command_for(choice: Choice, required: Version) -> tuple[list[str], dict[str,
     """The go command of a choice and the variables to run it with.
 
     A toolchain that is new enough is held to itself, so that what builds is what `go version` names. One that is
-    not is told which release to fetch, which needs GOPROXY and GOSUMDB to be reachable.
+    not is told which release to fetch, which needs GOPROXY and GOSUMDB to be reachable; one that is too old to be told
+    fetches it as it would any module, here and now, where that was not done before.
 
     Raises:
         MissingPrerequisite: the choice is not a toolchain that is here.
+        CommandFailed: it could not be fetched.
     """
     if choice.kind == "enough" and choice.found:
         return [choice.found.path], {"GOTOOLCHAIN": _LOCAL}
+    if choice.kind == "fetches" and choice.found and choice.found.version < FETCHES_OTHERS:
+        return [fetched(choice.found.path, name(required))], {"GOTOOLCHAIN": _LOCAL}
     if choice.kind == "fetches" and choice.found:
         return [choice.found.path], {"GOTOOLCHAIN": f"{name(required)}+auto"}
     raise missing(choice, required)
+
+
+@functools.cache
+def fetched(path: str, release: str) -> str:
+    """A go command of another release, fetched by one that is older than go.dev/doc/toolchain.
+
+    It lies in Go's own cache of modules, where a newer go command would put it, too.
+
+    Args:
+        path: the older one.
+        release: 'go1.26.6'.
+
+    Raises:
+        CommandFailed: it could not be fetched.
+    """
+    argv = [path, "mod", "download", "-json", f"golang.org/toolchain@v0.0.1-{release}.linux-amd64"]
+    told = shell.run(argv, env={"GOFLAGS": "", "GOWORK": "off"}, cwd=Path("/")).stdout
+    folder = Path(json.loads(told)["Dir"])
+    # Modules hold no program: the newer go command sets the same modes after it has fetched one.
+    for program in [*folder.glob("bin/*"), *folder.glob("pkg/tool/**/*")]:
+        if program.is_file() and not os.access(program, os.X_OK):
+            program.chmod(0o755)
+    return str(folder / "bin" / "go")
 
 
 def missing(choice: Choice, required: Version) -> MissingPrerequisite:
@@ -158,7 +193,7 @@ def missing(choice: Choice, required: Version) -> MissingPrerequisite:
         evidence=[f"found: {seen}", "looked on PATH and in " + ", ".join(USUAL_PLACES)],
         todo=[
             *install,
-            f"install Go 1.21 or newer (go.dev/doc/install) in /usr/local/go; it fetches {name(required)} itself",
+            f"install Go 1.13 or newer (go.dev/doc/install) in /usr/local/go; it fetches {name(required)} itself",
         ],
     )
 

@@ -299,7 +299,7 @@ def connection(kubeconfig: str) -> Any:
     # The pool of connections reads it once, when it is made.
     configuration.retries = False
     config.load_kube_config_from_dict(yaml.safe_load(kubeconfig), client_configuration=configuration)
-    # A cluster is on this computer; the client would ask HTTPS_PROXY even for what is on 127.0.0.1, as kubectl does not.
+    # A cluster is on this computer; the client would ask HTTPS_PROXY even for 127.0.0.1, which kubectl does not.
     configuration.proxy = None
     return client.ApiClient(configuration)
 

@@ -23,7 +23,7 @@ from kubedrill.providers.archive import tar_of
 from kubedrill.providers.docker_engine import Engine
 
 LABEL = "kubedrill.store"
-# In a store that was finished, what is also noted in the cache of who filled it: other users of the engine have it, too.
+# In a store that was finished: what is noted in the cache of who filled it, for other users of the engine.
 FINISHED = "finished.json"
 FLANNEL = "ghcr.io/flannel-io/flannel"
 KUBERNETES = "k8s.io/kubernetes"

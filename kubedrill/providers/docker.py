@@ -378,6 +378,9 @@ class DockerProvider:
         binds += [f"{host}:{node}:{'ro' if read_only else 'rw'}" for host, node, read_only in spec.mounts]
         if Path("/lib/modules").is_dir():
             binds.append("/lib/modules:/lib/modules:ro")
+        if Path("/dev/mapper").is_dir():
+            # The kubelet looks up what its files lie on, by a name that the engine leaves out of a container's /dev.
+            binds.append("/dev/mapper:/dev/mapper:ro")
         return {
             **docker_flags.isolation(self._missing),
             "binds": binds,

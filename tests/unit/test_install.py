@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kubedrill import dockerd, gotoolchain, host, install
-from kubedrill.errors import EngineUnavailable, MissingPrerequisite, TimedOut
+from kubedrill.errors import CommandFailed, EngineUnavailable, MissingPrerequisite, TimedOut
 from kubedrill.gotoolchain import Choice, Toolchain
 from kubedrill.install import Machine
 from kubedrill.shell import Result
@@ -194,7 +194,9 @@ def go(minor: int, path: str = "/go") -> Toolchain:
         ([go(22)], {"golang-go": (1, 27, 0)}, False, "fetches", ""),
         ([go(22)], {"golang-go": (1, 19, 0)}, True, "fetches", ""),
         ([go(19)], {"golang-go": (1, 19, 0), "golang-1.24-go": (1, 24, 4)}, True, "package", "golang-1.24-go"),
-        ([go(19)], {"golang-go": (1, 19, 0)}, True, "nothing", ""),
+        ([go(19)], {"golang-go": (1, 19, 0)}, True, "fetches", ""),
+        ([], {"golang-go": (1, 19, 0)}, True, "package", "golang-go"),
+        ([go(12)], {"golang-go": (1, 11, 0)}, True, "nothing", ""),
         ([], {}, True, "nothing", ""),
     ],
 )
@@ -231,7 +233,34 @@ def test_the_go_command() -> None:
     assert gotoolchain.command_for(Choice("enough", go(27)), NEED) == (["/go"], {"GOTOOLCHAIN": "local"})
     assert gotoolchain.command_for(Choice("fetches", go(22)), NEED) == (["/go"], {"GOTOOLCHAIN": "go1.26.6+auto"})
     with pytest.raises(MissingPrerequisite, match=r"Go 1\.26\.6"):
-        gotoolchain.command_for(Choice("nothing", go(19)), NEED)
+        gotoolchain.command_for(Choice("nothing", go(12)), NEED)
+
+
+def test_a_go_that_is_older_than_toolchains_fetches_one_as_a_module(tmp_path: Path) -> None:
+    program, modules = tmp_path / "go", tmp_path / "toolchain@v0.0.1-go1.26.6.linux-amd64"
+    tools = modules / "pkg" / "tool" / "linux_amd64"
+    tools.mkdir(parents=True)
+    (modules / "bin").mkdir()
+    for file in (modules / "bin" / "go", tools / "compile", modules / "VERSION"):
+        file.write_text("")
+        file.chmod(0o444)
+    program.write_text(f"""#!/bin/sh
+[ "$*" = "mod download -json golang.org/toolchain@v0.0.1-go1.26.6.linux-amd64" ] && echo '{{"Dir": "{modules}"}}'
+""")
+    program.chmod(0o755)
+    chosen = Choice("fetches", go(19, str(program)))
+    wanted = ([str(modules / "bin" / "go")], {"GOTOOLCHAIN": "local"})
+    assert gotoolchain.command_for(chosen, NEED) == wanted
+    modes = {file.name: file.stat().st_mode & 0o777 for file in modules.rglob("*") if file.is_file()}
+    assert modes == {"go": 0o755, "compile": 0o755, "VERSION": 0o444}
+
+
+def test_a_toolchain_that_cannot_be_fetched_is_an_error(tmp_path: Path) -> None:
+    program = tmp_path / "go"
+    program.write_text("#!/bin/sh\necho no such host >&2\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(CommandFailed, match="toolchain"):
+        gotoolchain.command_for(Choice("fetches", go(19, str(program))), NEED)
 
 
 def test_candidates_of_apt() -> None:
