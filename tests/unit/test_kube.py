@@ -266,6 +266,15 @@ class TestNoAnswer:
         with pytest.raises(ApiUnavailable, match="/api/v1/nodes is no list"):
             kube.nodes()
 
+    @pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
+    def test_a_proxy_is_not_asked_for_what_is_here(
+        self, api: Api, variable: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in (variable, variable.lower()):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        api.answers["/readyz"] = (200, b"ok")
+        assert client_of(api.server_port).readyz() == "ok"
+
     def test_nobody_listens(self, api: Api, kube: Kube) -> None:
         api.shutdown()
         api.server_close()
