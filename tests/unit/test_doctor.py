@@ -19,7 +19,8 @@ GOOD = doctor.Facts(
     engine={"ServerVersion": "27.1", "OperatingSystem": "Debian", "Driver": "overlay2", "CgroupVersion": "2",
             "KernelVersion": "6.1"},
     kernel="6.1", cgroup=2, missing_capabilities=(), inotify=host.Inotify(1024, 524288),
-    memory=host.Memory(16000, 12000), disk=100_000, features=tuple(Feature(name, "present", "by the configuration") for name in FEATURES),
+    memory=host.Memory(16000, 12000), disk=100_000,
+    features=tuple(Feature(name, "present", "by the configuration") for name in FEATURES),
     kvm=host.Kvm(True, "it ran"), no_vms="", go=Choice("enough", Toolchain("/go", (1, 26, 8))), go_required=(1, 26, 6),
     mmdebstrap=True, go_proxy="", apt=True, official=(), root=True,
 )  # fmt: skip
