@@ -281,8 +281,12 @@ def matrix(
     c: Context, json: bool = False, run: bool = False, shard: str = "", job: str = "", plan: str = ""
 ) -> int:  # fmt: skip
     """Show what the nightly run covers, or run it: exit status 0 passed, 1 failed, 3 inconclusive."""
+    from kubedrill.errors import InvalidSpec
     from kubedrill.matrix import command
 
+    if (plan and not run) or (json and run):
+        what = "--json prints the plan, --run ends with a table" if run else "--plan says which jobs --run runs"
+        raise InvalidSpec(what, todo=["invoke matrix --json >FILE, and: invoke matrix --run --plan FILE"])
     if run:
         return command.run(console(), shard=shard, job=job, plan=plan)
     return command.show(console(), shard=shard, job=job, as_json=json)

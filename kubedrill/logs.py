@@ -36,7 +36,15 @@ def collect(nodes: Sequence[Node], folder: Path) -> list[str]:
 
     Returns:
         What could not be had, one line each.
+
+    Raises:
+        KubedrillError: the folder cannot be made.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KubedrillError(f"{folder} cannot be a folder of logs", evidence=[str(error)],
+                             todo=["name one of yours: invoke logs --out FOLDER"]) from error  # fmt: skip
     with ThreadPoolExecutor(max_workers=4) as pool:
         return [line for lines in pool.map(lambda node: _collect(node, folder / node.name), nodes) for line in lines]
 

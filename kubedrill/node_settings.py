@@ -19,6 +19,36 @@ def _taint(text: str) -> str:
     return text
 
 
+# Of labels that belong to Kubernetes itself, those that a kubelet may give its node; with any other it ends at once.
+# (k8s.io/kubelet/pkg/apis/well_known_labels.go, cmd/kubelet/app/options/options.go)
+_KUBERNETES = re.compile(r"(.*\.)?(kubernetes|k8s)\.io")
+_OF_KUBELETS = re.compile(r"(.*\.)?(kubelet|node)\.kubernetes\.io")
+_WELL_KNOWN = {
+    "kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch", "beta.kubernetes.io/os",
+    "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type", "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+}  # fmt: skip
+_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    for key, value in labels.items():
+        prefix, slash, name = key.rpartition("/")
+        if not _LABEL.fullmatch(name) or (slash and not _PREFIX.fullmatch(prefix)):
+            raise ValueError(
+                f"{key!r} is no label: write name or example.org/name, of letters, digits, '-', '_' and '.'"
+            )
+        if value and not _LABEL.fullmatch(value):
+            raise ValueError(f"{value!r} is no value of a label: up to 63 letters, digits, '-', '_' and '.'")
+        if _KUBERNETES.fullmatch(prefix) and not _OF_KUBELETS.fullmatch(prefix) and key not in _WELL_KNOWN:
+            raise ValueError(
+                f"{key!r}: a kubelet may not give its node this label; once it is there: kubectl label node"
+            )
+    return labels
+
+
 def _host_port(port: int) -> int:
     if not 1 <= port <= 65535:
         raise ValueError(f"{port} is no port: 1 to 65535")
@@ -57,7 +87,7 @@ class Mount(Frozen):
 class NodeSettings(Frozen):
     """What is special about one node, or about all nodes of a role."""
 
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(default_factory=dict)
     taints: tuple[Annotated[str, AfterValidator(_taint)], ...] = Field(default=(), strict=False)
     ports: tuple[PortMapping, ...] = Field(default=(), strict=False)
     mounts: tuple[Mount, ...] = Field(default=(), strict=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from kubedrill.errors import KubedrillError
+
 
 def repository() -> Path:
     """The folder that holds images/, scenarios/, tasks.py and Vagrantfile: the checkout, or what a wheel has of it."""
@@ -31,5 +33,9 @@ def _xdg(variable: str, fallback: str) -> Path:
     base = os.environ.get(variable, "")
     root = Path(base) if base.startswith("/") else Path.home() / fallback
     folder = root / "kubedrill"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KubedrillError(f"{folder} cannot be a folder", evidence=[str(error)],
+                             todo=[f"let {variable} name a folder of yours"]) from error  # fmt: skip
     return folder

@@ -310,13 +310,28 @@ def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML as its specification has it: a mapping has no key twice, of which one would win unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<" and keys.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' is there twice",
+                                                        node.start_mark)  # fmt: skip
+        return super().construct_mapping(node, deep)
+
+
 def _read(config: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(config.read_text())
+        content = yaml.load(config.read_text(), Loader=_EachKeyOnce)
     except OSError as error:
         raise InvalidSpec(f"cannot read the configuration {config}", evidence=[str(error)]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidSpec(f"{config} is not YAML", evidence=str(error).splitlines()) from error
+    if content is None:  # all keys may be left out
+        return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InvalidSpec(
             f"{config} does not hold keys and values",

@@ -31,6 +31,9 @@ def friendly(body: Callable[..., int | None]) -> Callable[..., None]:
         from kubedrill.errors import KubedrillError
 
         def told_to_end(*_: object) -> None:
+            # Once is enough: told again, as `timeout` does, it would leave what it removes because of the first time.
+            # Not SIG_IGN, which programs that it runs meanwhile would inherit.
+            signal.signal(signal.SIGTERM, lambda *_: None)
             raise SystemExit(128 + signal.SIGTERM)
 
         signal.signal(signal.SIGTERM, told_to_end)

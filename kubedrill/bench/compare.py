@@ -76,6 +76,7 @@ def save(bench: Bench, file: Path) -> None:
         unfinished.write_text(json.dumps(content, indent=1) + "\n")
         unfinished.replace(file)
     except OSError as error:
+        unfinished.unlink(missing_ok=True)
         raise unwritable(file, str(error)) from error
 
 
@@ -109,8 +110,10 @@ def load(file: Path) -> Bench:
 def _figure(one: Mapping[str, Any]) -> Figure:
     values = tuple(float(value) for value in one["values"])
     cores = tuple(Cores(float(of["busy"]), float(of["taken"])) if of else None for of in one["cores"])
-    if not values:
-        raise ValueError("a figure without values")
+    if not values or not all(map(math.isfinite, values)):
+        raise ValueError("a figure without values, or with some that are no numbers")
+    if not all(isinstance(one[key], str) for key in ("what", "unit", "goal")):
+        raise TypeError(f"a figure that is called {one['what']!r}, in {one['unit']!r}, with the goal {one['goal']!r}")
     if len(cores) not in (0, len(values)):
         raise ValueError("a figure with values of which it is not told how busy the cores were")
     return Figure(one["what"], one["unit"], values, one["goal"], cores)

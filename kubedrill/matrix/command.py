@@ -15,13 +15,11 @@ from kubedrill.images import address, components
 from kubedrill.matrix import plan as planning
 from kubedrill.matrix import run as running
 from kubedrill.matrix import table
-from kubedrill.matrix.plan import Job, Plan, Skipped
+from kubedrill.matrix.plan import SCHEMA, Job, Plan, Skipped
 from kubedrill.providers import places
 from kubedrill.scenario import registry
 from kubedrill.spec import nearest
 from kubedrill.trends import records, sizes
-
-SCHEMA = 1
 
 
 def show(console: Console, *, shard: str, job: str, as_json: bool) -> int:
@@ -51,10 +49,16 @@ def run(console: Console, *, shard: str, job: str, plan: str = "") -> int:
         plan: a file that `invoke matrix --json` printed, perhaps on another computer; '' plans here.
 
     Raises:
-        InvalidSpec: the file is no plan.
+        InvalidSpec: the file is no plan, or there is no job to run.
     """
     jobs = _read(Path(plan)) if plan else _plan()[0].jobs
-    results = running.run(_chosen(jobs, shard, job), console.say)
+    chosen = _chosen(jobs, shard, job)
+    if not chosen:
+        # A run of nothing that passes would be green for ever.
+        raise InvalidSpec(f"there is nothing to run{f' in part {shard}' if shard else ''}",
+                          evidence=[f"jobs: {1 if job else len(jobs)}"],
+                          todo=["ask for fewer parts, or see the jobs: invoke matrix"])  # fmt: skip
+    results = running.run(chosen, console.say)
     console.line()
     rows = [(one.job, one.drill, one.outcome, f"{one.seconds:.0f} s", one.reason) for one in results]
     console.table(("job", "drill", "verdict", "took", "why"), rows)

@@ -12,6 +12,8 @@ from kubedrill.errors import InvalidSpec
 from kubedrill.matrix.table import Cell, Table
 from kubedrill.scenario import Scenario
 
+# Of what `invoke matrix --json` prints.
+SCHEMA = 1
 # Of a drill on the smallest cluster that it can run on there, minutes; None where nothing is known of it.
 Measured = Callable[[str, Cell], float | None]
 # Drills that need more of these or fewer share the larger cluster. Hollow nodes are not among them: a thousand of them
@@ -117,6 +119,8 @@ def from_data(data: Any) -> tuple[Job, ...]:
         InvalidSpec: it is no such plan.
     """
     try:
+        if (schema := data["schema"]) != SCHEMA:
+            raise ValueError(f"schema {schema}, not {SCHEMA}")
         return tuple(
             Job(
                 str(job["name"]),

@@ -103,6 +103,7 @@ class TestFiles:
         (tmp_path / "it.json").mkdir()
         with pytest.raises(KubedrillError, match="cannot be written"):
             compare.save(Bench({}, ()), tmp_path / "it.json")
+        assert [path.name for path in tmp_path.iterdir()] == ["it.json"]
 
     @pytest.mark.parametrize(
         "text",
@@ -110,6 +111,9 @@ class TestFiles:
          '{"schema": 2, "machine": {}, "missing": [], "figures": [{}]}',
          f'{{"schema": 2, "machine": {{}}, "missing": [], "figures": [{{{ONE}, "values": [], "cores": []}}]}}',
          f'{{"schema": 2, "machine": {{}}, "missing": [], "figures": [{{{ONE}, "values": ["x"], "cores": []}}]}}',
+         f'{{"schema": 2, "machine": {{}}, "missing": [], "figures": [{{{ONE}, "values": [NaN], "cores": []}}]}}',
+         '{"schema": 2, "machine": {}, "missing": [], "figures": [{"what": 5, "unit": "s", "goal": "", "values": [1], '
+         '"cores": []}]}',
          f'{{"schema": 2, "machine": {{}}, "missing": [], "figures": [{{{ONE}, "values": [1, 2], "cores": [null]}}]}}'],
     )  # fmt: skip
     def test_others(self, tmp_path: Path, text: str) -> None:
@@ -193,6 +197,8 @@ class TestCommand:
     def test_a_file_that_cannot_be_written_is_said_before_the_work(self, measured: Place, tmp_path: Path) -> None:
         with pytest.raises(KubedrillError, match="cannot be written"):
             self.bench(json_file=str(tmp_path / "none" / "it.json"))
+        with pytest.raises(KubedrillError, match="it is a folder"):
+            self.bench(json_file=str(tmp_path))
         assert measured.commands == []
 
     def test_two_files_and_nothing_is_measured(self, measured: Place, tmp_path: Path, capsys: Capture) -> None:

@@ -273,7 +273,18 @@ class TestOurs:
         command.run(Console(), shard="", job="")
         assert len(ran) < 2 * len(plan.jobs)
 
-    @pytest.mark.parametrize("text", ["", "{}", "[]", '{"jobs": [{"name": "x"}]}'])
+    @pytest.mark.parametrize(
+        ("shard", "job", "text"), [("1000/1000", "", ""), ("2/2", "first", ""), ("", "", '{"schema": 1, "jobs": []}')]
+    )
+    def test_a_run_of_nothing_is_no_run_that_passed(
+        self, plan: plan.Plan, tmp_path: Path, shard: str, job: str, text: str
+    ) -> None:
+        (tmp_path / "it").write_text(text)
+        name, file = plan.jobs[0].name if job else "", str(tmp_path / "it") if text else ""
+        with pytest.raises(InvalidSpec, match="nothing to run"):
+            command.run(Console(), shard=shard, job=name, plan=file)
+
+    @pytest.mark.parametrize("text", ["", "{}", "[]", '{"jobs": [{"name": "x"}]}', '{"schema": 99, "jobs": []}'])
     def test_what_is_no_plan(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "it").write_text(text)
         for file in (tmp_path / "it", tmp_path / "gone"):

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from invoke.collection import Collection
+from invoke.context import Context
 from invoke.program import Program
 
-from kubedrill import drill_commands, paths, shell
+from kubedrill import drill_commands, paths, shell, tasking
 
 OFF = {"fresh": False, "keep": False, "slow": False, "show-commands": False}
 
@@ -114,3 +115,30 @@ class TestMistyped:
         assert result.status == 1, result.output
         assert not [line for line in said if line not in result.stderr], result.stderr
         assert "Traceback" not in result.output
+
+
+def test_who_is_told_to_end_twice_removes_what_it_removes() -> None:
+    """As `timeout` does: it tells the process, and then its group."""
+    done: list[str] = []
+
+    @tasking.friendly
+    def body() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            done.append("removed")
+
+    with pytest.raises(SystemExit) as ended:
+        body()
+    assert (done, ended.value.code) == (["removed"], 128 + signal.SIGTERM)
+
+
+@pytest.mark.parametrize("flags", [{"json": True, "run": True}, {"plan": "FILE"}, {"plan": "FILE", "json": True}])
+def test_flags_of_the_matrix_that_do_not_belong_together(
+    tasks: ModuleType, flags: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        tasks.matrix(Context(), **flags)
+    assert ended.value.code == 1
+    assert "invoke matrix --json >FILE" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -11,7 +10,7 @@ import pytest
 from kubedrill import spec, versions
 from kubedrill.errors import InvalidSpec
 from kubedrill.node_settings import NodeSettings
-from kubedrill.spec import ClusterSpec, load, load_mapping
+from kubedrill.spec import ClusterSpec, load_mapping
 
 PORT = {"nodePort": 30080, "hostPort": 8080}
 
@@ -102,6 +101,14 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "taint without effect": (of_nodes("worker", taints=["a=b"]), ["worker.taints.0", "'a=b'", "key=value:Effect"]),
     "taint without key": (of_nodes("worker", taints=["=b:NoExecute"]), ["'=b:NoExecute'", "key=value:Effect"]),
     "taint with a wrong effect": (of_nodes("worker", taints=["a:noSchedule"]), ["'a:noSchedule'", "NoSchedule, "]),
+    "label with a space": (of_nodes("worker", labels={"a b": "c"}), ["worker.labels", "'a b' is no label"]),
+    "label of two prefixes": (of_nodes("worker", labels={"a/b/c": "d"}), ["'a/b/c' is no label"]),
+    "label without a name": (of_nodes("worker", labels={"a/": "d"}), ["'a/' is no label"]),
+    "label's value": (of_nodes("worker", labels={"a": "c d"}), ["'c d' is no value of a label"]),
+    "label that only others may give": (
+        of_nodes("worker", labels={"node-role.kubernetes.io/db": ""}),
+        ["node-role.kubernetes.io/db", "may not give its node", "kubectl label node"],
+    ),
     "host port twice, two nodes": (
         {"nodes": {"worker-1": {"ports": [PORT]}, "control-plane-1": {"ports": [PORT]}}},
         ["nodes", "host port 8080", "control-plane-1", "worker-1"],
@@ -182,6 +189,15 @@ def test_one_host_port_may_serve_two_protocols() -> None:
     assert len(load_mapping(given, source="a test").settings("worker-1").ports) == 2
 
 
+@pytest.mark.parametrize(
+    "label", ["disk", "example.org/disk", "node.kubernetes.io/disk", "topology.kubernetes.io/zone", "a.b_c-d"]
+)
+def test_good_labels(label: str) -> None:
+    for value in ("", "fast", "a.b_c-9"):
+        found = load_mapping(of_nodes("worker", labels={label: value}), source="a").settings("worker-1").labels
+        assert found == {label: value}
+
+
 @pytest.mark.parametrize("taint", ["a:NoSchedule", "a=b:NoExecute", "example.com/a=:PreferNoSchedule"])
 def test_good_taints(taint: str) -> None:
     assert load_mapping(of_nodes("worker", taints=[taint]), source="a").settings("worker-1").taints == (taint,)
@@ -197,75 +213,6 @@ def test_a_spec_cannot_be_changed() -> None:
 
 
 # --- files and flags
-
-
-def test_a_file_with_flags_over_it(tmp_path: Path) -> None:
-    config = tmp_path / "cluster.yaml"
-    config.write_text("name: school\nworkers: 3\npodSubnet: 10.1.0.0/16\n")
-    found = load(config, {"workers": 1, "name": None, "pod_subnet": "10.2.0.0/16", "controlPlanes": 3})
-    assert (found.name, found.workers, found.pod_subnet, found.control_planes) == ("school", 1, "10.2.0.0/16", 3)
-
-
-@pytest.mark.parametrize("written", ["controlPlanes", "control_planes"])
-@pytest.mark.parametrize("flag", ["controlPlanes", "control_planes"])
-def test_a_flag_wins_however_the_key_is_written(written: str, flag: str, tmp_path: Path) -> None:
-    config = tmp_path / "cluster.yaml"
-    config.write_text(f"{written}: 3\n")
-    assert load(config, {}).control_planes == 3
-    assert load(config, {flag: 5}).control_planes == 5
-
-
-def test_defaults_without_a_file() -> None:
-    assert load(None, {}) == ClusterSpec()
-    assert load(None, {"workers": None}) == ClusterSpec()
-
-
-def test_the_error_names_the_file_or_the_flags(tmp_path: Path) -> None:
-    config = tmp_path / "cluster.yaml"
-    config.write_text("workers: -1\n")
-    with pytest.raises(InvalidSpec, match=str(config)):
-        load(config, {})
-    with pytest.raises(InvalidSpec, match="the flags"):
-        load(None, {"workers": -1})
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("- a\n- b\n", ["does not hold keys and values", "list"]),
-        ("just words\n", ["does not hold keys and values", "str"]),
-        ("", ["does not hold keys and values", "NoneType"]),
-        ("1: a\n", ["does not hold keys and values"]),
-        ("workers: [\n", ["is not YAML", "line 2"]),
-        ("workers:\n\t- 1\n", ["is not YAML", "line 2"]),
-        ("!!python/object/apply:os.getcwd []\n", ["is not YAML", "python/object"]),
-    ],
-)
-def test_a_file_without_keys_and_values(content: str, words: list[str], tmp_path: Path) -> None:
-    config = tmp_path / "cluster.yaml"
-    config.write_text(content)
-    with pytest.raises(InvalidSpec) as caught:
-        load(config, {})
-    for word in [str(config), *words]:
-        assert word in str(caught.value)
-
-
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
-    config = tmp_path / "cluster.yaml"
-    config.write_bytes(b"name: \xff\n")
-    with pytest.raises(InvalidSpec, match="is not YAML"):
-        load(config, {})
-
-
-@pytest.mark.parametrize("name", ["missing.yaml", "."])
-def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidSpec, match="cannot read") as caught:
-        load(tmp_path / name, {})
-    assert str(tmp_path) in str(caught.value)
-    assert caught.value.evidence
-
-
-# --- nodes
 
 
 def test_node_keys() -> None:
@@ -311,10 +258,10 @@ FULL: dict[str, Any] = {
     "proxyMode": "nftables",
     "flannelBackend": "host-gw",
     "featureGates": {"A": True},
-    "extraArgs": {"apiserver": {"v": "1e3", "x": "on", "y": "\u7f8e\U0001f600\x7f"}},
+    "extraArgs": {"apiserver": {"a" * 1100: "", "v": "1e3", "x": "on", "y": "\u7f8e\U0001f600\x7f"}},
     "nodes": {
         "worker-1": {
-            "labels": {"a" * 1100: "2024-01-01"},
+            "labels": {"a": "2024-01-01"},
             "taints": ["a:NoExecute"],
             "ports": [{**PORT, "protocol": "udp"}],
             "mounts": [{"hostPath": "/a", "nodePath": "/b", "readOnly": True}],
