@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kubedrill.errors import InvalidSpec
-from kubedrill.spec import load
+from kubedrill.spec import ClusterSpec, load
 
 
 def test_a_file_with_flags_over_it(tmp_path: Path) -> None:
