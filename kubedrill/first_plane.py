@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
-from kubedrill import init_phases, kube, kubeadm, kubeconfig, loadbalancer, network
+from kubedrill import crashes, init_phases, kube, kubeadm, kubeconfig, loadbalancer, network
 from kubedrill.errors import KubedrillError, TimedOut
 from kubedrill.kube import Kube
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import File, Node
 from kubedrill.undertaking import API, Undertaking
+from kubedrill.wait import Verdict
+
+T = TypeVar("T")
+
+# Seconds after which what does not come is looked at more closely, again and again.
+_CLOSER = 10
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,12 @@ def _logs_tell(node: Node, *parts: str) -> Iterator[None]:
         yield
     except TimedOut as error:
         logs = " and ".join(f"{node.name}/pods/kube-system_{part}-*" for part in parts)
+        said: list[str] = []
+        with contextlib.suppress(KubedrillError):  # it may be gone
+            for one in crashes.seen(node):
+                said += [f"{one.part}, started again {one.times} times, said: {line}" for line in one.words]
         raise TimedOut(
-            error.what, evidence=error.evidence, todo=[f"read why in the logs that are kept: {logs}"]
+            error.what, evidence=[*error.evidence, *said], todo=[f"read why in the logs that are kept: {logs}"]
         ) from error
 
 
@@ -143,8 +155,8 @@ class FirstPlane:
             KubedrillError: it does not in time, or another step has failed.
         """
         with _logs_tell(leader, "kube-apiserver", "etcd"):
-            self.up.wait(
-                lambda: api.readyz(*without), lambda answer: (answer == "ok", answer), within=API, every=0.1,
+            self._wait(
+                leader, lambda: api.readyz(*without), lambda answer: (answer == "ok", answer), every=0.1,
                 what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
 
@@ -213,28 +225,45 @@ class FirstPlane:
             KubedrillError: it does not in time, or another step has failed.
         """
         with _logs_tell(leader, "kube-controller-manager"):
-            self.up.wait(
-                lambda: api.has_config_map("default", "kube-root-ca.crt"),
-                lambda found: (found, "the CA for pods is not published yet"), within=API, every=0.1,
+            self._wait(
+                leader, lambda: api.has_config_map("default", "kube-root-ca.crt"),
+                lambda found: (found, "the CA for pods is not published yet"), every=0.1,
                 what=f"the controller manager on {leader.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
+
+    def _wait(
+        self, node: Node, read: Callable[[], T], check: Callable[[T], Verdict], *, every: float, what: str,
+        transient: tuple[type[Exception], ...] = (),
+    ) -> T:  # fmt: skip
+        """Wait for what the node's own pods do, but no longer once one of them cannot do it.
+
+        Where nodes are slow a pod may end and come all the same; see init_phases.
+        """
+        reads = itertools.count(1)
+
+        def read_on() -> T:
+            if next(reads) % max(1, round(_CLOSER / every)) == 0 and self.up.slow() == 1:
+                crashes.need_none(node)
+            return read()
+
+        return self.up.wait(read_on, check, within=API, every=every, what=what, transient=transient)
 
     def _has_started(self, node: Node) -> None:
         """Wait until the first static pods run."""
         pods = 1 if self.up.spec.etcd == "external" else 2
         with _logs_tell(node, "kube-apiserver", "etcd"):
-            self.up.wait(
-                lambda: node.run(init_phases.STARTED, show=False, check=False),
+            self._wait(
+                node, lambda: node.run(init_phases.STARTED, show=False, check=False),
                 lambda found: (len(found.stdout.split()) == pods, f"of {pods} there run: {found.output or 'none'}"),
-                within=API, every=0.4, what=f"etcd and the API server on {node.name}",
+                every=0.4, what=f"etcd and the API server on {node.name}",
             )  # fmt: skip
 
     def _has_namespace(self, node: Node, api: Kube) -> None:
         """Wait until the API server has the namespace of its own roles, which it makes as soon as it serves."""
         with _logs_tell(node, "kube-apiserver", "etcd"):
-            self.up.wait(
-                lambda: api.has_namespace("kube-system"), lambda yes: (yes, "no namespace kube-system yet"),
-                within=API, every=0.05, what=f"the API of {node.name}", transient=(kube.ApiUnavailable,),
+            self._wait(
+                node, lambda: api.has_namespace("kube-system"), lambda yes: (yes, "no namespace kube-system yet"),
+                every=0.05, what=f"the API of {node.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
 
     def _let_controllers_go(self, node: Node, api: Kube) -> None:

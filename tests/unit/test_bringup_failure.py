@@ -11,7 +11,7 @@ from bringup_world import SECRETS, SOON, Run, fail, spec_of
 from fake_kubernetes import KEYS, ends_init
 from fake_node import Call, FakeNode
 
-from kubedrill import bringup, first_plane, init_phases, join_phases, kube, kubeadm
+from kubedrill import bringup, crashes, first_plane, init_phases, join_phases, kube, kubeadm
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import NodeSpec
@@ -125,6 +125,30 @@ class TestFailure:
         assert "connection refused" in told
         assert "lab-control-plane-1/pods/kube-system_kube-apiserver-*" in told
         assert "/var/log/kubedrill/kubeadm-init-begin.log" in run.node("lab-control-plane-1").disk
+        ended()
+
+    @pytest.mark.parametrize("slow", [1.0, 8.0])
+    def test_an_api_server_that_ends_again_and_again_is_not_waited_for(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, slow: float
+    ) -> None:
+        """Slow nodes are: there it may end, and come all the same."""
+        monkeypatch.setattr(first_plane, "_CLOSER", 0.1)
+        monkeypatch.setattr(first_plane, "API", 30 if slow == 1 else 0.05)
+        run.provider.slow = slow
+
+        def readyz(*_without: str) -> str:
+            raise kube.ApiUnavailable("connection refused")
+
+        def answer(_: FakeNode, call: Call) -> Result | None:
+            if list(call.argv) != crashes.LOOK:
+                return None
+            return Result(0, "# kube-apiserver 3\nError: unknown flag: --no\n", "")
+
+        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
+        run.kubernetes.answers = answer
+        told = run.fails(spec_of())
+        assert "Error: unknown flag: --no" in told
+        assert ("ends again and again" in told) == (slow == 1)
         ended()
 
     @pytest.mark.parametrize(
