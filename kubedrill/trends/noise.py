@@ -73,6 +73,36 @@ class Series:
         usual = [point for point in self.points[:-1] if point.verdict == "passed" and not point.disturbed]
         return [point.value for point in usual][-EARLIER:]
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether the newest value says little, since the host took too much of the cores meanwhile."""
+        return self.points[-1].disturbed
+
+    @property
+    def short(self) -> bool:
+        """Whether there is too little to compare an undisturbed newest value with."""
+        return not self.disturbed and len(self.earlier) < FEWEST
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Of how many series the newest value is judged.
+
+    Args:
+        series: those that go on.
+        disturbed: of them, those whose newest value the host disturbed.
+        short: of the others, those that have too few earlier runs.
+    """
+
+    series: int
+    disturbed: int
+    short: int
+
+    @property
+    def judged(self) -> int:
+        """Only of these it can be said that they changed, or did not."""
+        return self.series - self.disturbed - self.short
+
 
 @dataclass(frozen=True)
 class Change:
@@ -111,9 +141,9 @@ def chance_of(one: Series) -> float | None:
     Returns:
         None where nothing can be said: the host disturbed it, or too little is known.
     """
-    earlier, now = one.earlier, one.points[-1].value
-    if len(earlier) < FEWEST or one.points[-1].disturbed:
+    if one.disturbed or one.short:
         return None
+    earlier, now = one.earlier, one.points[-1].value
     median = statistics.median(earlier)
     named = max(SHARE * median, SECONDS)
     if abs(now - median) <= named:
@@ -152,9 +182,10 @@ def changes(records: Iterable[Record]) -> list[Change]:
     return sorted(found, key=lambda one: -abs(one.now - one.median) / max(one.median, SECONDS))
 
 
-def disturbed(records: Iterable[Record]) -> int:
-    """How many newest values are not judged, since the host took too much of the cores meanwhile."""
-    return sum(one.points[-1].disturbed for one in going_on(series(records)))
+def counted(records: Iterable[Record]) -> Counted:
+    """How many newest values there are, and how many of them are not judged, by why."""
+    found = going_on(series(records))
+    return Counted(len(found), sum(one.disturbed for one in found), sum(one.short for one in found))
 
 
 def _change(one: Series) -> Change:

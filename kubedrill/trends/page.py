@@ -72,7 +72,7 @@ def write(records: Sequence[Record], file: Path) -> list[Change]:
     file.parent.mkdir(parents=True, exist_ok=True)
     html = template("trends.html").render(
         blocks=blocks(records, found), changes=[str(one) for one in found], runs=len(records), width=WIDTH,
-        height=HEIGHT, disturbed=noise.disturbed(records), most=round(100 * DISTURBED),
+        height=HEIGHT, count=noise.counted(records), fewest=noise.FEWEST, most=round(100 * DISTURBED),
         style=Markup(asset("style.css")), policy=policy([]),
     )  # fmt: skip
     file.write_bytes(html.encode("utf-8", "replace"))
@@ -130,7 +130,7 @@ def _line(one: Series, style: int, first: float, last: float, top: float, beyond
     usual = (
         f"{words.seconds(statistics.median(earlier))} ± {words.seconds(chance.spread_of(earlier))}" if earlier else ""
     )
-    change = "disturbed" if one.points[-1].disturbed else ""
+    change = "disturbed" if one.disturbed else ""
     if beyond is not None:
         change = "slower" if beyond.now > beyond.median else "faster"
     return Line(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from kubedrill import paths
 from kubedrill.cputime import Taken
@@ -26,6 +28,7 @@ _TOLD = {"name", "kubernetes", "control_planes", "workers", "provider", "proxy_m
 # A random part of a pod's name; a node's number, since who leads or is chosen differs from run to run.
 _POD = re.compile(r"-[0-9a-f]{8,10}-[a-z0-9]{5}\b")
 _NODE = re.compile(r"\b(control-plane|worker)-\d+\b")
+_VERSION = re.compile(r"v?[0-9]+\.[0-9]+(\..*)?")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,18 @@ class Record:
     stolen: float | None = None
 
 
+class Kept(NamedTuple):
+    """What the history holds.
+
+    Args:
+        records: the oldest first, each once.
+        passed_over: how many lines are none: cut off, of another schema, or with a field of the wrong type.
+    """
+
+    records: tuple[Record, ...]
+    passed_over: int
+
+
 def file() -> Path:
     """Where it is."""
     return paths.state() / "history.jsonl"
@@ -62,22 +77,29 @@ def file() -> Path:
 
 def append(record: Record, target: Path | None = None) -> None:
     """Add a line."""
-    with (target or file()).open("a") as sink:
+    line = json.dumps({"schema": SCHEMA, **asdict(record)}) + "\n"
+    with (target or file()).open("a+b", buffering=0) as sink:
+        # Whoever was killed while it wrote left half a line: glued to it, this one would be lost with it.
+        before = "\n" if _is_cut_off(sink) else ""
         # One write of a whole line: another process that appends at the same time comes before or after it.
-        sink.write(json.dumps({"schema": SCHEMA, **asdict(record)}) + "\n")
+        sink.write((before + line).encode())
 
 
 def read(source: Path | None = None) -> tuple[Record, ...]:
-    """All that is recorded, the oldest first, each once; lines of another schema, or cut off, are passed over."""
+    """All that is recorded, the oldest first, each once; lines that are no records are passed over."""
+    return kept(source).records
+
+
+def kept(source: Path | None = None) -> Kept:
+    """All that is recorded, and how many lines were passed over."""
     source = source or file()
     if not source.exists():
-        return ()
-    found = {}
-    for line in source.read_text(errors="replace").splitlines():
-        record = _parsed(line)
-        if record:
-            found[line] = record
-    return tuple(sorted(found.values(), key=lambda record: record.at))
+        return Kept((), 0)
+    lines = [line for line in source.read_text(errors="replace").splitlines() if line.strip()]
+    parsed = [(line, _parsed(line)) for line in lines]
+    found = {line: record for line, record in parsed if record}
+    passed_over = sum(record is None for _, record in parsed)
+    return Kept(tuple(sorted(found.values(), key=lambda record: record.at)), passed_over)
 
 
 def of_run(run: Run, made: Sequence[str] = (), taken: Taken | None = None) -> Record:
@@ -201,11 +223,65 @@ def _recoveries(steps: Iterable[Step], cluster: str) -> dict[str, float]:
     return found
 
 
+def _is_cut_off(written: BinaryIO) -> bool:
+    """Whether the last line of a file lacks its end."""
+    if not written.seek(0, os.SEEK_END):
+        return False
+    written.seek(-1, os.SEEK_END)
+    return written.read(1) != b"\n"
+
+
 def _parsed(line: str) -> Record | None:
+    """The record of a line; None where it is none. What a later version may add to it is left out."""
     try:
         content: dict[str, Any] = json.loads(line)
-        if content.pop("schema") != SCHEMA:
+        if content["schema"] != SCHEMA:
             return None
-        return Record(**{**content, "figures": {name: float(value) for name, value in content["figures"].items()}})
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return Record(
+            at=_moment(content["at"]),
+            name=_text(content["name"]),
+            kubernetes=_version(content["kubernetes"]),
+            cluster=_text(content["cluster"]),
+            machine=_text(content["machine"]),
+            verdict=_text(content["verdict"]),
+            figures={name: _number(value) for name, value in content["figures"].items()},
+            busy=_share(content.get("busy")),
+            stolen=_share(content.get("stolen")),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _moment(value: object) -> str:
+    """A moment as records write it: ISO 8601 has other ways, which do not sort as texts."""
+    text = _text(value)
+    when = datetime.fromisoformat(text)
+    # One that has no equal in UTC, as late on the last day of the year 9999, is not drawn.
+    (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+    if text[:10] != when.date().isoformat():
+        raise ValueError(f"{text} is not written as 2026-11-30T02:17:00")
+    return text
+
+
+def _version(value: object) -> str:
+    text = _text(value)
+    if not _VERSION.fullmatch(text):
+        raise ValueError(f"{text} is no version")
+    return text
+
+
+def _number(value: object) -> float:
+    # To Python true is 1, and JSON as Python reads it has NaN and Infinity, of which there is no median.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
+
+def _share(value: object) -> float | None:
+    return None if value is None else _number(value)

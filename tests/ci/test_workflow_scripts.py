@@ -40,6 +40,13 @@ def stand_in(file: Path, text: str) -> None:
     file.chmod(0o755)
 
 
+def bring_up(day: int) -> Record:
+    """A line of the history."""
+    return Record(
+        f"2026-11-2{day}", "bring-up", "v1.37.2", "1+2 docker iptables", "4 cores, 16 GiB", "passed", {"took": 9.0}
+    )
+
+
 class TestRunDrills:
     """Failed fails the job, inconclusive is a warning, and the table is in the summary whatever happened."""
 
@@ -121,14 +128,52 @@ class TestHistory:
 
 class TestPage:
     def run(self, folder: Path) -> Result:
-        text = script(NIGHTLY["jobs"]["page"]["steps"], "Make one page of them")
+        """Both steps, the first as GitHub runs what names no shell."""
+        assert self.gathered(folder).status == 0
+        return self.step(folder, as_github_does(NIGHTLY["jobs"]["page"]["steps"], "Make one page of them"))
+
+    def gathered(self, folder: Path) -> Result:
+        return self.step(folder, ["bash", "-e", "-c", script(NIGHTLY["jobs"]["page"]["steps"], "Gather them")])
+
+    def step(self, folder: Path, command: Sequence[str]) -> Result:
+        *shell_of_it, text = command
         text = text.replace("/opt/kubedrill/artifacts", str(folder / "artifacts"))
         text = text.replace(".venv/bin/invoke", f"{sys.executable} -m invoke")
         environment = {
             "XDG_STATE_HOME": str(folder / "state"), "GITHUB_STEP_SUMMARY": str(folder / "summary"), "BROWSER": "true",
         }  # fmt: skip
-        command = ["bash", "-e", "-c", text]
+        command = [*shell_of_it, text]
         return shell.run(command, env=environment, cwd=paths.repository(), check=False, timeout=120)
+
+    def test_without_any_report_the_history_is_gathered_and_no_page_is_made(self, tmp_path: Path) -> None:
+        """Bring-ups alone: what they measured is kept by the steps in between (test_nightly.py)."""
+        for number, job in enumerate(["1.36-docker", "1.37-docker"]):
+            (tmp_path / "artifacts" / f"state-{job}").mkdir(parents=True)
+            records.append(bring_up(number), tmp_path / "artifacts" / f"state-{job}" / "history.jsonl")
+        result = self.run(tmp_path)
+        assert result.status == 1
+        assert "there is no report" in result.output
+        assert len(records.read(tmp_path / "state" / "kubedrill" / "history.jsonl")) == 2
+
+    def test_a_line_that_was_cut_off_takes_no_other_with_it(self, tmp_path: Path) -> None:
+        for number, job in enumerate(["1.36-docker", "1.37-docker"]):
+            lines = tmp_path / "artifacts" / f"state-{job}" / "history.jsonl"
+            lines.parent.mkdir(parents=True)
+            records.append(bring_up(number), lines)
+            lines.write_text(lines.read_text() + '{"schema": 1, "at": ')
+        assert self.gathered(tmp_path).status == 0
+        assert records.kept(tmp_path / "state" / "kubedrill" / "history.jsonl") == ((bring_up(0), bring_up(1)), 2)
+
+    def test_an_error_of_trends_is_one_of_the_step(self, tmp_path: Path) -> None:
+        """It is piped through tee, whose status alone would count."""
+        run = tmp_path / "artifacts" / "state-1.37-docker" / "runs" / "20261126-021700-hello"
+        run.mkdir(parents=True)
+        history.save(report_demo.failover()[0], run)
+        (run / "index.html").write_text("the page")
+        (run.parents[1] / "history.jsonl").write_text("{\n")
+        result = self.run(tmp_path)
+        assert result.status == 1
+        assert "nothing that is recorded can be read" in result.output
 
     def test_runs_of_two_jobs_that_began_in_the_same_second(self, tmp_path: Path) -> None:
         (tmp_path / "state" / "kubedrill").mkdir(parents=True)

@@ -170,7 +170,7 @@ class TestPage:
         assert "Not judged: 1 newest values, since the host took more than 5 % of this computer's cores" in html
         assert '<span class="badge inconclusive">disturbed</span>' in html
         assert "20.0 s, 21.0 % of the cores taken by the host" in html
-        page.write(values(*USUAL), tmp_path / "t.html")
+        page.write(values(*USUAL, 10), tmp_path / "t.html")
         assert "Not judged" not in (tmp_path / "t.html").read_text()
 
     def test_it_needs_nothing_but_itself(self, tmp_path: Path) -> None:
@@ -185,8 +185,35 @@ class TestPage:
         assert "<img" not in (tmp_path / "t.html").read_text()
 
     def test_within_the_noise_it_says_so(self, tmp_path: Path) -> None:
-        assert page.write(values(10, 10), tmp_path / "t.html") == []
-        assert "Nothing changed beyond the noise" in (tmp_path / "t.html").read_text()
+        assert page.write(values(*USUAL, 10), tmp_path / "t.html") == []
+        html = (tmp_path / "t.html").read_text()
+        assert "Nothing changed beyond the noise" in html
+        assert '<section class="verdict passed">' in html
+        assert "Not judged" not in html
+
+    @pytest.mark.parametrize("newest", [{}, {"stolen": 0.2}])
+    def test_where_nothing_was_judged_it_does_not_say_that_nothing_changed(
+        self, tmp_path: Path, newest: dict[str, Any]
+    ) -> None:
+        page.write([*values(*USUAL[:9]), record(9, 10, **newest)], tmp_path / "t.html")
+        html = (tmp_path / "t.html").read_text()
+        assert "Nothing could be judged" in html
+        assert "Nothing changed" not in html
+        assert '<section class="verdict inconclusive">' in html
+
+    def test_series_with_too_few_runs_are_counted(self, tmp_path: Path) -> None:
+        page.write([*values(*USUAL, 10), record(10, 10, name="dns")], tmp_path / "t.html")
+        html = (tmp_path / "t.html").read_text()
+        assert "Not judged: 1 of 2 series, since they have fewer than 10 earlier runs that count." in html
+        assert "Nothing changed beyond the noise" in html
+
+    def test_for_which_scatter_its_one_in_twenty_holds(self, tmp_path: Path) -> None:
+        page.write(values(1), tmp_path / "t.html")
+        html = (tmp_path / "t.html").read_text()
+        assert (
+            "one in twenty names something, where figures scatter normally "
+            "(with scatter that has a long tail to one side, more)"
+        ) in html
 
     def test_where_points_are(self) -> None:
         (block,) = page.blocks(values(0, 5, 10))

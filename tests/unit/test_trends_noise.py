@@ -12,6 +12,8 @@ import pytest
 from trend_records import SCATTERED, USUAL, record, values
 
 from kubedrill.trends import chance, noise
+from kubedrill.trends.noise import Counted
+from kubedrill.trends.records import Record
 
 
 class TestNoise:
@@ -80,9 +82,26 @@ class TestNoise:
         usual = values(*USUAL, stolen=0.05)
         assert noise.changes([*usual, record(10, 20, stolen=0.05)])
         assert not noise.changes([*usual, record(10, 20, stolen=0.051)])
-        assert noise.disturbed([*usual, record(10, 20, stolen=0.051)]) == 1
+        assert noise.counted([*usual, record(10, 20, stolen=0.051)]).disturbed == 1
         assert not noise.changes([*usual[:9], record(9, 10, stolen=0.2), record(10, 20)])
-        assert noise.disturbed([*usual[:9], record(9, 10, stolen=0.2), record(10, 20)]) == 0
+        assert noise.counted([*usual[:9], record(9, 10, stolen=0.2), record(10, 20)]).disturbed == 0
+
+    @pytest.mark.parametrize(
+        ("newest", "counted"),
+        [
+            (values(*USUAL, 10), Counted(1, 0, 0)),
+            (values(*USUAL), Counted(1, 0, 1)),
+            ([*values(*USUAL[:9], 10, verdict="failed"), record(10, 10)], Counted(1, 0, 1)),
+            ([*values(*USUAL), record(10, 10, stolen=0.2)], Counted(1, 1, 0)),
+            ([record(0, 10, stolen=0.2)], Counted(1, 1, 0)),  # once, though it has too few as well
+            ([*values(*USUAL, 10), record(10, 10, name="dns")], Counted(2, 0, 1)),
+            ([], Counted(0, 0, 0)),
+        ],
+    )
+    def test_how_many_are_not_judged(self, newest: Sequence[Record], counted: Counted) -> None:
+        assert noise.counted(newest) == counted
+        judged = sum(noise.chance_of(one) is not None for one in noise.going_on(noise.series(newest)))
+        assert judged == counted.judged
 
     def test_only_the_last_thirty_are_usual(self) -> None:
         old = [record(0, 20, at=f"2026-09-{day:02}T00:00:00") for day in range(1, 31)]
