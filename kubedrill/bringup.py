@@ -191,8 +191,11 @@ class BringUp:
                 # kubeadm's look at etcd before it joins is not to meet members that only start.
                 for done in prepared.values():
                     done.result()
-                nodes = [node.result() for node in made.values()]
-                votes = {own.submit(self._joins.until_it_votes, leader, node, member(node)): node for node in nodes}
+                votes: dict[Future[None], Node] = {}
+                for node in [node.result() for node in made.values()]:
+                    join = member(node)
+                    votes[own.submit(self._joins.until_it_votes, leader, node, join)] = node
+                    self._joins.until_it_begins(node, join)
                 for vote in as_completed(votes):
                     vote.result()
                     go_on(votes[vote])

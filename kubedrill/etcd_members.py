@@ -23,6 +23,8 @@ LOG = (
     """grep -hE '"(applied snapshot|published local member to cluster through raft|promote member)"' """
     "/var/log/pods/kube-system_etcd-*/etcd/*.log"
 )
+# There, once etcd's container is made: etcd itself runs some tenths of a second later.
+BEGINS = "ls -d /var/log/pods/kube-system_etcd-*/etcd"
 # The members as another one knows them.
 LIST = f"{ETCDCTL} member list"
 # Where members reach each other.

@@ -140,6 +140,24 @@ class Joins:
             return False
         return True
 
+    def until_it_begins(self, node: Node, join: Future[None]) -> None:
+        """Wait until etcd of a new member is about to start; only then may the next one be asked for.
+
+        A new member first asks all others for their versions. One that starts beside it takes its connection, but
+        answers only once it has asked itself: each would wait 7 s for the other (getMembersVersions and ReqTimeout in
+        etcd's server). One that does not run yet refuses the connection, and one that runs answers at once.
+        """
+
+        def check(result: Result) -> Verdict:
+            if join.done():
+                join.result()
+            return join.done() or result.status == 0, "its container is not made yet"
+
+        self._up.wait(
+            lambda: node.run(["sh", "-c", etcd_members.BEGINS], check=False, show=False),
+            check, within=2 * KUBEADM, every=0.05, what=f"the start of etcd on {node.name}",
+        )  # fmt: skip
+
     def until_it_votes(self, leader: Node, node: Node, join: Future[None]) -> None:
         """Wait until etcd's new member takes part; only then may the next one join that etcd does not know yet.
 
