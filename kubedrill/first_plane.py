@@ -260,9 +260,17 @@ class FirstPlane:
 
     def _has_namespace(self, node: Node, api: Kube) -> None:
         """Wait until the API server has the namespace of its own roles, which it makes as soon as it serves."""
+        classes = list(init_phases.PRIORITY_CLASSES)
+
+        def come() -> bool:
+            while classes:
+                api.make_priority_class(classes[0])
+                del classes[0]
+            return api.has_namespace("kube-system")
+
         with _logs_tell(node, "kube-apiserver", "etcd"):
             self._wait(
-                node, lambda: api.has_namespace("kube-system"), lambda yes: (yes, "no namespace kube-system yet"),
+                node, come, lambda yes: (yes, "no namespace kube-system yet"),
                 every=0.05, what=f"the API of {node.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
 

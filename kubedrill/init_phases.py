@@ -70,7 +70,23 @@ STARTED = ["crictl", "ps", "--quiet", "--state", "running", "--name", "^(etcd|ku
 FINALIZE = part("kubelet-finalize")
 # What the API server makes for itself begins a second after it serves and takes another; this makes the same at once.
 BOOTSTRAP = ["kubedrill-bootstrap-objects"]
-# Its status where official packages are what nodes are made of: nobody knows then what it would make.
+# Two of them are made before all others: as soon as the API server serves, the kubelet registers its node, and tells it
+# of its static pods, once. Of those whose priority is not there yet it tells up to 10 s later, after a probe; and who
+# joins waits for the pod of etcd. (pkg/apis/scheduling/v1/helpers.go)
+PRIORITY_CLASSES = (
+    {
+        "metadata": {"name": "system-node-critical"},
+        "value": 2000001000,
+        "description": "Used for system critical pods that must not be moved from their current node.",
+    },
+    {
+        "metadata": {"name": "system-cluster-critical"},
+        "value": 2000000000,
+        "description": "Used for system critical pods that must run in the cluster, but can be moved to another node "
+        "if necessary.",
+    },
+)
+# The status of BOOTSTRAP where official packages are what nodes are made of: nobody knows then what it would make.
 NO_LIST = 3
 # Settings of the API server by which it makes other roles than the list of BOOTSTRAP has, or none.
 _OTHER_ROLES = {"feature-gates", "authorization-mode", "authorization-config", "runtime-config"}

@@ -169,6 +169,25 @@ class Kube:
         """
         return bool(self._list("/api/v1/namespaces", fieldSelector=f"metadata.name={name}"))
 
+    def make_priority_class(self, made: Mapping[str, Any]) -> None:
+        """Make a PriorityClass, unless there is one of that name.
+
+        Args:
+            made: it, without its kind.
+
+        Raises:
+            ApiUnavailable: the API does not answer, or does not take it.
+        """
+        path, kind = "/apis/scheduling.k8s.io/v1/priorityclasses", {"apiVersion": "scheduling.k8s.io/v1"}
+        with translated():
+            answer = self._client.rest_client.pool_manager.request(
+                "POST", f"{self._client.configuration.host}{path}", timeout=self._timeout, retries=False,
+                body=json.dumps({**kind, "kind": "PriorityClass", **made}),
+                headers={"Content-Type": "application/json"},
+            )  # fmt: skip
+        if answer.status not in (201, 409):
+            raise _refused(path, answer)
+
     def has_cluster_role(self, name: str) -> bool:
         """Whether there is a ClusterRole of that name.
 
@@ -267,10 +286,14 @@ class Kube:
                 timeout=self._timeout * patience, retries=False,
             )  # fmt: skip
         if answer.status != 200:
-            raise ApiUnavailable(
-                f"{path} answered {answer.status}", evidence=[answer.data.decode(errors="replace")[-300:]]
-            )
+            raise _refused(path, answer)
         return bytes(answer.data)
+
+
+def _refused(path: str, answer: Any) -> ApiUnavailable:
+    return ApiUnavailable(
+        f"{path} answered {answer.status}", evidence=[answer.data.decode(errors="replace")[-300:]]
+    )  # fmt: skip
 
 
 def preload() -> None:

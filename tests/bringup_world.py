@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any
@@ -114,6 +114,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         def has_namespace(self, name: str) -> bool:
             """Whether the API server serves."""
             return made.kubernetes.readyz(name) == "ok"
+
+        def make_priority_class(self, wanted: Mapping[str, Any]) -> None:
+            """Made, if the API answers."""
+            made.kubernetes.readyz()
+            made.provider.note("made", wanted["metadata"]["name"])
 
         def has_config_map(self, namespace: str, name: str) -> bool:
             """Whether the controller manager has come so far."""

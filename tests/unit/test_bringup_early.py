@@ -78,6 +78,22 @@ class TestEarly:
         assert run.ran(init_phases.BOOTSTRAP[0]) == []
         assert run.ran(" ".join(init_phases.LET_GO)) == ["lab-control-plane-1"]
 
+    def test_priorities_of_static_pods_are_there_before_all_else(self, run: Run) -> None:
+        """The kubelet tells of its static pods as soon as the API serves, and of those that are refused 10 s later."""
+        refused = iter(["not yet"])
+
+        def readyz(*_without: str) -> str:
+            if next(refused, None):
+                raise kube.ApiUnavailable("connection refused")
+            return "ok"
+
+        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
+        run.up(spec_of())
+        made = [event for event in run.provider.events if event[0] == "made"]
+        assert made == [("made", "system-node-critical"), ("made", "system-cluster-critical")]
+        first = run.provider.events.index(made[0])
+        assert run.at("run", "lab-control-plane-1", init_phases.BOOTSTRAP[0]) > first
+
     def test_other_settings_change_no_roles(self, run: Run) -> None:
         run.up(spec_of().model_copy(update={"extra_args": {"apiserver": {"v": "4"}}}))
         assert run.ran(init_phases.BOOTSTRAP[0]) == ["lab-control-plane-1"]

@@ -89,6 +89,34 @@ class TestOrder:
             member = run.at("run", f"lab-control-plane-{number}", shlex.join(join_phases.ETCD))
             assert run.provider.events.index(announced) < member
 
+    def test_each_member_begins_once_the_one_before_it_does(self, run: Run) -> None:
+        """Two that begin at the same moment wait 7 s for each other."""
+        together, looks = threading.Barrier(4), dict.fromkeys(range(2, 6), 0)
+
+        def answer(node: FakeNode, call: Call) -> Result | None:
+            number = int(node.name[-1]) if node.role == "control-plane" else 0
+            if call.argv == ("sh", "-c", etcd_members.BEGINS):
+                looks[number] += 1
+                return Result(0 if looks[number] > 3 else 2, "", "")
+            if call.argv == tuple(join_phases.ETCD):
+                assert all(looks[before] > 3 for before in range(2, number))
+                together.wait(SOON)
+            return None
+
+        run.kubernetes.answers = answer
+        run.up(spec_of(5, 0))
+        assert not together.broken
+        assert set(looks.values()) == {4}
+
+    def test_a_member_that_fails_before_it_begins_is_not_waited_for(self, run: Run) -> None:
+        def answer(_node: FakeNode, call: Call) -> Result | None:
+            if call.argv == ("sh", "-c", etcd_members.BEGINS):
+                return Result(2, "", "no such file")
+            return Result(1, "", "no member") if call.argv == tuple(join_phases.ETCD) else None
+
+        run.kubernetes.answers = answer
+        assert "no member" in run.fails(spec_of(3, 0))
+
     @pytest.mark.parametrize(("members", "learners"), [(1, None), (3, "2"), (5, "4")])
     def test_etcd_takes_all_of_them(self, run: Run, members: int, learners: str | None) -> None:
         run.up(spec_of(members, 0))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from kubedrill import init_phases
 from kubedrill.kube import (
     HOLLOW,
     ApiUnavailable,
@@ -71,6 +72,7 @@ class Api(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.asked: list[str] = []
+        self.given: list[Any] = []
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def lists(self, path: str, *items: Any) -> None:
@@ -81,6 +83,10 @@ class Api(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Api
     protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.server.given.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.do_GET()
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
@@ -245,6 +251,24 @@ class TestSnapshots:
         assert api.asked == [f"{path}?fieldSelector=metadata.name%3Dsystem%3Anode"]
         api.lists(path)
         assert not kube.has_cluster_role("system:node")
+
+
+class TestPriorityClass:
+    PATH = "/apis/scheduling.k8s.io/v1/priorityclasses"
+
+    @pytest.mark.parametrize("status", [201, 409])
+    def test_it_is_made_or_is_there(self, api: Api, kube: Kube, status: int) -> None:
+        api.answers[self.PATH] = (status, b"{}")
+        kube.make_priority_class(init_phases.PRIORITY_CLASSES[0])
+        (given,) = api.given
+        assert (given["apiVersion"], given["kind"]) == ("scheduling.k8s.io/v1", "PriorityClass")
+        assert (given["metadata"], given["value"]) == ({"name": "system-node-critical"}, 2000001000)
+
+    @pytest.mark.parametrize("status", [200, 403, 500])
+    def test_it_is_not_taken(self, api: Api, kube: Kube, status: int) -> None:
+        api.answers[self.PATH] = (status, b"not yet ready")
+        with pytest.raises(ApiUnavailable, match=rf"(?s)answered {status}.*not yet ready"):
+            kube.make_priority_class(init_phases.PRIORITY_CLASSES[0])
 
 
 class TestNoAnswer:
