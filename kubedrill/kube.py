@@ -183,7 +183,7 @@ class Kube:
             answer = self._client.rest_client.pool_manager.request(
                 "POST", f"{self._client.configuration.host}{path}", timeout=self._timeout, retries=False,
                 body=json.dumps({**kind, "kind": "PriorityClass", **made}),
-                headers={"Content-Type": "application/json"},
+                headers={"Content-Type": "application/json", "User-Agent": "kubedrill"},
             )  # fmt: skip
         if answer.status not in (201, 409):
             raise _refused(path, answer)

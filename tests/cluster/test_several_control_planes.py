@@ -64,10 +64,14 @@ def test_the_balancer_sees_all_control_planes_and_drops_a_dead_one(lab: Cluster,
 
 
 def test_roles_were_made_before_the_api_server_made_them(lab: Cluster) -> None:
-    """By curl in a node, whose name the API keeps."""
-    makers = [{field["manager"] for field in made["metadata"]["managedFields"]} for made in bootstrapped(lab)]
-    assert len(makers) > 100
-    assert all(("curl" if bootstrap_list(lab) else "kube-apiserver") in each for each in makers)
+    """Roles by curl in a node, and priority classes, before all else, by kubedrill itself: the API keeps the names."""
+    made = bootstrapped(lab)
+    makers = {(each["kind"], field["manager"]) for each in made for field in each["metadata"]["managedFields"]}
+    assert len(made) > 100
+    assert ("PriorityClass", "kubedrill") in makers
+    assert {maker for kind, maker in makers if kind != "PriorityClass"} == {
+        "curl" if bootstrap_list(lab) else "kube-apiserver"
+    }
 
 
 def test_nftables_and_host_gw_carry_traffic(lab: Cluster, api: Kube) -> None:
