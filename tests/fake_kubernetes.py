@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fake_node import Call, FakeNode, Stored
@@ -178,6 +178,9 @@ class FakeApi:
             ApiUnavailable: it does not.
         """
         return self.kubernetes.readyz(name) == "ok"
+
+    def make_priority_class(self, wanted: Mapping[str, object]) -> None:
+        """It takes it."""
 
     def has_config_map(self, namespace: str, name: str) -> bool:
         """It has."""

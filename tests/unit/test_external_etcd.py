@@ -134,6 +134,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             """It has."""
             return True
 
+        def make_priority_class(self, *_: object) -> None:
+            """It takes it."""
+
         def has_cluster_role(self, *_: str) -> bool:
             """It has."""
             return True
