@@ -66,12 +66,13 @@ def test_the_balancer_sees_all_control_planes_and_drops_a_dead_one(lab: Cluster,
 def test_roles_were_made_before_the_api_server_made_them(lab: Cluster) -> None:
     """Roles by curl in a node, and priority classes, before all else, by kubedrill itself: the API keeps the names."""
     made = bootstrapped(lab)
-    makers = {(each["kind"], field["manager"]) for each in made for field in each["metadata"]["managedFields"]}
-    assert len(made) > 100
-    assert ("PriorityClass", "kubedrill") in makers
-    assert {maker for kind, maker in makers if kind != "PriorityClass"} == {
-        "curl" if bootstrap_list(lab) else "kube-apiserver"
-    }
+    makers = {"curl" if bootstrap_list(lab) else "kube-apiserver"}
+    found = {kind: [{field["manager"] for field in one["metadata"]["managedFields"]} for one in made
+                    if (one["kind"] == "PriorityClass") == (kind == "PriorityClass")]
+             for kind in ("PriorityClass", "roles")}  # fmt: skip
+    assert len(found["roles"]) > 100
+    assert all(makers <= each for each in found["roles"])
+    assert {"kubedrill"} in found["PriorityClass"]
 
 
 def test_nftables_and_host_gw_carry_traffic(lab: Cluster, api: Kube) -> None:
