@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kubedrill import gotoolchain, host, install, shell, vm_setup
-from kubedrill.errors import CommandFailed, EngineUnavailable, MissingPrerequisite
+from kubedrill.errors import CommandFailed, EngineUnavailable
 from kubedrill.kernel import Feature
 from kubedrill.room import DOCKER_ROOT, describe, free_for_cluster, inotify_needs, limits, lower, needs, preflight
 from kubedrill.spec import ClusterSpec
@@ -126,7 +126,7 @@ def look(engine_info: EngineInfo, *, network: bool = True) -> Facts:
         go=go,
         go_required=required,
         mmdebstrap=bool(shutil.which("mmdebstrap")),
-        go_proxy=_go_proxy(go, required) if network else None,
+        go_proxy=_go_proxy(go) if network else None,
         apt=_apt_offers_systemd() if network else None,
         official=tuple(name for name in OFFICIAL if not _connects(name, 443)) if network else None,
         root=host.is_root(),
@@ -257,16 +257,14 @@ def _source_rows(facts: Facts) -> list[Finding]:
     return rows
 
 
-def _go_proxy(go: gotoolchain.Choice, required: gotoolchain.Version) -> str:
+def _go_proxy(go: gotoolchain.Choice) -> str:
     """Why modules cannot be fetched; empty where they can."""
+    if go.found is None or go.kind not in ("enough", "fetches"):
+        return "not tried: there is no Go to try it with"
     try:
-        if go.found is None or go.kind not in ("enough", "fetches"):
-            raise gotoolchain.missing(go, required)
         # Held to the go that is here: this look is not to fetch a whole toolchain.
         env = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
         shell.run([go.found.path, "list", "-m", f"{TINY_MODULE}@latest"], env=env, cwd=Path("/"), timeout=10)
-    except MissingPrerequisite:
-        return "not tried: there is no Go to try it with"
     except CommandFailed as error:
         lines = error.output.strip().splitlines()
         return lines[-1] if lines else "no answer within 10 s"

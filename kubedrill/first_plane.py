@@ -237,12 +237,13 @@ class FirstPlane:
     ) -> T:  # fmt: skip
         """Wait for what the node's own pods do, but no longer once one of them cannot do it.
 
-        Where nodes are slow a pod may end and come all the same; see init_phases.
+        Where nodes are slow a pod may end and come all the same; see init_phases. Those of a cluster that is there
+        already have ended with each restart of it.
         """
-        reads = itertools.count(1)
+        fresh, reads = self.up.slow() == 1 and not self.up.joined(node), itertools.count(1)
 
         def read_on() -> T:
-            if next(reads) % max(1, round(_CLOSER / every)) == 0 and self.up.slow() == 1:
+            if fresh and next(reads) % max(1, round(_CLOSER / every)) == 0:
                 crashes.need_none(node)
             return read()
 
@@ -259,8 +260,12 @@ class FirstPlane:
             )  # fmt: skip
 
     def _has_namespace(self, node: Node, api: Kube) -> None:
-        """Wait until the API server has the namespace of its own roles, which it makes as soon as it serves."""
-        classes = list(init_phases.PRIORITY_CLASSES)
+        """Wait until the API server has the namespace of its own roles, which it makes as soon as it serves.
+
+        Where nobody has changed what it makes, it is given its priority classes meanwhile.
+        """
+        usual = init_phases.makes_usual_roles(self.up.spec)
+        classes = list(init_phases.PRIORITY_CLASSES) if usual else []
 
         def come() -> bool:
             while classes:

@@ -98,12 +98,21 @@ def candidates() -> dict[str, Version]:
     """The releases that apt could install by package name; empty where there is no apt. Takes about a second."""
     if not shutil.which("apt-cache"):
         return {}
-    plain = {"LC_ALL": "C"}  # it says in the user's language what a candidate is
-    listed = shell.run(
-        ["apt-cache", "search", "--names-only", r"^golang-1\.[0-9]+-go$"], env=plain, check=False, timeout=60
-    )
-    packages = ["golang-go", *(line.split()[0] for line in listed.stdout.splitlines() if line.strip())]
-    return parse_policy(shell.run(["apt-cache", "policy", *packages], env=plain, check=False, timeout=60).stdout)
+    listed = shell.run(["apt-cache", "search", "--names-only", r"^golang-1\.[0-9]+-go$"], check=False, timeout=60)
+    return offered(["golang-go", *(line.split()[0] for line in listed.stdout.splitlines() if line.strip())])
+
+
+def offered(packages: Sequence[str]) -> dict[str, Version]:
+    """The releases of packages that apt could install; empty where there is no apt.
+
+    Args:
+        packages: their names.
+    """
+    if not shutil.which("apt-cache"):
+        return {}
+    # It says in the user's language what a candidate is.
+    told = shell.run(["apt-cache", "policy", *packages], env={"LC_ALL": "C"}, check=False, timeout=60)
+    return parse_policy(told.stdout)
 
 
 def parse_policy(text: str) -> dict[str, Version]:

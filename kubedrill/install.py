@@ -312,11 +312,7 @@ def _which(program: str) -> str | None:
 
 
 def _offers(package: str) -> bool:
-    if not shutil.which("apt-cache"):
-        return False
-    # It says in the user's language what a candidate is.
-    told = shell.run(["apt-cache", "policy", package], env={"LC_ALL": "C"}, check=False, timeout=60).stdout
-    return package in gotoolchain.parse_policy(told)
+    return package in gotoolchain.offered([package])
 
 
 def _exists(pattern: str) -> bool:

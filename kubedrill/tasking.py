@@ -7,7 +7,7 @@ import gc
 import itertools
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from invoke.parser.argument import Argument
@@ -54,13 +54,22 @@ def _number(key: str) -> int:
     return int(key.rpartition("_")[2]) if key.rpartition("_")[2].isdigit() else 0
 
 
+def _words(typed: Sequence[str]) -> list[str]:
+    """Those before all flags."""
+    return list(itertools.takewhile(lambda word: not word.startswith("-"), typed))
+
+
+def _typed(name: str) -> list[str]:
+    """The words after a task's name on the command line."""
+    return sys.argv[sys.argv.index(name) + 1 :] if name in sys.argv else []
+
+
 class DrillNames(Task):  # type: ignore[type-arg]
     """A task that takes any number of names; invoke itself knows only a fixed number of positional arguments."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """One positional argument for each word that follows the task's name."""
-        words = sys.argv[sys.argv.index(self.name) + 1 :] if self.name in sys.argv else []
-        names = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+        names = _words(_typed(self.name))
         more = [Argument(f"drill_{number}", positional=True) for number in range(len(names))]
         return [*more, *super().get_arguments(ignore_unknown_help)]
 
@@ -82,7 +91,7 @@ class MayName(Task):  # type: ignore[type-arg]
         valued = {
             f"{'-' if len(name) == 1 else '--'}{name}" for one in arguments if one.takes_value for name in one.names
         }
-        words = sys.argv[sys.argv.index(self.name) :] if self.name in sys.argv else []
+        words = [self.name, *_typed(self.name)]
         found = any(before not in valued and not word.startswith("-") for before, word in itertools.pairwise(words))
         for argument in arguments:
             argument.positional = argument.name == self.word and found
@@ -95,11 +104,9 @@ class MustName(Task):  # type: ignore[type-arg]
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """Where help is asked for, only words before all flags are words."""
         arguments = super().get_arguments(ignore_unknown_help)
-        name = self.name.replace("_", "-")
-        words = sys.argv[sys.argv.index(name) + 1 :] if name in sys.argv else []
-        if "--help" in words:
-            given = len(list(itertools.takewhile(lambda word: not word.startswith("-"), words)))
-            for argument in [one for one in arguments if one.positional][given:]:
+        typed = _typed(self.name.replace("_", "-"))
+        if "--help" in typed:
+            for argument in [one for one in arguments if one.positional][len(_words(typed)) :]:
                 argument.positional = False
         return arguments
 

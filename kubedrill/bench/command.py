@@ -48,7 +48,7 @@ def bench(console: Console, *, runs: int, only: str, json_file: str, against: Se
         return 0
     if json_file and not os.access(Path(json_file).absolute().parent, os.W_OK):
         raise compare.unwritable(Path(json_file), "its folder cannot be written to")
-    if Path(json_file or "no folder").is_dir():
+    if json_file and Path(json_file).is_dir():
         raise compare.unwritable(Path(json_file), "it is a folder")
     place = cluster.lab(console)
     described = machine.describe(place.engine.info(), spec.load(None, {}).version())

@@ -73,6 +73,10 @@ def test_roles_were_made_before_the_api_server_made_them(lab: Cluster) -> None:
     assert len(found["roles"]) > 100
     assert all(makers <= each for each in found["roles"])
     assert {"kubedrill"} in found["PriorityClass"]
+    # They are what this version's own code lists.
+    listed = bootstrap_list(lab)
+    classes = [one for one in made if one["kind"] == "PriorityClass"]
+    assert not listed or all(str(one["value"]) in listed and one["description"] in listed for one in classes)
 
 
 def test_nftables_and_host_gw_carry_traffic(lab: Cluster, api: Kube) -> None:

@@ -332,7 +332,7 @@ def test_the_scripts_parse() -> None:
 def test_health_is_asked_before_what_costs_and_everything_with_the_least_weight(tmp_path: Path) -> None:
     library = (Path(gather.__file__).parent / "lib.sh").read_text()
     script = f"""
-mktemp() {{ command mktemp -d {tmp_path}/XXXXXX; }}
+mktemp() {{ command mktemp --directory --tmpdir={tmp_path}; }}
 mark=MARK
 mkfifo {tmp_path}/meeting
 {library}

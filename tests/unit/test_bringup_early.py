@@ -76,6 +76,7 @@ class TestEarly:
     ) -> None:
         run.up(spec_of().model_copy(update=settings))
         assert run.ran(init_phases.BOOTSTRAP[0]) == []
+        assert not [event for event in run.provider.events if event[0] == "made"]
         assert run.ran(" ".join(init_phases.LET_GO)) == ["lab-control-plane-1"]
 
     def test_priorities_of_static_pods_are_there_before_all_else(self, run: Run) -> None:
