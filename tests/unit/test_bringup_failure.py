@@ -151,6 +151,28 @@ class TestFailure:
         assert ("ends again and again" in told) == (slow == 1)
         ended()
 
+    def test_those_of_a_cluster_that_is_there_may_have_ended_often(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With each restart of it, say; and where its API is late, it is late."""
+        monkeypatch.setattr(first_plane, "_CLOSER", 0.1)
+        run.up(spec_of(1, 1))
+        refusals = iter(range(3))
+
+        def readyz(*_without: str) -> str:
+            if next(refusals, None) is not None:
+                raise kube.ApiUnavailable("connection refused")
+            return "ok"
+
+        def answer(_: FakeNode, call: Call) -> Result | None:
+            return Result(0, "# kube-apiserver 3\n", "") if list(call.argv) == crashes.LOOK else None
+
+        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
+        run.kubernetes.answers = answer
+        run.up(spec_of(1, 2))
+        assert next(refusals, None) is None
+        assert "lab-worker-2" in run.provider.names()
+
     @pytest.mark.parametrize(
         ("missing", "where"),
         [("static pods", "kube-apiserver"), ("roles", "kube-apiserver"), ("controllers", "kube-controller-manager")],
