@@ -11,7 +11,7 @@ from bringup_world import SECRETS, SOON, Run, fail, spec_of
 from fake_kubernetes import KEYS, ends_init
 from fake_node import Call, FakeNode
 
-from kubedrill import bringup, crashes, first_plane, init_phases, join_phases, kube, kubeadm
+from kubedrill import bringup, crashes, etcd_members, first_plane, init_phases, join_phases, kube, kubeadm
 from kubedrill.errors import CommandFailed, KubedrillError, StepFailed
 from kubedrill.marks import JOINED
 from kubedrill.providers.base import NodeSpec
@@ -106,10 +106,20 @@ class TestFailure:
         assert "init broke" in run.fails(spec_of())
         ended()
 
-    def test_no_worker_is_made_where_the_second_member_of_etcd_fails(self, run: Run) -> None:
-        run.kubernetes.answers = fail("lab-control-plane-2", shlex.join(join_phases.ETCD), "no member")
+    @pytest.mark.parametrize("begins", [True, False])
+    def test_no_worker_is_made_where_no_second_member_of_etcd_comes(self, run: Run, begins: bool) -> None:
+        """Each fails in its turn, or the first one before the next may begin."""
+
+        def answer(_node: FakeNode, call: Call) -> Result | None:
+            if call.argv == ("sh", "-c", etcd_members.BEGINS):
+                return Result(0 if begins else 2, "", "")
+            return Result(1, "", "no member") if call.argv == tuple(join_phases.ETCD) else None
+
+        run.kubernetes.answers = answer
         assert "no member" in run.fails(spec_of(3, 2))
         assert not [name for name in run.provider.names() if "worker" in name]
+        if not begins:
+            assert run.ran(shlex.join(join_phases.ETCD)) == ["lab-control-plane-2"]
         ended()
 
     def test_an_api_that_never_answers_is_told_with_where_to_look(
