@@ -1,4 +1,4 @@
-"""The handle of a cluster: up, attach, status, down."""
+"""The handle of a cluster: up, attach, status, down. Imported in functions is what a bring-up needs late, or never."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ from pathlib import Path
 
 from kubedrill import (
     cputime,
-    hollow,
     host,
     ingredients,
     journal_folders,
     kubeconfig,
-    libvirtd,
-    lifecycle,
     logs,
     network,
     paths,
-    registries,
     room,
     there,
     versions,
@@ -43,7 +39,6 @@ from kubedrill.providers.docker_engine import Engine
 from kubedrill.providers.places import KIND, VMS, Places
 from kubedrill.providers.vagrant import DRIVER, VagrantProvider
 from kubedrill.spec import ClusterSpec, valid_name
-from kubedrill.trends import records
 
 
 @dataclass(frozen=True)
@@ -82,6 +77,8 @@ class Cluster:
     @property
     def made(self) -> tuple[str, ...]:
         """What its figures depend on and its spec does not say."""
+        from kubedrill.trends import records
+
         of_packages = self.source == build.PACKAGES
         return (*([records.EMULATED] if self.slow > 1 else []), *([records.PACKAGES] if of_packages else []))
 
@@ -189,6 +186,8 @@ def up(
     """
     place.provider.check()
     if spec.provider == VMS and spec.vm.driver != "virtualbox":
+        from kubedrill import libvirtd
+
         libvirtd.check()
     with only_one(spec.name):
         return finish(place, spec, console, source=source, keep=keep, merge=merge)
@@ -212,6 +211,8 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
         if not complete:
             need_one_version(cluster)
         if complete and len(cluster.running()) < len(existing):
+            from kubedrill import lifecycle
+
             # One that was stopped: what the API remembers of its nodes must not pass for the truth.
             lifecycle.whole(cluster, console)
         bring_up(place, cluster, made, console, existing).run(_publisher(cluster, merge))
@@ -219,18 +220,22 @@ def finish(place: Lab, spec: ClusterSpec, console: Reporter, *, source: str, kee
         _clean_up(place.provider, spec.name, console, error, keep=keep or bool(existing))
         raise
     taken = watch.taken()
+    from kubedrill.trends import records
+
     cluster = attach(place.provider, spec.name)
     if not existing:
         records.append(records.of_bring_up(spec, taken, host.machine(), made=cluster.made))
     else:
+        from kubedrill import registries
+
         new = [node for node in cluster.nodes if node.name not in existing]
         registries.point_like(cluster.node("control-plane-1"), new)
     if spec.hollow:
+        from kubedrill import hollow
+
         taken = hollow.add(spec, cluster.nodes, Kube(cluster.admin_conf()), console)
         if not existing:
-            records.append(
-                records.of_bring_up(spec, taken, host.machine(), made=cluster.made, name=records.HOLLOW)
-            )  # fmt: skip
+            records.append(records.of_bring_up(spec, taken, host.machine(), made=cluster.made, name=records.HOLLOW))
     return cluster
 
 

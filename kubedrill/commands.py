@@ -1,4 +1,7 @@
-"""What each invoke task does, from words to words: the layer between tasks.py and the modules that do the work."""
+"""What each invoke task does, from words to words: the layer between tasks.py and the modules that do the work.
+
+Imported in functions is what `up` does not need.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kubedrill import cluster, lifecycle, shell, spec
+from kubedrill import cluster, spec
 from kubedrill import kubeconfig as user_config
-from kubedrill import logs as collecting
-from kubedrill import status as state
 from kubedrill.console import Console, fail, raw
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.hints import hinted
@@ -33,6 +34,8 @@ def up(console: Console, config: str | None, flags: Mapping[str, str | None], *,
 
 def status(console: Console, name: str | None, *, as_json: bool) -> int:
     """Print clusters and nodes; the status is 0 when all is as it should be."""
+    from kubedrill import status as state
+
     place = cluster.lab(console)
     place.provider.check()
     found, broken = [], False
@@ -68,11 +71,15 @@ def execute(console: Console, name: str, node: str, command: str) -> int:
 
 def open_shell(console: Console, name: str, node: str) -> int:
     """Give the terminal to a shell in a node; the status is the shell's."""
+    from kubedrill import shell
+
     place = cluster.lab(console)
     return shell.interactive(_running(place, name, node).shell_argv(["bash", "--login"]))
 
 
 def _running(place: cluster.Lab, name: str, node: str) -> Node:
+    from kubedrill import lifecycle
+
     there = cluster.attach(place.provider, name)
     found = there.node(node)
     lifecycle.need_running(there, [found])
@@ -92,6 +99,8 @@ def kubeconfig(console: Console, name: str, *, merge: bool) -> None:
 
 def logs(console: Console, name: str, out: str | None) -> None:
     """Collect the logs of all nodes."""
+    from kubedrill import logs as collecting
+
     place = cluster.lab(console)
     folder = Path(out) if out else cluster.log_folder(name)
     problems = collecting.collect(cluster.attach(place.provider, name).nodes, folder)

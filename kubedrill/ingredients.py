@@ -6,8 +6,7 @@ from collections.abc import Collection
 
 from kubedrill import host, kubeadm
 from kubedrill.console import Reporter
-from kubedrill.images import box as boxes
-from kubedrill.images import components, rootfs, store_disk
+from kubedrill.images import components, rootfs
 from kubedrill.images.build import Built
 from kubedrill.node_specs import Made
 from kubedrill.providers.docker_engine import Engine
@@ -42,6 +41,9 @@ def of_vms(engine: Engine, built: Built, console: Reporter, driver: str = "auto"
         console: told of what is built.
         driver: what runs the VMs; VirtualBox has formats of its own.
     """
+    from kubedrill.images import box as boxes
+    from kubedrill.images import store_disk
+
     virtualbox = driver == "virtualbox"
     kind: boxes.Kind = "virtualbox" if virtualbox else "libvirt"
     box = boxes.ensure(rootfs.choose(), components.go_version(), console.say, kind)

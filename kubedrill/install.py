@@ -13,10 +13,9 @@ from kubedrill import dockerd, engine_socket, gotoolchain, host, shell
 from kubedrill.dockerd import ensure_engine
 from kubedrill.engine_socket import engine_answers
 from kubedrill.errors import MissingPrerequisite
-from kubedrill.gotoolchain import go_command
 
 __all__ = [
-    "INOTIFY", "PREREQUISITES", "Machine", "Prerequisite", "Step", "engine_answers", "ensure_engine", "go_command",
+    "INOTIFY", "PREREQUISITES", "Machine", "Prerequisite", "Step", "engine_answers", "ensure_engine",
     "lacking", "look", "plan", "setup",
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from kubedrill import host, install, paths
+from kubedrill import host, paths
 from kubedrill.errors import MissingPrerequisite
 from kubedrill.providers.places import VMS
 from kubedrill.providers.vagrant_spec import SIZES
@@ -113,6 +113,8 @@ def preflight(
     need = inotify_needs(spec.control_planes + spec.workers + len(spec.etcd_keys()))
     now = host.inotify_limits(proc=proc)
     if lower(now, need):
+        from kubedrill import install
+
         wanted = host.Inotify(*map(max, need, install.INOTIFY))
         if host.is_root() if root is None else root:
             host.raise_inotify_limits(wanted, proc=proc)

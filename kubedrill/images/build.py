@@ -8,7 +8,7 @@ from typing import Protocol
 
 from kubedrill import versions
 from kubedrill.errors import CommandFailed, KubedrillError, MissingPrerequisite
-from kubedrill.images import box, components, node, packages, rootfs, store
+from kubedrill.images import components, node, packages, rootfs, store
 from kubedrill.images.cargo import Cargo
 from kubedrill.providers.docker_engine import Engine
 
@@ -219,6 +219,8 @@ def wanted(engine: Engine, compiler: str | None) -> list[str]:
         for source in _sources(engine, minor, frozenset(), lambda _: None, compiler).values():
             names += source.names()
     if compiler is not None:
+        from kubedrill.images import box
+
         names += [components.key(components.load(each.name), compiler) for each in versions.components_dir().iterdir()]
         names += box.names(suite, compiler)
     return names

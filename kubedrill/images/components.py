@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from kubedrill import gotoolchain, install, paths, shell, versions
+from kubedrill import gotoolchain, paths, shell, versions
 from kubedrill.errors import BuildFailed, CommandFailed
 from kubedrill.images import address
 
@@ -74,7 +74,7 @@ def go_version() -> str:
         MissingPrerequisite: there is none.
         CommandFailed: it has no answer.
     """
-    argv, env = install.go_command()
+    argv, env = gotoolchain.go_command()
     return gotoolchain.answer(argv[0], env["GOTOOLCHAIN"])
 
 
@@ -114,7 +114,7 @@ def build(name: str, compiler: str, say: Say) -> Path:
 
 
 def _compile(component: Component, workplace: Path) -> None:
-    argv, env = install.go_command()
+    argv, env = gotoolchain.go_command()
     log = paths.state() / f"build-{component.name}.log"
     command = component.command(argv, workplace)
     environment = {**env, "CGO_ENABLED": "1" if component.cgo else "0", "GOFLAGS": "", "GOWORK": "off"}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from kubedrill import install, paths, shell, versions
+from kubedrill import gotoolchain, paths, shell, versions
 from kubedrill.errors import BuildFailed
 from kubedrill.images import address, bootstrap_objects, components, node, oci, rootfs
 from kubedrill.providers import docker_flags
@@ -291,7 +291,7 @@ def _plan(
 
 
 def _agnhost_version(kubernetes: str) -> str:
-    argv, env = install.go_command()
+    argv, env = gotoolchain.go_command()
     folder = versions.components_dir() / _kubernetes_part(kubernetes)
     # Not `go list`: where the binaries came from a cache of CI, nothing has brought the module here yet.
     there = json.loads(shell.run([*argv, "mod", "download", "-json", KUBERNETES], cwd=folder, env=env).stdout)

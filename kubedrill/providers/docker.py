@@ -234,7 +234,7 @@ class DockerProvider:
 
     def check(self) -> None:
         """See that the engine answers."""
-        self._engine.info()
+        self._engine.ping()
 
     def clusters(self) -> Sequence[str]:
         """The names of all clusters of which anything is there."""

@@ -56,6 +56,15 @@ class Engine:
         config.update({key: value for key, value in host.items() if key[0].isupper()})
         return config
 
+    def ping(self) -> None:
+        """See that it answers, which costs less than what `info` tells.
+
+        Raises:
+            EngineUnavailable: it does not answer.
+        """
+        with _translated():
+            self._api.ping()
+
     def info(self) -> Mapping[str, Any]:
         """What `docker info` tells.
 

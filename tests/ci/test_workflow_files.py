@@ -11,7 +11,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from kubedrill import install, paths, program, shell
+from kubedrill import gotoolchain, paths, program, shell
 from kubedrill.images import components
 from kubedrill.images.components import Component
 
@@ -31,7 +31,7 @@ def actionlint() -> Path:
     target.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not (target / "actionlint").exists():
-            argv, env = install.go_command()
+            argv, env = gotoolchain.go_command()
             shell.run(tool.command(argv, target), cwd=folder, env={**env, "CGO_ENABLED": "0"}, timeout=600)
     return target / "actionlint"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedrill import install, shell, versions
+from kubedrill import gotoolchain, shell, versions
 from kubedrill.errors import BuildFailed, CommandFailed
 from kubedrill.images import components
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(versions, "components_dir", lambda: found.parent)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(install, "go_command", lambda: (["go"], {"GOTOOLCHAIN": "local"}))
+    monkeypatch.setattr(gotoolchain, "go_command", lambda: (["go"], {"GOTOOLCHAIN": "local"}))
     return found
 
 

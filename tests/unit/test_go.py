@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from kubedrill import install, shell, versions
+from kubedrill import gotoolchain, shell, versions
 from kubedrill.shell import Result
 
 
 def go(component: str, *arguments: str) -> Result:
-    argv, env = install.go_command()
+    argv, env = gotoolchain.go_command()
     folder = versions.components_dir() / component
     return shell.run([*argv, *arguments], cwd=folder, env={**env, "GOFLAGS": "", "GOWORK": "off"}, check=False)
 

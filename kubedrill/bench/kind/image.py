@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from kubedrill import install, paths, shell, versions
+from kubedrill import gotoolchain, paths, shell, versions
 from kubedrill.errors import BuildFailed
 from kubedrill.images import address, components, node, oci, rootfs, store
 from kubedrill.providers.docker_engine import Engine
@@ -134,7 +134,7 @@ def _module() -> Path:
     Raises:
         BuildFailed: it could not be fetched.
     """
-    argv, env = install.go_command()
+    argv, env = gotoolchain.go_command()
     fetched = shell.run(
         [*argv, "mod", "download", "-json", MODULE], cwd=versions.components_dir() / COMPONENT,
         env={**env, "GOFLAGS": "", "GOWORK": "off"}, check=False,
