@@ -242,7 +242,8 @@ def load(config: Path | None, flags: Mapping[str, Any]) -> ClusterSpec:
     for key, value in flags.items():
         if value is not None:
             given[_alias(key)] = value
-    return load_mapping(given, source=str(config) if config else "the flags")
+    flagged = "the flags" if config is None or any(value is not None for value in flags.values()) else ""
+    return load_mapping(given, source=" and ".join(filter(None, [str(config) if config else "", flagged])))
 
 
 def load_mapping(given: Mapping[str, Any], *, source: str, context: str = "") -> ClusterSpec:
@@ -354,7 +355,7 @@ def _explain(problem: Any) -> list[str]:
         lines = str(problem["ctx"]["error"]).splitlines()
         return [f"{location}: {line}" if location else line for line in lines]
     got = problem["input"]
-    if location == "kubernetes" and isinstance(got, float):
+    if location == "kubernetes" and isinstance(got, int | float):
         return [f'kubernetes: write it in quotes, else YAML takes it for a number: kubernetes: "{got}"']
     return [f"{location}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {got!r}"]
 

@@ -12,7 +12,7 @@ from kubedrill.spec import ClusterSpec, load, nearest
 def parse(pairs: Sequence[str]) -> dict[str, Any]:
     """Keys and values of a configuration from words such as 'controlPlanes=3'.
 
-    Digits alone are a number.
+    Digits alone are a number, except where a version is asked for.
 
     Raises:
         InvalidSpec: a word has no '=', there is no such key, or it cannot have that value.
@@ -26,7 +26,7 @@ def parse(pairs: Sequence[str]) -> dict[str, Any]:
             problems.append(f"'{pair}': write KEY=VALUE")
         elif key not in known:
             problems.append(f"unknown key '{key}'{nearest(key, known)}")
-        found[key] = int(value) if value.isdecimal() else value
+        found[key] = int(value) if value.isdecimal() and key != "kubernetes" else value
     if problems:
         raise InvalidSpec("these are no settings of a cluster", evidence=problems)
     load(None, dict(found))

@@ -175,6 +175,7 @@ class TestSettings:
             ("controlPlanes=2", "controlPlanes"),
             ("hollow=2k", "hollow"),
             ("proxyMode=foo", "'iptables'"),
+            ("kubernetes=9", "Kubernetes '9' is not known"),
         ],
     )
     def test_wrong_ones(self, word: str, said: str) -> None:

@@ -65,6 +65,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown version": ({"kubernetes": "1.2"}, ["'1.2'", "not known", *versions.kubernetes_minors()]),
     "unknown patch": ({"kubernetes": versions.newest_minor() + ".99"}, ["not known", versions.newest_minor()]),
     "version a number": ({"kubernetes": 1.37}, ["write it in quotes", 'kubernetes: "1.37"']),
+    "version a whole number": ({"kubernetes": 2}, ["write it in quotes", 'kubernetes: "2"']),
     "unknown provider": ({"provider": "podman"}, ["provider", "'docker'", "'podman'"]),
     "ports of VMs": (
         {"provider": "vagrant", **of_nodes("worker-1", ports=[{"nodePort": 80, "hostPort": 8080}])},

@@ -36,8 +36,12 @@ def test_the_error_names_the_file_or_the_flags(tmp_path: Path) -> None:
     config.write_text("workers: -1\n")
     with pytest.raises(InvalidSpec, match=str(config)):
         load(config, {})
-    with pytest.raises(InvalidSpec, match="the flags"):
+    with pytest.raises(InvalidSpec, match=r"\(the flags\)"):
         load(None, {"workers": -1})
+    with pytest.raises(InvalidSpec, match=rf"\({config}\)"):
+        load(config, {"workers": None})
+    with pytest.raises(InvalidSpec, match=rf"\({config} and the flags\)"):
+        load(config, {"provider": "nosuch"})
 
 
 @pytest.mark.parametrize(
