@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +26,25 @@ _ADDRESS = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 _IMAGES = ("kubedrill/rootfs", "kubedrill/node", "kubedrill/kind-node", "kubedrill/kind-balancer")
 # Of the cache; each entry is a file or folder that is there whole, or not at all.
 _FOLDERS = ("rootfs", "components", "packages", "boxes", "stores")
+# No build takes a day, on whatever machine: what nobody has written to for so long was left by one that was killed.
+_DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
 class Build:
-    """Something that was built: what kind of thing, its name, and what its removal gives back."""
+    """Something that was built: what kind of thing, its name, and what its removal gives back.
+
+    Args:
+        kind: what it is, in words.
+        name: its name.
+        mebibytes: what its removal gives back.
+        finished: whether it is whole. What is not is of no use to anyone.
+    """
 
     kind: str
     name: str
     mebibytes: int
+    finished: bool = True
 
 
 class Shelf(Protocol):
@@ -64,7 +75,11 @@ def superseded(builds: Iterable[Build], kept: Collection[str]) -> list[Build]:
         builds: what is there.
         kept: the content addresses that are wanted or in use.
     """
-    gone = [build for build in builds if addresses(build.name) and not addresses(build.name) & set(kept)]
+    gone = [
+        build
+        for build in builds
+        if not build.finished or (addresses(build.name) and not addresses(build.name) & set(kept))
+    ]
     return sorted(gone, key=lambda build: (build.kind, build.name))
 
 
@@ -149,6 +164,25 @@ class Files:
         self.removed(build)
 
 
+@dataclass(frozen=True)
+class Unfinished(Files):
+    """What builds that were killed left in a folder, where each has a folder of its own that it works in."""
+
+    def builds(self) -> Sequence[Build]:
+        """Those that nobody has written to for a day."""
+        before = time.time() - _DAY
+        found = [path for path in self.folder.glob(".*") if path.is_dir() and _written(path) < before]
+        return [Build(self.kind, path.name, host.mebibytes(path), finished=False) for path in found]
+
+
+def _written(folder: Path) -> float:
+    """When something in a folder was last written to, in seconds since 1970."""
+    try:
+        return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:  # it, or something in it, was moved meanwhile: somebody is at work there
+        return time.time()
+
+
 def shelves(engine: Engine, disks: Path, refresh: Callable[[], None]) -> list[Shelf]:
     """Every place of this machine where builds are.
 
@@ -159,6 +193,7 @@ def shelves(engine: Engine, disks: Path, refresh: Callable[[], None]) -> list[Sh
     """
     found: list[Shelf] = [Images(engine), Stores(engine)]
     found += [Files(paths.cache() / folder, f"{folder} in the cache") for folder in _FOLDERS]
+    found += [Unfinished(paths.cache() / folder, "left by a killed build") for folder in (*_FOLDERS, ".")]
     if disks.is_dir():
         found.append(Files(disks, "disk of VMs", "kubedrill-*", lambda _build: refresh()))
     vagrant = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -134,8 +136,43 @@ class TestShelves:
         assert heard == list(found.values())
         assert sorted(path.name for path in tmp_path.iterdir()) == [f".etcd-{NEW}", f"etcd-{OLD}.lock"]
 
+    def test_what_killed_builds_left(self, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not what may still be at work: its folder is old, what it writes into it is not."""
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        long_ago = time.time() - 25 * 3600
+        for name, age in (
+            ("components/.etcd-1a", long_ago),
+            ("components/.etcd-2b", time.time()),
+            (".store-3c", long_ago),
+        ):
+            place = tmp_path / "kubedrill" / name
+            (place / "bin").mkdir(parents=True)
+            (place / "bin" / "etcd").write_bytes(b"x" * 3 * pruning.MIB)
+            for path, when in ((place / "bin" / "etcd", age), (place / "bin", long_ago), (place, long_ago)):
+                os.utime(path, (when, when))
+        places = pruning.shelves(real(engine), tmp_path / "none", lambda: None)
+        looked, _ = pruning.prune(places, (), dry=True)
+        gone, refused = pruning.prune(places, (), dry=False)
+        assert looked == gone
+        assert [(one.kind, one.name) for one in gone] == [
+            ("left by a killed build", ".etcd-1a"),
+            ("left by a killed build", ".store-3c"),
+        ]
+        assert all(3 <= one.mebibytes <= 4 for one in gone)
+        assert not refused
+        assert [path.name for path in tmp_path.glob("kubedrill/**/.*")] == [".etcd-2b"]
+
+    def test_a_folder_that_is_moved_meanwhile_is_at_work(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / ".etcd-1a").mkdir()
+        os.utime(tmp_path / ".etcd-1a", (0, 0))
+        shelf = pruning.Unfinished(tmp_path, "left")
+        assert [one.name for one in shelf.builds()] == [".etcd-1a"]
+        monkeypatch.setattr(Path, "rglob", lambda self, _: [self / "gone"])
+        assert shelf.builds() == []
+
     def test_a_folder_that_is_not_there_is_empty(self, tmp_path: Path) -> None:
         assert Files(tmp_path / "none", "file").builds() == []
+        assert pruning.Unfinished(tmp_path / "none", "left").builds() == []
 
     def test_every_place_of_this_machine(
         self, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
