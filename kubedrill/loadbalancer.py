@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from kubedrill.network import API_PORT
@@ -16,14 +16,18 @@ WEIGHT_PORT = 6444
 ANYWAY = ":anyway"
 
 
-def haproxy_config(control_planes: Mapping[str, str]) -> str:
+def haproxy_config(control_planes: Mapping[str, str], closed: Collection[str] = ()) -> str:
     """HAProxy's configuration: TLS passes through, health is the API server's own /readyz.
 
     Args:
         control_planes: {node name: address}, also of those that do not run yet.
+        closed: names of those to which nothing is sent before `admit` opens them: HAProxy takes a server that is new
+            for a good one until its checks have failed. One that does not run yet would be sent every other connection
+            for a second, and these would be closed when it is found to be down.
     """
+    settings = f"check check-ssl verify none agent-check agent-port {WEIGHT_PORT}"
     entries = {
-        f"{name} {address}:{API_PORT}": f"check check-ssl verify none agent-check agent-port {WEIGHT_PORT}"
+        f"{name} {address}:{API_PORT}": f"{settings} disabled" if name in closed else settings
         for name, address in control_planes.items()
     }
     # Who weighs nothing is better than nobody: these stand in, with the state of the first entries.
@@ -31,7 +35,7 @@ def haproxy_config(control_planes: Mapping[str, str]) -> str:
         f"{name}{ANYWAY} {address}:{API_PORT}": f"track control-planes/{name} backup"
         for name, address in control_planes.items()
     }
-    servers = "\n".join(f"    server {entry} {settings}" for entry, settings in entries.items())
+    servers = "\n".join(f"    server {entry} {words}" for entry, words in entries.items())
     # A control plane is out 2 failed checks after it dies (1 s), and its connections are closed at once, so that
     # clients with a connection to a dead node notice it too. The check's TLS is not verified: the balancer exists
     # before the CA, and the traffic that passes through is verified end to end.
@@ -102,6 +106,17 @@ def trust(name: str) -> tuple[str, ...]:
         name: the control plane's node name.
     """
     return _order(f"disable health control-planes/{name}; set server control-planes/{name} health up")
+
+
+def admit(name: str) -> tuple[str, ...]:
+    """The command, on the balancer, that opens a control plane: it is sent to once a check says that it is well.
+
+    https://docs.haproxy.org/2.6/management.html#9.3 (set server)
+
+    Args:
+        name: the control plane's node name.
+    """
+    return _order(f"set server control-planes/{name} state ready; set server control-planes/{name} health down")
 
 
 def check(name: str) -> tuple[str, ...]:

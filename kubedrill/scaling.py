@@ -5,7 +5,7 @@ Nodes are numbered without gaps, so the last of its role goes first. Each step m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from kubedrill import cluster as clusters
@@ -29,6 +29,7 @@ FIRST_HOST = "first-api-host"
 # Seconds.
 _DRAIN = 120
 _ENDS = 90
+_RELOADED = 10
 # The key of a spec that counts the nodes of a role.
 _COUNTS = {"control-plane": "control_planes", "worker": "workers"}
 # Under which key the API's host is kept with a cluster; without it it is this machine.
@@ -282,13 +283,29 @@ def _without_balancer(provider: Provider, cluster: Cluster, others: Sequence[Nod
 
 
 def _balance(cluster: Cluster, spec: ClusterSpec, provider: Provider) -> None:
-    """Let the balancer know who is there."""
+    """Let the balancer know who is there, or will be."""
     addresses = clusters.addresses(provider, spec.name)
     keys = [key for key in spec.node_keys() if key.startswith("control-plane")]
-    _configure(cluster.node("load-balancer"), {kubeadm.node_name(spec, key): addresses.node(key) for key in keys})
+    planes = {kubeadm.node_name(spec, key): addresses.node(key) for key in keys}
+    balancer, absent = cluster.node("load-balancer"), planes.keys() - joined(cluster.nodes).keys()
+    _configure(balancer, planes, absent)
+    for name in absent:
+        _admit(balancer, name)
+    if absent:  # for the next time that it starts
+        balancer.write([File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(planes))])
 
 
-def _configure(balancer: Node, planes: Mapping[str, str]) -> None:
-    balancer.write([File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(planes))])
+def _admit(balancer: Node, name: str) -> None:
+    """Let a control plane be sent to once it runs."""
+    # The process that the reload starts takes orders a moment later; the one before it knows of no such server.
+    until(
+        lambda: balancer.run(loadbalancer.admit(name)),
+        lambda said: (not said.stdout.strip(), said.stdout.strip()),
+        within=_RELOADED, every=0.02, what=f"the balancer's knowledge of {name}",
+    )  # fmt: skip
+
+
+def _configure(balancer: Node, planes: Mapping[str, str], closed: Collection[str] = ()) -> None:
+    balancer.write([File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(planes, closed))])
     # Connections that are open stay with the process before, until they end.
     balancer.run(["systemctl", "reload-or-restart", "haproxy"], timeout=60)

@@ -157,6 +157,19 @@ def test_who_is_trusted_is_sent_to_whatever_its_checks_said_before() -> None:
     assert f"'enable health {server}'" in loadbalancer.check("lab-control-plane-1")[-1]
 
 
+def test_who_does_not_run_yet_is_sent_nothing_before_a_check_says_that_it_is_well() -> None:
+    planes = {"lab-control-plane-1": "172.28.0.11", "lab-control-plane-2": "172.28.0.12"}
+    text = loadbalancer.haproxy_config(planes, ["lab-control-plane-2"])
+    closed = [line.split()[1] for line in text.splitlines() if line.endswith(" disabled")]
+    assert closed == ["lab-control-plane-2"], "its second entry follows it"
+    assert text.replace(" disabled", "") == loadbalancer.haproxy_config(planes)
+    server = "control-planes/lab-control-plane-2"
+    assert (
+        f"'set server {server} state ready; set server {server} health down'"
+        in loadbalancer.admit("lab-control-plane-2")[-1]
+    ), "in this order: to be let in makes it a good one"
+
+
 class TestInit:
     @pytest.mark.parametrize("case", CASES)
     def test_what_every_cluster_needs(self, case: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import scaling_world
 import yaml
+from fake_node import Call, FakeNode
 from scaling_world import CONFIGURATION, World
 
 from kubedrill import cluster, entrance, join_phases, kubeconfig, loadbalancer, scaling
@@ -16,6 +17,7 @@ from kubedrill.cluster import Cluster
 from kubedrill.console import Console
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.providers.base import Node
+from kubedrill.shell import Result
 from kubedrill.spec import ClusterSpec, load
 
 world = scaling_world.world  # a fixture
@@ -260,6 +262,36 @@ class TestControlPlanes:
         assert {**world.metadata(), "spec": ""} == {**before, "spec": ""}
         assert last.spec == ClusterSpec(workers=1)
         assert last.server in (kubeconfig.path()).read_text()
+
+    def test_nobody_is_sent_to_one_that_does_not_run_yet(self, world: World) -> None:
+        """HAProxy takes it for a good one for a second, and then closes the connections that it sent there."""
+        world.up(workers=0)
+        world.reloading = 2
+        closed = list[str]()
+
+        def script(node: FakeNode, call: Call) -> Result | None:
+            if call.argv[:2] == ("systemctl", "reload-or-restart"):
+                text = node.text(loadbalancer.CONFIG_PATH)
+                closed.extend(line.split()[1] for line in text.splitlines() if line.endswith(" disabled"))
+            return world.answer(node, call)
+
+        world.kubernetes.answers = script
+        world.add(control_plane=True)
+        admit = "control-planes/lab-control-plane-2 health down"
+        steps = ["reload-or-restart haproxy", admit, "create lab-control-plane-2"]
+        first, *others = world.order(*steps)
+        assert first == steps[0], "of the balancer that knows the first control plane alone"
+        assert others == [steps[0], admit, admit, admit, steps[2]], "asked again until the process that is new knows it"
+        assert closed == ["lab-control-plane-2"]
+        balancer = world.provider.node("lab-load-balancer")
+        assert "disabled" not in balancer.text(loadbalancer.CONFIG_PATH), "where it starts again it asks its checks"
+        world.provider.events.clear()
+        world.add(control_plane=True)
+        assert world.order("control-plane-1 health down", "control-plane-2 health down") == []
+        assert world.order("control-plane-3 health down") != []
+        world.provider.events.clear()
+        world.remove("control-plane-3")
+        assert world.order("health down") == []
 
     def test_of_vms_the_address_changes_and_the_port_does_not(
         self, world: World, monkeypatch: pytest.MonkeyPatch
