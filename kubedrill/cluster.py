@@ -16,6 +16,7 @@ from kubedrill import (
     ingredients,
     journal_folders,
     kubeconfig,
+    libvirtd,
     logs,
     network,
     paths,
@@ -186,8 +187,6 @@ def up(
     """
     place.provider.check()
     if spec.provider == VMS and spec.vm.driver != "virtualbox":
-        from kubedrill import libvirtd
-
         libvirtd.check()
     with only_one(spec.name):
         return finish(place, spec, console, source=source, keep=keep, merge=merge)

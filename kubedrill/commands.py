@@ -12,8 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kubedrill import cluster, spec
+from kubedrill import cluster, shell, spec
 from kubedrill import kubeconfig as user_config
+from kubedrill import logs as collecting
 from kubedrill.console import Console, fail, raw
 from kubedrill.errors import InvalidSpec, KubedrillError, NotFound
 from kubedrill.hints import hinted
@@ -71,8 +72,6 @@ def execute(console: Console, name: str, node: str, command: str) -> int:
 
 def open_shell(console: Console, name: str, node: str) -> int:
     """Give the terminal to a shell in a node; the status is the shell's."""
-    from kubedrill import shell
-
     place = cluster.lab(console)
     return shell.interactive(_running(place, name, node).shell_argv(["bash", "--login"]))
 
@@ -99,8 +98,6 @@ def kubeconfig(console: Console, name: str, *, merge: bool) -> None:
 
 def logs(console: Console, name: str, out: str | None) -> None:
     """Collect the logs of all nodes."""
-    from kubedrill import logs as collecting
-
     place = cluster.lab(console)
     folder = Path(out) if out else cluster.log_folder(name)
     problems = collecting.collect(cluster.attach(place.provider, name).nodes, folder)

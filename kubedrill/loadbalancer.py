@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Literal
 
@@ -111,12 +112,31 @@ def trust(name: str) -> tuple[str, ...]:
 def admit(name: str) -> tuple[str, ...]:
     """The command, on the balancer, that opens a control plane: it is sent to once a check says that it is well.
 
-    https://docs.haproxy.org/2.6/management.html#9.3 (set server)
+    https://docs.haproxy.org/2.6/management.html#9.3 (set server, show info)
 
     Args:
         name: the control plane's node name.
+
+    Returns:
+        A command whose output tells which process has done it.
     """
-    return _order(f"set server control-planes/{name} state ready; set server control-planes/{name} health down")
+    server = f"control-planes/{name}"
+    return _order(f"set server {server} state ready; set server {server} health down; show info")
+
+
+def ask() -> tuple[str, ...]:
+    """The command, on the balancer, whose output tells which process answers."""
+    return _order("show info")
+
+
+def process(said: str) -> str:
+    """Which process it was that answered; empty for a balancer without a socket.
+
+    Args:
+        said: the output of `ask` or `admit`.
+    """
+    found = re.search(r"^Pid: (\d+)", said, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def check(name: str) -> tuple[str, ...]:

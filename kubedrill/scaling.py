@@ -288,20 +288,20 @@ def _balance(cluster: Cluster, spec: ClusterSpec, provider: Provider) -> None:
     keys = [key for key in spec.node_keys() if key.startswith("control-plane")]
     planes = {kubeadm.node_name(spec, key): addresses.node(key) for key in keys}
     balancer, absent = cluster.node("load-balancer"), planes.keys() - joined(cluster.nodes).keys()
+    before = loadbalancer.process(balancer.run(loadbalancer.ask()).stdout)
     _configure(balancer, planes, absent)
     for name in absent:
-        _admit(balancer, name)
+        _admit(balancer, name, before)
     if absent:  # for the next time that it starts
         balancer.write([File(loadbalancer.CONFIG_PATH, loadbalancer.haproxy_config(planes))])
 
 
-def _admit(balancer: Node, name: str) -> None:
-    """Let a control plane be sent to once it runs."""
-    # The process that the reload starts takes orders a moment later; the one before it knows of no such server.
+def _admit(balancer: Node, name: str, before: str) -> None:
+    """Let a control plane be sent to once it runs, by the process that the reload starts; the one before ends."""
     until(
         lambda: balancer.run(loadbalancer.admit(name)),
-        lambda said: (not said.stdout.strip(), said.stdout.strip()),
-        within=_RELOADED, every=0.02, what=f"the balancer's knowledge of {name}",
+        lambda said: (not before or loadbalancer.process(said.stdout) not in ("", before), said.output[-200:]),
+        within=_RELOADED, every=0.02, what=f"the balancer to begin again, with {name}",
     )  # fmt: skip
 
 

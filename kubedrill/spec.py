@@ -242,8 +242,10 @@ def load(config: Path | None, flags: Mapping[str, Any]) -> ClusterSpec:
     for key, value in flags.items():
         if value is not None:
             given[_alias(key)] = value
-    flagged = "the flags" if config is None or any(value is not None for value in flags.values()) else ""
-    return load_mapping(given, source=" and ".join(filter(None, [str(config) if config else "", flagged])))
+    sources = [str(config)] if config else []
+    if not config or any(value is not None for value in flags.values()):
+        sources.append("the flags")
+    return load_mapping(given, source=" and ".join(sources))
 
 
 def load_mapping(given: Mapping[str, Any], *, source: str, context: str = "") -> ClusterSpec:

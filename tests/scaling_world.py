@@ -53,15 +53,18 @@ class World:
         self.provider = FakeProvider(script=self.kubernetes.script)
         self.place = Lab(cast(Engine, None), self.provider, frozenset())
         self.fails = ""
-        self.reloading = 0
+        self.process, self.reloading = 54, 0
 
     def answer(self, _node: FakeNode, call: Call) -> Result | None:
         """What the fake cluster does not know: kubectl and kubeadm of an entrance that moves."""
         if self.fails and self.fails in call.line:
             return Result(1, "", "it broke")
-        if "health down" in call.line and self.reloading:
-            self.reloading -= 1
-            return Result(0, "No such server.\n\n", "")
+        if call.argv[:2] == ("systemctl", "reload-or-restart"):
+            self.process += 1
+        if "show info" in call.line:
+            late = "health down" in call.line and self.reloading > 0
+            self.reloading -= late
+            return Result(0, f"Name: HAProxy\nPid: {self.process - late}\nUptime: 0d\n", "")
         if "jsonpath={.data.ClusterConfiguration}" in call.line:
             return Result(0, CONFIGURATION, "")
         if call.argv[:3] == ("kubectl", "get", "node"):

@@ -164,10 +164,14 @@ def test_who_does_not_run_yet_is_sent_nothing_before_a_check_says_that_it_is_wel
     assert closed == ["lab-control-plane-2"], "its second entry follows it"
     assert text.replace(" disabled", "") == loadbalancer.haproxy_config(planes)
     server = "control-planes/lab-control-plane-2"
-    assert (
-        f"'set server {server} state ready; set server {server} health down'"
-        in loadbalancer.admit("lab-control-plane-2")[-1]
-    ), "in this order: to be let in makes it a good one"
+    order = f"'set server {server} state ready; set server {server} health down; show info'"
+    assert order in loadbalancer.admit("lab-control-plane-2")[-1], "in this order: to be let in makes it a good one"
+
+
+def test_which_process_of_the_balancer_answered() -> None:
+    assert "show info" in loadbalancer.ask()[-1]
+    assert loadbalancer.process("\n\nName: HAProxy\nProcess_num: 1\nPid: 94\nUptime: 0d\n") == "94"
+    assert loadbalancer.process("") == ""
 
 
 class TestInit:

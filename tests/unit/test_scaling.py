@@ -281,7 +281,9 @@ class TestControlPlanes:
         steps = ["reload-or-restart haproxy", admit, "create lab-control-plane-2"]
         first, *others = world.order(*steps)
         assert first == steps[0], "of the balancer that knows the first control plane alone"
-        assert others == [steps[0], admit, admit, admit, steps[2]], "asked again until the process that is new knows it"
+        assert others == [steps[0], admit, admit, admit, steps[2]], (
+            "asked again until it is the new process that answers"
+        )
         assert closed == ["lab-control-plane-2"]
         balancer = world.provider.node("lab-load-balancer")
         assert "disabled" not in balancer.text(loadbalancer.CONFIG_PATH), "where it starts again it asks its checks"
