@@ -79,7 +79,9 @@ def prune(console: Console, *, dry: bool) -> int:
     if compiler is not None:
         wanted += kind.names(rootfs.choose(), compiler)
     kept = pruning.addresses(" ".join(wanted)) | pruning.in_use(engine, paths.state() / "vagrant")
-    places = pruning.shelves(engine, libvirtd.IMAGES, lambda: Virsh().refresh())
+    places = pruning.shelves(
+        engine, vagrant=vm_setup.VAGRANT_HOME, disks=libvirtd.IMAGES, refresh=lambda: Virsh().refresh()
+    )
     gone, refused = pruning.prune(places, kept, dry=dry)
     if gone:
         console.table(("what", "name", "MiB"), [(one.kind, one.name, str(one.mebibytes)) for one in gone])

@@ -6,7 +6,6 @@ containers and VMs those that are in use; each other one can go, and is built ag
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -183,11 +182,12 @@ def _written(folder: Path) -> float:
         return time.time()
 
 
-def shelves(engine: Engine, disks: Path, refresh: Callable[[], None]) -> list[Shelf]:
+def shelves(engine: Engine, *, vagrant: Path, disks: Path, refresh: Callable[[], None]) -> list[Shelf]:
     """Every place of this machine where builds are.
 
     Args:
         engine: Docker's engine.
+        vagrant: Vagrant's own folder.
         disks: the folder of libvirt's pool.
         refresh: lets libvirt see what has changed in it.
     """
@@ -196,7 +196,6 @@ def shelves(engine: Engine, disks: Path, refresh: Callable[[], None]) -> list[Sh
     found += [Unfinished(paths.cache() / folder, "left by a killed build") for folder in (*_FOLDERS, ".")]
     if disks.is_dir():
         found.append(Files(disks, "disk of VMs", "kubedrill-*", lambda _build: refresh()))
-    vagrant = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
     return [*found, Files(vagrant / "boxes", "Vagrant's copy of a box", "kubedrill-*")]
 
 

@@ -150,7 +150,7 @@ class TestShelves:
             (place / "bin" / "etcd").write_bytes(b"x" * 3 * pruning.MIB)
             for path, when in ((place / "bin" / "etcd", age), (place / "bin", long_ago), (place, long_ago)):
                 os.utime(path, (when, when))
-        places = pruning.shelves(real(engine), tmp_path / "none", lambda: None)
+        places = pruning.shelves(real(engine), vagrant=tmp_path / "none", disks=tmp_path / "none", refresh=lambda: None)
         looked, _ = pruning.prune(places, (), dry=True)
         gone, refused = pruning.prune(places, (), dry=False)
         assert looked == gone
@@ -178,7 +178,6 @@ class TestShelves:
         self, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setenv("VAGRANT_HOME", str(tmp_path / "vagrant"))
         cached, disks, boxes = (tmp_path / part for part in ("cache/kubedrill/rootfs", "pool", "vagrant/boxes"))
         for folder in (cached, disks, boxes):
             folder.mkdir(parents=True)
@@ -187,9 +186,10 @@ class TestShelves:
         (disks / f"mine-{OLD}.img").write_text("")
         (disks / "kubedrill-lab-worker-1.img").write_text("")
         refreshed: list[int] = []
-        gone, refused = pruning.prune(
-            pruning.shelves(real(engine), disks, lambda: refreshed.append(1)), {NEW}, dry=False
+        places = pruning.shelves(
+            real(engine), vagrant=tmp_path / "vagrant", disks=disks, refresh=lambda: refreshed.append(1)
         )
+        gone, refused = pruning.prune(places, {NEW}, dry=False)
         assert [(build.kind, build.name) for build in gone] == [
             ("rootfs in the cache", f"kubedrill-{OLD}"),
             ("disk of VMs", f"kubedrill-{OLD}"),
@@ -235,7 +235,7 @@ class TestWanted:
         monkeypatch.setattr(building.rootfs, "choose", lambda: SUITE)
         monkeypatch.setattr(machine_commands.rootfs, "choose", lambda: SUITE)
         monkeypatch.setattr(machine_commands.cluster, "lab", lambda _console: type("Lab", (), {"engine": engine}))
-        monkeypatch.setattr(pruning, "shelves", lambda *_: [Images(real(engine))])
+        monkeypatch.setattr(pruning, "shelves", lambda *_, **__: [Images(real(engine))])
         current = next(name for name in building.wanted(real(engine), GO) if name.startswith("kubedrill/node:"))
         kind = machine_commands.kind.name("1.37", SUITE, GO)
         engine.tags = [[current], [f"kubedrill/node:{OLD}"], [kind]]
