@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 
 from kubedrill import checks, external_etcd, init_phases, kube, kubeadm, network, node_specs
 from kubedrill.console import Reporter
-from kubedrill.errors import TimedOut
 from kubedrill.etcd_members import forget_member
 from kubedrill.first_plane import FirstPlane, Start, why
 from kubedrill.joins import Joins
@@ -21,6 +21,7 @@ from kubedrill.providers.base import File, Node, Provider
 from kubedrill.providers.places import VMS
 from kubedrill.spec import ClusterSpec
 from kubedrill.undertaking import API, KUBEADM, PATIENCE, Undertaking
+from kubedrill.wait import Verdict
 
 _CA = "/etc/kubernetes/pki/ca.crt"
 # Limits, not expectations: five times what a slow machine with two cores took.
@@ -327,15 +328,21 @@ class BringUp:
 
     def _ready(self, api: Kube) -> None:
         wanted = [kubeadm.node_name(self.spec, key) for key in self.spec.node_keys()]
+        able, whole = checks.nodes_able(wanted), checks.cluster_ready(wanted)
+        soon = time.monotonic() + _SOON * min(self._up.slow(), PATIENCE)
+
+        def look() -> Verdict:
+            # What comes last: pods of CoreDNS wait for flannel, and nodes for its lease. Each is a single question; the
+            # rest is three more, while no core is idle. Where it does not come soon, what else is missing may be why.
+            if time.monotonic() < soon:
+                dns = checks.available(api.coredns(), "CoreDNS", 1)
+                if not dns[0]:
+                    return dns
+                nodes = able(api.nodes())
+                if not nodes[0]:
+                    return nodes
+            return whole(api.cluster())
+
         with self._up.step("all nodes Ready, flannel running, CoreDNS available"):
-            # It comes last, since its pods wait for flannel, and is a single question; the rest is three more, while no
-            # core is idle. Where it does not come soon, what else is missing may be why.
-            with contextlib.suppress(TimedOut):
-                self._up.wait(
-                    api.coredns, lambda dns: checks.available(dns, "CoreDNS", 1), within=_SOON, every=0.1,
-                    what="CoreDNS", transient=(kube.ApiUnavailable,),
-                )  # fmt: skip
-            self._up.wait(
-                api.cluster, checks.cluster_ready(wanted), within=_READY, every=0.2,
-                what="a cluster that is ready", transient=(kube.ApiUnavailable,),
-            )  # fmt: skip
+            self._up.wait(look, lambda verdict: verdict, within=_READY, every=0.1, what="a cluster that is ready",
+                          transient=(kube.ApiUnavailable,))  # fmt: skip

@@ -54,22 +54,30 @@ def available(workload: WorkloadSnapshot | None, name: str, at_least: int) -> Ve
     return workload.available >= wanted, f"{name}: {workload.available} of {wanted} pods available"
 
 
+def nodes_able(wanted: Collection[str]) -> Callable[[Sequence[NodeSnapshot]], Verdict]:
+    """All wanted nodes Ready, with a lease of flannel on each of them."""
+    return lambda nodes: _all([nodes_ready(nodes, wanted), nodes_routed(nodes, wanted)])
+
+
 def cluster_ready(wanted: Collection[str]) -> Callable[[ClusterSnapshot], Verdict]:
     """All wanted nodes Ready, flannel with a lease and kube-proxy on each of them, CoreDNS available."""
 
     def check(cluster: ClusterSnapshot) -> Verdict:
-        verdicts = [
+        return _all([
             nodes_ready(cluster.nodes, wanted),
             available(cluster.flannel, "flannel", len(wanted)),
             nodes_routed(cluster.nodes, wanted),
             # A cluster may do without.
             *([available(cluster.kube_proxy, "kube-proxy", len(wanted))] if cluster.kube_proxy else []),
             available(cluster.coredns, "CoreDNS", 1),
-        ]
-        failing = [why for ok, why in verdicts if not ok]
-        return not failing, "; ".join(failing or [why for _, why in verdicts])
+        ])  # fmt: skip
 
     return check
+
+
+def _all(verdicts: Sequence[Verdict]) -> Verdict:
+    failing = [why for ok, why in verdicts if not ok]
+    return not failing, "; ".join(failing or [why for _, why in verdicts])
 
 
 def pods_running(pods: Sequence[PodSnapshot], count: int) -> Verdict:

@@ -143,20 +143,21 @@ class FirstPlane:
         api = Kube(kubeconfig.standalone(name, text, f"https://{self.api_host}:{self.api_port}"))
         return api, kubeconfig.authority(name, text)
 
-    def is_ready(self, leader: Node, api: Kube, *without: str) -> None:
+    def is_ready(self, leader: Node, api: Kube, *without: str, every: float = 0.1) -> None:
         """Wait until the API calls itself ready.
 
         Args:
             leader: the node.
             api: its API.
             without: checks of its readiness that are not waited for.
+            every: seconds between two questions.
 
         Raises:
             KubedrillError: it does not in time, or another step has failed.
         """
         with _logs_tell(leader, "kube-apiserver", "etcd"):
             self._wait(
-                leader, lambda: api.readyz(*without), lambda answer: (answer == "ok", answer), every=0.1,
+                leader, lambda: api.readyz(*without), lambda answer: (answer == "ok", answer), every=every,
                 what=f"the API of {leader.name}", transient=(kube.ApiUnavailable,),
             )  # fmt: skip
 
@@ -280,10 +281,13 @@ class FirstPlane:
             )  # fmt: skip
 
     def _let_controllers_go(self, node: Node, api: Kube) -> None:
-        """Start the controllers, once they have their rights."""
+        """Start the controllers, once they have their rights, and the API server will not make them wait for itself."""
         if init_phases.makes_usual_roles(self.up.spec):
-            early = node.run([*init_phases.BOOTSTRAP, *init_phases.LET_GO], check=False)
+            early = node.run([*init_phases.BOOTSTRAP, "true"], check=False)
             if early.status == 0:
+                # By the time that a pod takes to start, it has looked through its roles, too, and calls itself well.
+                self.is_ready(node, api, kube.ROLES, every=0.05)
+                node.run(init_phases.LET_GO)
                 return
             if early.status != init_phases.NO_LIST and not self.up.failed.is_set():
                 said = " ".join(early.output.split())

@@ -92,7 +92,9 @@ NO_LIST = 3
 _OTHER_ROLES = {"feature-gates", "authorization-mode", "authorization-config", "runtime-config"}
 # When the API server has half of its own roles, this one among them: it has all by the time that a pod takes to start.
 # Before, a scheduler is refused, and asks again after up to 3 s; and a controller manager that leads while the server
-# does not call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go).
+# does not call itself healthy yet looks again after 1 s (cmd/kube-controller-manager/app/helper.go). Nor does it
+# before it has looked through its roles, whoever made them: it begins with that a second after it serves, as with its
+# priority classes, which it has looked through at once (wait.Poll in storage_rbac.go and storage_scheduling.go).
 HALFWAY = "system:controller:attachdetach-controller"
 LET_GO = ["sh", "-c", f"mv {_HELD}/* {_MANIFESTS} && rmdir {_HELD}"]
 _DNS = "addon/coredns"

@@ -134,6 +134,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             """CoreDNS, if it is there."""
             return self.cluster().coredns
 
+        def nodes(self) -> tuple[kube.NodeSnapshot, ...]:
+            """All that there are."""
+            return tuple(self.cluster().nodes)
+
         def cluster(self) -> kube.ClusterSnapshot:
             """What is there."""
             assert self.published, "what `publish` returned is used"

@@ -194,6 +194,10 @@ class FakeApi:
         """CoreDNS, if it is there."""
         return self.cluster().coredns
 
+    def nodes(self) -> tuple[NodeSnapshot, ...]:
+        """All that there are."""
+        return tuple(self.cluster().nodes)
+
     def cluster(self) -> ClusterSnapshot:
         """What is there."""
         return self.kubernetes.snapshot(self.provider)

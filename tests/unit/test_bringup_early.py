@@ -43,13 +43,32 @@ class TestEarly:
         assert run.at("ran", first, held) < run.at("ran", first, let_go) < run.at(*asked)
         assert run.at(*asked) < run.at("run", first, shlex.join(LAST))
 
-    def test_controllers_start_at_once_where_their_roles_could_be_made(self, run: Run) -> None:
+    def test_where_their_roles_could_be_made_controllers_start_once_the_api_server_looks_through_them(
+        self, run: Run
+    ) -> None:
+        """A controller manager that asks before whether it is well asks again a second later."""
         run.roles.clear()
-        start = " ".join([*init_phases.BOOTSTRAP, *init_phases.LET_GO])
-        run.kubernetes.answers = lambda _node, call: Result(0, "143 201", "") if " ".join(call.argv) == start else None
+        let_go = " ".join(init_phases.LET_GO)
+        refusals = [kube.PRIORITIES] * 5
+        usual = run.kubernetes.readyz
+
+        def readyz(*without: str) -> str:
+            if without == (kube.ROLES,):
+                assert run.ran(" ".join(init_phases.BOOTSTRAP))
+                assert run.ran(let_go) == []
+                if refusals:
+                    raise kube.ApiUnavailable("not yet", evidence=[refusals.pop()])
+                run.provider.note("asked", kube.ROLES)
+            return usual(*without)
+
+        run.kubernetes.readyz = readyz  # type: ignore[method-assign]
+        run.kubernetes.answers = lambda _node, call: (
+            Result(0, "143 201", "") if call.argv[0] == init_phases.BOOTSTRAP[0] else None
+        )
         run.up(spec_of())
-        assert run.ran(start) == ["lab-control-plane-1"]
-        assert run.ran(" ".join(init_phases.LET_GO)) == [], "it has been done"
+        assert refusals == []
+        assert run.ran(let_go) == ["lab-control-plane-1"]
+        assert run.at("asked", kube.ROLES) < run.at("ran", "lab-control-plane-1", let_go)
         assert ("asked", init_phases.HALFWAY) not in run.provider.events
 
     @pytest.mark.parametrize(("status", "told"), [(init_phases.NO_LIST, False), (1, True)])

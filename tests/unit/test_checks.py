@@ -108,6 +108,21 @@ def test_cluster_ready(case: str) -> None:
         assert "nodes Ready" not in why, "only what is missing is said"
 
 
+@pytest.mark.parametrize(
+    ("nodes", "wanted", "words"),
+    [
+        ((A, B), True, "pods reach each other"),
+        ((A,), False, "not registered yet: b"),
+        ((A, replace(B, ready=False, routed=False)), False, "b is not Ready"),
+        ((replace(A, routed=False), B), False, "no pod network yet: a"),
+    ],
+)
+def test_nodes_able(nodes: tuple[NodeSnapshot, ...], wanted: bool, words: str) -> None:
+    ok, why = checks.nodes_able(["a", "b"])(nodes)
+    assert ok is wanted
+    assert words in why
+
+
 PODS = {
     "all": ([POD, P2], 2, True, "2 pods ready"),
     "none wanted": ([], 0, True, "0 pods ready"),

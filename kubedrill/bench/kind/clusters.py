@@ -80,8 +80,9 @@ class Kind:
             try:
                 api = self._network(asked, creating)
                 creating.result()
+                # As closely as `up` looks.
                 until(
-                    api.cluster, checks.cluster_ready(config.node_names(asked)), within=_READY, every=0.2,
+                    api.cluster, checks.cluster_ready(config.node_names(asked)), within=_READY, every=0.1,
                     what="a cluster of kind that is ready", transient=(kube.ApiUnavailable,),
                 )  # fmt: skip
             except KubedrillError as error:
