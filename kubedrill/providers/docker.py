@@ -120,8 +120,6 @@ class DockerNode:
         except NotFound as error:
             raise self._not_running(error) from error
         except KubedrillError as error:
-            if any("is not running" in line or "is restarting" in line for line in error.evidence):
-                raise self._not_running(error) from error
             if any("is paused" in line for line in error.evidence):
                 raise self._paused() from error
             raise

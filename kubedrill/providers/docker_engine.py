@@ -300,7 +300,7 @@ class Engine:
         Raises:
             NotFound: the container is gone or does not run.
         """
-        with _translated():
+        with _stopped_is_not_found(), _translated():
             made = self._api.exec_create(name, list(argv), environment=dict(environment or {}))["Id"]
             # Not exec_start: it reads past what came in the same packet as the answer's head, and so loses the first
             # frames on a busy machine. A plain request's body has them.
@@ -349,6 +349,16 @@ class Engine:
         """What the container's first process printed."""
         with _translated():
             return str(self._api.logs(name).decode(errors="replace"))
+
+
+@contextlib.contextmanager
+def _stopped_is_not_found() -> Iterator[None]:
+    try:
+        yield
+    except KubedrillError as error:
+        if any("is not running" in line or "is restarting" in line for line in error.evidence):
+            raise NotFound(error.what, evidence=error.evidence, todo=error.todo) from error
+        raise
 
 
 @contextlib.contextmanager

@@ -9,7 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from kubedrill.errors import KubedrillError, NotFound
 from kubedrill.images import node
+from kubedrill.providers import docker_engine
 from kubedrill.providers.docker_engine import Engine
 
 
@@ -32,6 +36,28 @@ def test_a_node_gets_no_proxy_of_the_user_s(monkeypatch: Any) -> None:
     monkeypatch.setattr(engine, "_connected", SimpleNamespace(api=api))
     engine.create_container("lab-worker-1", "image", host={}, network="net", address="172.28.0.101", labels={})
     assert (api.asked["image"], api.asked["use_config_proxy"]) == ("image", False)
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        ("Container 1f is not running", NotFound),  # made, but not started yet; or ended
+        ("Container 1f is restarting, wait until the container is running", NotFound),
+        ("Container 1f is paused, unpause the container before exec", KubedrillError),
+    ],
+)
+def test_a_container_that_does_not_run_can_run_no_command(
+    monkeypatch: pytest.MonkeyPatch, said: str, raised: type[KubedrillError]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise docker_engine.docker.errors.APIError("409 Client Error: Conflict", explanation=said)
+
+    engine = Engine()
+    monkeypatch.setattr(engine, "_connected", SimpleNamespace(api=SimpleNamespace(exec_create=refuse)))
+    with pytest.raises(KubedrillError) as caught:
+        engine.execute("lab-worker-1", ["true"])
+    assert type(caught.value) is raised
+    assert caught.value.evidence == (said,)
 
 
 def test_an_image_has_the_same_modes_whatever_the_umask_was(tmp_path: Path) -> None:
