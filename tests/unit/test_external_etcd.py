@@ -145,6 +145,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             """CoreDNS, if it is there."""
             return self.cluster().coredns
 
+        def nodes(self) -> tuple[kube.NodeSnapshot, ...]:
+            return tuple(self.cluster().nodes)
+
         def cluster(self) -> kube.ClusterSnapshot:
             """What is there."""
             return made.kubernetes.snapshot(made.provider)
