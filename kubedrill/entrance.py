@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from kubedrill.kubeadm import phase_config
+from kubedrill.kubeadm import KUBELET_KUBECONFIG, phase_config
 from kubedrill.lifecycle import Steps
 from kubedrill.network import API_PORT, FLANNEL_NAMESPACE, to_yaml
 from kubedrill.providers.base import File, Node
@@ -62,7 +62,7 @@ def move(planes: Sequence[Node], workers: Sequence[Node], old: str, new: str, co
                 ["sh", "-c", f"cd /etc/kubernetes && sed -i '{edit}' $(ls admin.conf super-admin.conf 2>/dev/null)"]
             )
         for node in workers:
-            node.run(["sh", "-c", f"sed -i '{edit}' /etc/kubernetes/kubelet.conf && systemctl restart kubelet"])
+            node.run(["sh", "-c", f"sed -i '{edit}' {KUBELET_KUBECONFIG} && systemctl restart kubelet"])
         for namespace, name in (("kube-public", "cluster-info"), ("kube-system", "kube-proxy")):
             first.run(["sh", "-c", f"kubectl -n {namespace} get configmap {name} -o yaml | sed '{edit}' | "
                        "kubectl replace -f -"], timeout=60)  # fmt: skip

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/setup-ha-e
 from __future__ import annotations
 
 from kubedrill.kubeadm import API, CRI_SOCKET, Machine, flags, kubelet_config, node_name, without_none
-from kubedrill.network import Addresses, to_yaml
+from kubedrill.network import Addresses, etcd_peer, to_yaml
 from kubedrill.spec import ClusterSpec
 
 CONFIG = "/etc/kubernetes/kubeadm-etcd.yaml"
@@ -55,7 +55,7 @@ def member_config(spec: ClusterSpec, key: str, addresses: Addresses, machine: Ma
 
 def peer(addresses: Addresses, key: str) -> str:
     """The URL at which other members reach that of etcd-N."""
-    return f"https://{addresses.node(key)}:2380"
+    return etcd_peer(addresses.node(key))
 
 
 def standalone_kubelet(spec: ClusterSpec, machine: Machine) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from kubedrill.network import etcd_peer
 from kubedrill.providers.base import Node
 from kubedrill.wait import until
 
@@ -27,8 +28,6 @@ LOG = (
 BEGINS = "ls -d /var/log/pods/kube-system_etcd-*/etcd"
 # The members as another one knows them.
 LIST = f"{ETCDCTL} member list"
-# Where members reach each other.
-PEER_PORT = 2380
 Standing = Literal["starts", "overtaken", "serves"]
 
 
@@ -38,7 +37,7 @@ def add(addresses: Mapping[str, str]) -> str:
     Args:
         addresses: of their nodes, by host name.
     """
-    added = [f"member add {name} --learner --peer-urls=https://{at}:{PEER_PORT}" for name, at in addresses.items()]
+    added = [f"member add {name} --learner --peer-urls={etcd_peer(at)}" for name, at in addresses.items()]
     return f'etcdctl() {{ {ETCDCTL} "$@"; }}; ' + " && ".join(f"etcdctl {each}" for each in added)
 
 
@@ -99,7 +98,7 @@ def forget_member(leader: Node, address: str) -> None:
     Raises:
         TimedOut: etcd does not answer, or has no quorum.
     """
-    its = f"grep -F ' https://{address}:{PEER_PORT},' | cut -d, -f1"
+    its = f"grep -F ' {etcd_peer(address)},' | cut -d, -f1"
     script = f"""set -e
 members=$({LIST})
 for id in $(echo "$members" | {its}); do {ETCDCTL} member remove $id; done"""

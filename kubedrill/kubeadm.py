@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from kubedrill import slowness
-from kubedrill.network import API_PORT, Addresses, to_yaml
+from kubedrill.network import API_PORT, Addresses, etcd_client, to_yaml
 from kubedrill.spec import ClusterSpec
 
 INIT_CONFIG = "/etc/kubernetes/kubeadm-init.yaml"
@@ -300,7 +300,7 @@ def _cluster(spec: ClusterSpec, addresses: Addresses, machine: Machine) -> dict[
         "controllerManager": {"extraArgs": flags(manager), "extraVolumes": serving},
         "scheduler": {"extraArgs": flags(scheduler), "extraVolumes": serving},
         "etcd": {"external": {
-            "endpoints": [f"https://{addresses.node(key)}:2379" for key in spec.etcd_keys()],
+            "endpoints": [etcd_client(addresses.node(key)) for key in spec.etcd_keys()],
             "caFile": ETCD_CA, "certFile": ETCD_CLIENT[0], "keyFile": ETCD_CLIENT[1],
         }} if spec.etcd == "external" else {"local": without_none({
             "dataDir": "/var/lib/etcd",

@@ -18,6 +18,16 @@ API_PORT = 6443
 FLANNEL_NAMESPACE = "kube-flannel"
 
 
+def etcd_client(address: str) -> str:
+    """The URL at which etcd on a computer serves API servers and etcdctl."""
+    return f"https://{address}:2379"
+
+
+def etcd_peer(address: str) -> str:
+    """The URL at which etcd on a computer is reached by its other members."""
+    return f"https://{address}:2380"
+
+
 @dataclass(frozen=True)
 class Addresses:
     """Who has which address in a cluster's subnet: fixed by role and number, so that nothing moves at a restart."""

@@ -16,6 +16,8 @@ from kubedrill.providers.base import Node
 WORK = "a=$(date +%s%N); i=0; while [ $i -lt 125000 ]; do i=$((i+1)); done; b=$(date +%s%N); echo $(((b-a)/1000000))"
 # Seconds that it takes where processors are real.
 REFERENCE = 0.2
+# Seconds without a word after which the controller manager calls a node NotReady (its --node-monitor-grace-period).
+NODE_GRACE = 50
 # Less is noise of a busy machine.
 _WORTH_IT = 2.0
 _MOST = 30.0
@@ -104,7 +106,7 @@ def elections(slow: float, control_planes: int) -> dict[str, str]:
 
 def grace(slow: float) -> dict[str, str]:
     """The controller manager's flag for nodes that are late: its default of 50 s, at most 180 s."""
-    return {} if slow == 1 else {"node-monitor-grace-period": f"{min(180, round(50 * slow))}s"}
+    return {} if slow == 1 else {"node-monitor-grace-period": f"{min(180, round(NODE_GRACE * slow))}s"}
 
 
 def kubelet(slow: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from kubedrill.etcd_members import ETCDCTL
 from kubedrill.faults import EtcdSnapshot, LoseMember, LoseQuorum
 from kubedrill.faults.etcd import BUMP, SNAPSHOT, rejoin, restore
 from kubedrill.faults.perform import mend
+from kubedrill.network import etcd_client, etcd_peer
 from kubedrill.probes.write import ledger
 from kubedrill.providers.base import Node
 from kubedrill.scenario import etcd, scenario, workload
@@ -78,7 +79,7 @@ def _member_lost(lab: Lab, victim: Node) -> None:
                    within=60)  # fmt: skip
         lab.say("a member whose data is gone cannot come back as who it was: it is removed, and a new one added")
         lab.command(
-            f"etcdctl member remove ID; etcdctl member add {victim.name} --peer-urls=https://{victim.address}:2380"
+            f"etcdctl member remove ID; etcdctl member add {victim.name} --peer-urls={etcd_peer(victim.address)}"
         )
         lab.command(f"mv /root/etcd.yaml {MANIFEST}     (on {victim.name}, whose data directory is empty)")
         lab.from_now()
@@ -104,7 +105,7 @@ def _quorum_lost(lab: Lab, planes: Sequence[Node], stale: bool) -> Restored:
             lab.expect("writes stop", _silent(lab, "api-write"), _at_least(3), within=30, predicted=3)
             lab.say(f"{survivor.name} has all data, but alone it is no majority: nothing can be read or written")
             lab.command(f"etcdutl snapshot restore {SNAPSHOT} --data-dir /var/lib/etcd/new --name {survivor.name} "
-                        f"--initial-cluster {survivor.name}=https://{survivor.address}:2380 --bump-revision {BUMP} "
+                        f"--initial-cluster {survivor.name}={etcd_peer(survivor.address)} --bump-revision {BUMP} "
                         "--mark-compacted")  # fmt: skip
             lab.command(f"mv /var/lib/etcd/new/member /var/lib/etcd/     (on {survivor.name}, with etcd stopped)")
             restored = Restored(revision, lab.from_now())
@@ -113,13 +114,13 @@ def _quorum_lost(lab: Lab, planes: Sequence[Node], stale: bool) -> Restored:
             lab.expect("writes succeed, with one member that is a cluster of its own", _silent(lab, "api-write"),
                        _below(1), within=90, predicted=len(others) * GONE + API_SERVER + 2)  # fmt: skip
             for node in others:
-                lab.command(f"etcdctl member add {node.name} --peer-urls=https://{node.address}:2380")
+                lab.command(f"etcdctl member add {node.name} --peer-urls={etcd_peer(node.address)}")
                 lab.command(f"mv /root/etcd.yaml {MANIFEST}     (on {node.name})")
                 lab.from_now()
                 for action in rejoin(lab.cluster, node.name):
                     mend(lab.cluster, action)
                 lab.expect(f"{node.name} is a member", lambda: etcd.healthy(lab.cluster),
-                           partial(_has, f"https://{node.address}:2379"), within=60, predicted=JOINS)  # fmt: skip
+                           partial(_has, etcd_client(node.address)), within=60, predicted=JOINS)  # fmt: skip
             _whole(lab, JOINS)
     return restored
 

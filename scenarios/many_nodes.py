@@ -10,12 +10,13 @@ from kubedrill.faults import SilenceHollowNodes
 from kubedrill.kube import HOLLOW, PodSnapshot
 from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab
+from kubedrill.slowness import NODE_GRACE
 from kubedrill.wait import Verdict
 
 # Requests a second of the ReplicaSet controller, each of which makes a pod (kube-controller-manager, --kube-api-qps).
 PODS_A_SECOND = 20
-# Seconds: kube-controller-manager's --node-monitor-grace-period, and a look each 5 s; a lease is renewed each 10 s.
-GRACE, LOOK, LEASE = 50, 5, 10
+# Seconds: besides the grace period, the controller manager's look each 5 s; a lease is renewed each 10 s.
+GRACE, LOOK, LEASE = NODE_GRACE, 5, 10
 # Nodes whose pods may be evicted in a second (--node-eviction-rate): the larger the cluster, the more there is to wait.
 EVICTED_A_SECOND = 0.1
 TOLERATE = 5

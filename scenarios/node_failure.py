@@ -9,13 +9,14 @@ from kubedrill.faults import KillNode, Target
 from kubedrill.kube import NodeSnapshot, PodSnapshot
 from kubedrill.scenario import scenario, workload
 from kubedrill.scenario.lab import Lab
+from kubedrill.slowness import NODE_GRACE
 from kubedrill.wait import Verdict
 
 # A kubelet renews its lease each 10 s; the controller manager looks each 5 s, and calls a node NotReady when the last
 # renewal is older than the grace period (https://kubernetes.io/docs/concepts/architecture/nodes/#heartbeats).
 LEASE, MONITOR = 10, 5
 GRACE, TOLERATE = 20, 5
-DEFAULT_GRACE, DEFAULT_TOLERATE = 50, 300
+DEFAULT_GRACE, DEFAULT_TOLERATE = NODE_GRACE, 300
 TUNED = {"controllerManager": {"node-monitor-grace-period": f"{GRACE}s"}}
 
 

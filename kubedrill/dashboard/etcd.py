@@ -11,6 +11,7 @@ from kubedrill import etcd_members
 from kubedrill.dashboard.state import Member
 from kubedrill.errors import KubedrillError
 from kubedrill.etcd_members import ETCDCTL
+from kubedrill.network import etcd_client
 from kubedrill.providers.base import Node
 
 _LIMIT = 10
@@ -27,7 +28,7 @@ def ask(nodes: Sequence[Node]) -> tuple[tuple[Member, ...], str]:
     """
     holders = etcd_members.of(nodes)
     # By address, not --cluster: without a majority etcd would not even say who its members are.
-    endpoints = ",".join(f"https://{node.address}:2379" for node in holders)
+    endpoints = ",".join(etcd_client(node.address) for node in holders)
     limits = "--dial-timeout=1s --command-timeout=2s"
     why = "no node with a member runs"
     off: set[str] = set()

@@ -27,6 +27,7 @@ from kubedrill.faults.actions import (
     node_name,
 )
 from kubedrill.faults.computers import MANIFESTS, REMOVED
+from kubedrill.network import etcd_client, etcd_peer
 
 DATA = "/var/lib/etcd"
 SNAPSHOT = f"{DATA}/kubedrill-snapshot.db"
@@ -182,8 +183,8 @@ def restore(cluster: Map, survivor: str, lost: Sequence[str]) -> tuple[Command, 
         survivor: its host name.
         lost: those of the other members.
     """
-    peer = f"https://{cluster.node(survivor).address}:2380"
-    others = " ".join(f"https://{cluster.node(node).address}:2379" for node in lost)
+    peer = etcd_peer(cluster.node(survivor).address)
+    others = " ".join(etcd_client(cluster.node(node).address) for node in lost)
     script = f"""[ -e {_LOST} ] || {{ rm -rf {_RESTORING}; exit 0; }}
 set -e
 id=$(crictl ps --quiet --name '^etcd$') && test -n "$id"
@@ -218,7 +219,7 @@ def rejoin(cluster: Map, node: str) -> tuple[Command, ...]:
         node: the host name of its control plane.
     """
     address = cluster.node(node).address
-    peer, client = f"https://{address}:2380", f"https://{address}:2379"
+    peer, client = etcd_peer(address), etcd_client(address)
     find = f"{ETCDCTL} member list | grep -F ' {peer},' | cut -d, -f1"
     replace = (
         f"if {ETCDCTL} --endpoints={client} {_STATUS}; then exit 0; fi\n"

@@ -7,6 +7,7 @@ from typing import Literal
 
 from kubedrill import loadbalancer
 from kubedrill.faults.actions import ANY_CONTROL_PLANE, Action, Check, Command, Map, Plan
+from kubedrill.kubeadm import KUBELET_KUBECONFIG
 from kubedrill.selfhosting import COMPONENTS, HOME, LABEL, MANIFESTS, SHARE, TIMER, flags, node_label
 
 _AGENT = "/usr/local/sbin/kubedrill-selfhosted"
@@ -22,7 +23,7 @@ def _with_flags(component: str) -> str:
 # What was there, and the same with the flags that lets a second process listen beside it.
 _SAVE = f"""set -e
 mkdir -p -m 700 {HOME}/.new
-cp -p /etc/kubernetes/kubelet.conf {HOME}/.new/
+cp -p {KUBELET_KUBECONFIG} {HOME}/.new/
 for c in {_ALL}; do
     cp -p {MANIFESTS}/$c.yaml {HOME}/.new/$c.yaml
 done
@@ -58,9 +59,9 @@ for c in {_LATEST_FIRST}; do
     pid=$(pgrep -o -f "^$c ") && ! tr '\\0' ' ' <"/proc/$pid/cmdline" | grep -q -e '{SHARE}'
     {_AGENT} static-serves $c
 done
-if ! cmp -s {HOME}/as-found/kubelet.conf /etc/kubernetes/kubelet.conf; then
+if ! cmp -s {HOME}/as-found/kubelet.conf {KUBELET_KUBECONFIG}; then
     cp -p {HOME}/as-found/kubelet.conf /etc/kubernetes/.kubelet.conf
-    mv /etc/kubernetes/.kubelet.conf /etc/kubernetes/kubelet.conf
+    mv /etc/kubernetes/.kubelet.conf {KUBELET_KUBECONFIG}
     systemctl restart kubelet
 fi
 rm -rf {HOME}"""
@@ -101,9 +102,7 @@ class SelfHosted:
         inject = [Command(name, ("sh", "-c", _SAVE)) for name in names]
         if self.entrance:
             server = f"https://{cluster.node(self.entrance).address}:6443"
-            script = (
-                f"sed -i 's#server: .*#server: {server}#' /etc/kubernetes/kubelet.conf && systemctl restart kubelet"
-            )
+            script = f"sed -i 's#server: .*#server: {server}#' {KUBELET_KUBECONFIG} && systemctl restart kubelet"
             inject += [Command(name, ("sh", "-c", script)) for name in names]
         undo: list[Action] = []
         for name in names:
